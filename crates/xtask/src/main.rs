@@ -1,1 +1,46 @@
-fn main(){}
+//! Developer commands. `cargo xtask help` lists them.
+
+mod bench;
+mod source;
+mod test;
+mod tidy;
+mod trace;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [--fast]    everything: packages, format, lints, rules, traceability, tests
+                   (--fast leaves out the packages, lints and the reader tests)
+  trace [--json] [--check]
+                   requirement rows and the tests that name them; writes docs/conformance.md
+                   (--json prints instead, --check fails when the file is out of date)
+  tidy             dependency direction and the rules that ARCHITECTURE.md states as absences
+  bench            every benchmark, then `opentsm bench`";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => test::run(test::Extent::Everything),
+        ["test", "--fast"] => test::run(test::Extent::Fast),
+        ["trace"] => trace::write(),
+        ["trace", "--json"] => trace::print_json(),
+        ["trace", "--check"] => trace::check(),
+        ["tidy"] => tidy::run(),
+        ["bench"] => bench::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("there is no such command\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
