@@ -1,1 +1,16 @@
-//! OpenTSM.
+//! The rules of OpenTSM: identities, life cycles, decisions, ledger.
+//!
+//! Everything here is a value or a function of values. The crate reads no clock, no randomness, no file,
+//! no socket, no environment and no global; who needs them is given them through [`environment`].
+//! States are enums that carry their data, and a transition consumes the state it leaves.
+
+pub mod amount;
+pub mod environment;
+pub mod id;
+
+pub use amount::{Fen, OfflineCounter, OnlineCounter};
+pub use id::{
+    BatchId, CardNumber, ConversationId, DeliveryId, IdError, IncidentId, KeyReference, Msisdn, OperatorId,
+    OrderId, PayerId, PaymentReference, ProviderId, SeId, SessionId, SubscriptionId, TaskId, TerminalNumber,
+    TicketId, TransferId,
+};
