@@ -1,1 +1,7 @@
-fn main(){}
+//! OpenTSM: transit cards on phones, every role in one program.
+
+mod apdu_words;
+mod doctor;
+mod report;
+
+fn main() {}
