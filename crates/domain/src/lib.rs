@@ -7,6 +7,8 @@
 pub mod amount;
 pub mod environment;
 pub mod id;
+pub mod money;
+pub mod se_application;
 
 pub use amount::{Fen, OfflineCounter, OnlineCounter};
 pub use id::{

@@ -1,0 +1,23 @@
+//! Where money is and how it moves: orders, top-ups, card accounts, the ledger and its equation.
+
+pub mod card_account;
+pub mod equation;
+pub mod fare;
+pub mod ledger;
+pub mod payment_order;
+pub mod top_up;
+pub mod transaction;
+
+pub use card_account::{
+    CardAccount, CardAccountEvent, CardAccountRefusal, CardAccountState, ClosingPurpose, Freeze,
+};
+pub use equation::{Imbalance, MoneyTotals};
+pub use ledger::{
+    Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
+};
+pub use payment_order::{PaymentEvent, PaymentOrder, PaymentRefusal, PaymentState};
+pub use top_up::{
+    Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Suspicion, Tac, TopUp, TopUpRefusal,
+    TopUpStage, resolve,
+};
+pub use transaction::{CardTransaction, TransactionKey, TransactionType};
