@@ -1,0 +1,202 @@
+//! The clearing centre: card accounts, credits, consumption (B-7.2.1.c, B-7.3.1, B-7.4.1.c).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::HexBytes;
+use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
+use crate::ids::{AccountId, OrderId};
+
+/// Opens an account.
+pub const OPEN_ACCOUNT: Endpoint<NewAccount, AccountRecord> = Endpoint::post(
+    "/peer/v1/accounts",
+    Access::Peer,
+    "Opens the account of a card; repeating it gets the same account.",
+);
+/// Reports a credit.
+pub const CREDIT: Endpoint<CreditReport, CreditReceipt> = Endpoint::post(
+    "/peer/v1/credits",
+    Access::Peer,
+    "Reports money that a card took in; each credit is recorded once.",
+);
+/// Reports consumption.
+pub const CONSUMPTION: Endpoint<ConsumptionReport, ConsumptionReceipt> = Endpoint::post(
+    "/peer/v1/consumptions",
+    Access::Peer,
+    "Reports a batch of a terminal's transactions; each is recorded once and its TAC verified.",
+);
+/// Account query.
+pub const ACCOUNT: Endpoint<Nothing, AccountRecord> =
+    Endpoint::get("/peer/v1/accounts/{card}", Access::Peer, "The account of a card.");
+/// The money equation.
+pub const BOOKS: Endpoint<Nothing, Books> = Endpoint::get(
+    "/peer/v1/books",
+    Access::Peer,
+    "The money equation over all cards of the caller's institution.",
+);
+
+/// Every endpoint of the role.
+pub fn endpoints() -> Vec<EndpointInfo> {
+    vec![
+        OPEN_ACCOUNT.describe(),
+        CREDIT.describe(),
+        CONSUMPTION.describe(),
+        ACCOUNT.describe(),
+        BOOKS.describe(),
+    ]
+}
+
+/// A new account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewAccount {
+    /// The application serial number of the card.
+    pub card: HexBytes,
+    /// The secure element that holds it.
+    pub se_id: HexBytes,
+    /// The application.
+    pub aid: HexBytes,
+}
+
+/// How a card stands at the centre.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    /// Being opened.
+    Opening,
+    /// In use.
+    Live,
+    /// Being closed.
+    Closing,
+    /// Its data are parked for a migration.
+    Parked,
+    /// Closed, money to be given back.
+    RefundPayable,
+    /// Closed, money given back.
+    Refunded,
+}
+
+/// A card account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccountRecord {
+    /// The account.
+    pub account: AccountId,
+    /// The card.
+    pub card: HexBytes,
+    /// How it stands.
+    pub state: AccountState,
+    /// All credits.
+    pub credited_fen: u64,
+    /// All verified consumption.
+    pub spent_fen: u64,
+    /// The last balance that the card proved.
+    pub proven_balance_fen: u32,
+    /// The last online counter recorded.
+    pub online_counter: u16,
+}
+
+/// A credit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreditReport {
+    /// The order, which is recorded once.
+    pub order: OrderId,
+    /// The card.
+    pub card: HexBytes,
+    /// How much.
+    pub amount_fen: u32,
+    /// The balance after it.
+    pub balance_fen: u32,
+    /// The online counter of the credit.
+    pub counter: u16,
+    /// The terminal number used for this attempt.
+    pub terminal: HexBytes,
+    /// The date of the transaction, as on the card.
+    pub date: HexBytes,
+    /// The time of the transaction, as on the card.
+    pub time: HexBytes,
+    /// The TAC; absent when the card had overwritten it before it could be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tac: Option<HexBytes>,
+}
+
+/// The centre's word that a credit is recorded.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreditReceipt {
+    /// The order.
+    pub order: OrderId,
+    /// When it was first recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub recorded_at: Timestamp,
+}
+
+/// A batch of a terminal's transactions.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConsumptionReport {
+    /// The terminal.
+    pub terminal: HexBytes,
+    /// The transactions.
+    pub transactions: Vec<Consumption>,
+}
+
+/// One transaction of a terminal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Consumption {
+    /// The card.
+    pub card: HexBytes,
+    /// How much; 0 for an entry.
+    pub amount_fen: u32,
+    /// The balance after it.
+    pub balance_fen: u32,
+    /// The card's offline counter.
+    pub offline_counter: u16,
+    /// The terminal's transaction counter.
+    pub terminal_counter: u32,
+    /// The transaction type byte.
+    pub transaction_type: u8,
+    /// The date of the transaction, as on the card.
+    pub date: HexBytes,
+    /// The time of the transaction, as on the card.
+    pub time: HexBytes,
+    /// The TAC.
+    pub tac: HexBytes,
+}
+
+/// What became of each transaction, in the order of the report.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConsumptionReceipt {
+    /// The verdicts.
+    pub verdicts: Vec<ConsumptionVerdict>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsumptionVerdict {
+    /// Verified and recorded.
+    Recorded,
+    /// Recorded before.
+    Duplicate,
+    /// The TAC is wrong; kept aside, moves no money.
+    TacWrong,
+    /// No account has this card.
+    UnknownCard,
+}
+
+/// The money equation: `paid_in` equals the sum of all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Books {
+    /// Paid in, as the payment platform confirmed.
+    pub paid_in_fen: u64,
+    /// The last proven balances of all purses.
+    pub purses_fen: u64,
+    /// Confirmed and not yet proven on a card.
+    pub in_flight_fen: u64,
+    /// Parked for migrations.
+    pub parked_fen: u64,
+    /// To be given back.
+    pub refund_payable_fen: u64,
+    /// Spent, by verified TACs.
+    pub spent_fen: u64,
+    /// Given back.
+    pub refunded_fen: u64,
+}

@@ -1,0 +1,237 @@
+//! Typed clients of every role: a sentence for each endpoint.
+
+use crate::client::{Client, ClientError};
+use crate::conversation::{ConversationReply, TurnRequest};
+use crate::endpoint::Nothing;
+use crate::ids::{ApplicationId, ConversationId, DomainId, OrderId, PaymentId, ProviderId, TaskId};
+use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
+use crate::sp_tsm::{peer as sp_peer, wallet as sp_wallet};
+use crate::{HexBytes, clearing, payment};
+
+macro_rules! role_client {
+    ($(#[$doc:meta])* $client:ident { $($(#[$call_doc:meta])* $name:ident($($parameter:ident: $kind:ty),*; $($request:ty)?) -> $reply:ty = $endpoint:path;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $client {
+            /// The client that carries the calls.
+            pub client: Client,
+        }
+
+        impl $client {
+            /// Calls through this client.
+            pub const fn new(client: Client) -> Self {
+                Self { client }
+            }
+
+            $(role_client!(@call $(#[$call_doc])* $name, [$($parameter: $kind),*], [$($request)?], $reply, $endpoint);)*
+        }
+    };
+    (@call $(#[$doc:meta])* $name:ident, [$($parameter:ident: $kind:ty),*], [$request:ty], $reply:ty, $endpoint:path) => {
+        $(#[$doc])*
+        pub async fn $name(&self, $($parameter: $kind,)* request: &$request) -> Result<$reply, ClientError> {
+            self.client.call(&$endpoint, &[$(&$parameter.to_string()),*], request).await
+        }
+    };
+    (@call $(#[$doc:meta])* $name:ident, [$($parameter:ident: $kind:ty),*], [], $reply:ty, $endpoint:path) => {
+        $(#[$doc])*
+        pub async fn $name(&self, $($parameter: $kind),*) -> Result<$reply, ClientError> {
+            self.client.call(&$endpoint, &[$(&$parameter.to_string()),*], &Nothing {}).await
+        }
+    };
+}
+
+role_client! {
+    /// The wallet's calls to the SE-TSM.
+    SeTsmWallet {
+        /// Reads the utilisation protocol.
+        agreement(;) -> se_wallet::Agreement = se_wallet::AGREEMENT;
+        /// Starts a registration.
+        register(; se_wallet::RegistrationRequest) -> ConversationReply = se_wallet::REGISTER;
+        /// Logs in.
+        login(; se_wallet::LoginRequest) -> se_wallet::LoginReply = se_wallet::LOGIN;
+        /// Logs out.
+        logout(;) -> Nothing = se_wallet::LOGOUT;
+        /// Reads a page of the catalogue.
+        applications(; se_wallet::CatalogueQuery) -> se_wallet::CataloguePage = se_wallet::APPLICATIONS;
+        /// Reads one application.
+        application(aid: &HexBytes;) -> se_wallet::ApplicationDetails = se_wallet::APPLICATION;
+        /// Reads the four lists.
+        lists(;) -> se_wallet::OperationLists = se_wallet::LISTS;
+        /// Reads the record of the secure element.
+        element(;) -> se_wallet::ElementSummary = se_wallet::ELEMENT;
+        /// Starts an operation.
+        start(; se_wallet::StartRequest) -> ConversationReply = se_wallet::START;
+        /// Answers a turn.
+        turn(conversation: ConversationId; TurnRequest) -> ConversationReply = se_wallet::TURN;
+        /// Cancels a conversation.
+        cancel(conversation: ConversationId;) -> Nothing = se_wallet::CANCEL;
+        /// Reads running and waiting operations.
+        tasks(;) -> se_wallet::TaskList = se_wallet::TASKS;
+    }
+}
+
+role_client! {
+    /// The calls of the operator's staff and of providers to the SE-TSM.
+    SeTsmStaff {
+        /// Logs staff in.
+        login(; operator::StaffLogin) -> operator::StaffSession = operator::LOGIN;
+        /// Changes one's own password.
+        password(; operator::PasswordChange) -> Nothing = operator::PASSWORD;
+        /// Adds staff.
+        add_staff(; operator::NewStaff) -> operator::StaffRecord = operator::ADD_STAFF;
+        /// Enters a batch.
+        add_batch(; operator::NewBatch) -> operator::BatchRecord = operator::ADD_BATCH;
+        /// Reads the batches.
+        batches(;) -> operator::BatchList = operator::BATCHES;
+        /// Registers a provider.
+        add_provider(; operator::NewProvider) -> operator::ProviderRecord = operator::ADD_PROVIDER;
+        /// Reads the providers.
+        providers(; operator::ProviderQuery) -> operator::ProviderList = operator::PROVIDERS;
+        /// Approves or refuses a provider.
+        audit_provider(provider: ProviderId; operator::Decision) -> operator::ProviderApproval = operator::AUDIT_PROVIDER;
+        /// Changes the blacklist.
+        blacklist(provider: ProviderId; operator::BlacklistEntry) -> operator::ProviderRecord = operator::BLACKLIST;
+        /// Defines a security domain.
+        add_domain(; operator::NewDomain) -> operator::DomainRecord = operator::ADD_DOMAIN;
+        /// Reads the domains.
+        domains(;) -> operator::DomainList = operator::DOMAINS;
+        /// Audits a domain.
+        audit_domain(domain: DomainId; operator::Decision) -> operator::DomainRecord = operator::AUDIT_DOMAIN;
+        /// Changes a domain.
+        change_domain(domain: DomainId; operator::DomainChange) -> operator::DomainRecord = operator::CHANGE_DOMAIN;
+        /// Removes a domain definition.
+        remove_domain(domain: DomainId;) -> Nothing = operator::REMOVE_DOMAIN;
+        /// Reads the application records.
+        applications(;) -> operator::ApplicationList = operator::APPLICATIONS;
+        /// Audits an application.
+        audit_application(application: ApplicationId; operator::Decision) -> operator::ApplicationRecord = operator::AUDIT_APPLICATION;
+        /// Assigns AIDs.
+        assign_aids(application: ApplicationId;) -> operator::ApplicationRecord = operator::ASSIGN_AIDS;
+        /// Defines an application.
+        define(application: ApplicationId; operator::ApplicationDefinition) -> operator::ApplicationRecord = operator::DEFINE;
+        /// Records a test.
+        test(application: ApplicationId; operator::TestResult) -> operator::ApplicationRecord = operator::TEST_APPLICATION;
+        /// Confirms a test.
+        confirm_test(application: ApplicationId; operator::Decision) -> operator::ApplicationRecord = operator::CONFIRM_TEST;
+        /// Publishes.
+        publish(application: ApplicationId; operator::Publication) -> operator::ApplicationRecord = operator::PUBLISH;
+        /// Suspends or resumes.
+        suspend(application: ApplicationId; operator::Suspension) -> operator::ApplicationRecord = operator::SUSPEND;
+        /// Archives.
+        archive(application: ApplicationId;) -> operator::ApplicationRecord = operator::ARCHIVE;
+        /// Reads a secure element.
+        element(se_id: &HexBytes;) -> operator::ElementRecord = operator::ELEMENT;
+        /// Reads its tasks.
+        element_tasks(se_id: &HexBytes;) -> se_wallet::TaskList = operator::ELEMENT_TASKS;
+        /// Changes the loss list.
+        report_loss(se_id: &HexBytes; operator::LossReport) -> operator::ElementRecord = operator::REPORT_LOSS;
+        /// Records what became of the bound number.
+        number_state(se_id: &HexBytes; operator::NumberState) -> operator::ElementRecord = operator::NUMBER_STATE;
+        /// Terminates a task.
+        terminate(task: TaskId;) -> Nothing = operator::TERMINATE;
+        /// Reads the audit trail.
+        audit_trail(; operator::AuditQuery) -> operator::AuditPage = operator::AUDIT_TRAIL;
+        /// Logs a provider in.
+        provider_login(; operator::StaffLogin) -> operator::StaffSession = provider::LOGIN;
+        /// Changes a provider's password.
+        provider_password(; operator::PasswordChange) -> Nothing = provider::PASSWORD;
+        /// Reads the provider's own record.
+        provider_self(;) -> operator::ProviderRecord = provider::SELF;
+        /// Uploads an application.
+        upload(; provider::Upload) -> operator::ApplicationRecord = provider::UPLOAD;
+        /// Reads the provider's own applications.
+        own_applications(;) -> operator::ApplicationList = provider::APPLICATIONS;
+        /// Reads one of the provider's own applications.
+        own_application(application: ApplicationId;) -> operator::ApplicationRecord = provider::APPLICATION;
+        /// Reads the provider's own domains.
+        own_domains(;) -> operator::DomainList = provider::DOMAINS;
+    }
+}
+
+role_client! {
+    /// An SP-TSM's calls to the SE-TSM.
+    SeTsmPeer {
+        /// Reports a result.
+        result(; se_peer::OperationResult) -> se_peer::StateReply = se_peer::RESULT;
+        /// Opens an application for use.
+        open_notice(; se_peer::Notice) -> se_peer::StateReply = se_peer::OPEN_NOTICE;
+        /// Ends a subscription.
+        unsubscribe_notice(; se_peer::Notice) -> se_peer::StateReply = se_peer::UNSUBSCRIBE_NOTICE;
+        /// Asks for a state.
+        state(; se_peer::StateQuery) -> se_peer::StateReply = se_peer::STATE;
+        /// Asks who one is.
+        whoami(;) -> se_peer::PeerGreeting = se_peer::PING;
+    }
+}
+
+role_client! {
+    /// The wallet's calls to an SP-TSM.
+    SpTsmWallet {
+        /// Orders a card.
+        order_card(; sp_wallet::OpenCardOrder) -> sp_wallet::OrderRecord = sp_wallet::ORDER_CARD;
+        /// Orders a top-up.
+        order_top_up(; sp_wallet::TopUpOrder) -> sp_wallet::OrderRecord = sp_wallet::ORDER_TOP_UP;
+        /// Reads an order.
+        order(order: OrderId;) -> sp_wallet::OrderRecord = sp_wallet::ORDER;
+        /// Starts an operation.
+        start(; sp_wallet::StartRequest) -> ConversationReply = sp_wallet::START;
+        /// Answers a turn.
+        turn(conversation: ConversationId; TurnRequest) -> ConversationReply = sp_wallet::TURN;
+        /// Cancels a conversation.
+        cancel(conversation: ConversationId;) -> Nothing = sp_wallet::CANCEL;
+        /// Reads the card's record.
+        card(aid: &HexBytes;) -> sp_wallet::CardRecord = sp_wallet::CARD;
+    }
+}
+
+role_client! {
+    /// The calls of the SE-TSM and the payment platform to an SP-TSM.
+    SpTsmPeer {
+        /// Asks for consent.
+        pre_operation(; sp_peer::PreOperationRequest) -> sp_peer::PreOperationReply = sp_peer::PRE_OPERATION;
+        /// Hands a conversation over.
+        handover(; sp_peer::HandoverRequest) -> sp_peer::HandoverReply = sp_peer::HANDOVER;
+        /// Reports a result.
+        result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
+        /// Notifies a payment.
+        payment_notification(; payment::PaymentNotification) -> Nothing = sp_peer::PAYMENT_NOTIFICATION;
+    }
+}
+
+role_client! {
+    /// A merchant's calls to the payment platform.
+    PaymentPeer {
+        /// Opens a payment.
+        create(; payment::NewPayment) -> payment::PaymentRecord = payment::CREATE;
+        /// Reads a payment.
+        query(payment: PaymentId;) -> payment::PaymentRecord = payment::QUERY;
+        /// Gives money back.
+        refund(payment: PaymentId; payment::Refund) -> payment::PaymentRecord = payment::REFUND;
+    }
+}
+
+role_client! {
+    /// The payer's calls to the payment platform.
+    PaymentUser {
+        /// Pays or declines.
+        pay(payment: PaymentId; payment::Pay) -> payment::PaymentRecord = payment::PAY;
+        /// Reads what is to be paid.
+        show(payment: PaymentId;) -> payment::PaymentRecord = payment::SHOW;
+    }
+}
+
+role_client! {
+    /// An institution's calls to the clearing centre.
+    ClearingPeer {
+        /// Opens an account.
+        open_account(; clearing::NewAccount) -> clearing::AccountRecord = clearing::OPEN_ACCOUNT;
+        /// Reports a credit.
+        credit(; clearing::CreditReport) -> clearing::CreditReceipt = clearing::CREDIT;
+        /// Reports consumption.
+        consumption(; clearing::ConsumptionReport) -> clearing::ConsumptionReceipt = clearing::CONSUMPTION;
+        /// Reads an account.
+        account(card: &HexBytes;) -> clearing::AccountRecord = clearing::ACCOUNT;
+        /// Reads the money equation.
+        books(;) -> clearing::Books = clearing::BOOKS;
+    }
+}

@@ -1,0 +1,13 @@
+//! The SE-TSM: the secure-element issuer's trusted service manager.
+
+pub mod operator;
+pub mod peer;
+pub mod provider;
+pub mod wallet;
+
+use crate::endpoint::EndpointInfo;
+
+/// Every endpoint of the role.
+pub fn endpoints() -> Vec<EndpointInfo> {
+    [wallet::endpoints(), operator::endpoints(), provider::endpoints(), peer::endpoints()].concat()
+}
