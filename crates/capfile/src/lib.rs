@@ -17,6 +17,7 @@
 
 mod archive;
 mod builder;
+mod bytecode;
 
 mod cap_file;
 mod component;

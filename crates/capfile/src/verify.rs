@@ -4,7 +4,11 @@
 //! which offset and why. What converters in the field are known to vary is a remark. References into other
 //! packages are not followed: that needs their export files, and the card does it when it links.
 
+mod code;
+mod descriptor;
 mod layout;
+mod links;
+mod locations;
 
 use crate::{CapFile, Fault};
 
@@ -27,5 +31,9 @@ impl core::fmt::Display for Remark {
 pub fn verify(cap: &CapFile) -> Result<Vec<Remark>, Refused> {
     let mut remarks = Vec::new();
     layout::check(cap, &mut remarks)?;
+    let code = code::check(cap, &links::referred_methods(cap), &mut remarks)?;
+    links::check(cap, &code, &mut remarks)?;
+    locations::check(cap, &code, &mut remarks)?;
+    descriptor::check(cap, &mut remarks)?;
     Ok(remarks)
 }
