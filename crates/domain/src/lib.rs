@@ -5,10 +5,16 @@
 //! States are enums that carry their data, and a transition consumes the state it leaves.
 
 pub mod amount;
+pub mod application;
+pub mod bytes;
 pub mod environment;
 pub mod id;
 pub mod money;
+pub mod provider;
+pub mod se;
 pub mod se_application;
+pub mod security_domain;
+pub mod user;
 
 pub use amount::{Fen, OfflineCounter, OnlineCounter};
 pub use id::{
