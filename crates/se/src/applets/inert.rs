@@ -1,10 +1,12 @@
-//! An application whose code this card cannot run.
+//! An applet of a module that this build has no behaviour for: it can be loaded, installed,
+//! selected and deleted, and knows no command.
 
 use tsm_iso7816::{CommandApdu, StatusWord};
 
 use crate::applet::{Answer, Applet, AppletContext};
 
-/// Selectable, and answers 6D00 to everything.
+/// The behaviour of an unknown module.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Inert;
 
 impl Applet for Inert {
