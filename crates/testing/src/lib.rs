@@ -1,1 +1,3 @@
-//! t
+//! The world that proves the other crates: simulation, vectors, independent partners.
+
+pub mod pcsc;
