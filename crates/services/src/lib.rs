@@ -1,1 +1,8 @@
-//! OpenTSM.
+//! The server roles: SE-TSM, SP-TSM, clearing centre and the payment sandbox.
+//!
+//! A service is given its store, its keys, its clock, its randomness, its tasks and its timers
+//! ([`runtime::Environment`]); it takes none of them itself, so that the simulator runs the same code on
+//! virtual time. No handler touches SQL or a card; no service opens another service's storage.
+
+pub mod runtime;
+pub mod server;

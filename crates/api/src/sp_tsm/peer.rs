@@ -70,8 +70,10 @@ pub enum PreOperationReply {
         /// The domain's keys under the KEK that both organisations share; absent for a deletion.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         domain_keys: Option<WrappedKeySet>,
-        /// The host challenge for the secure channel that the SP-TSM will open.
-        host_challenge: HexBytes,
+        /// The INITIALIZE UPDATE command, with the SP-TSM's host challenge, of the secure channel that the
+        /// SP-TSM will open; absent when it will open none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initialize_update: Option<HexBytes>,
         /// Who loads and personalises.
         way: HandoverWay,
     },

@@ -1,0 +1,16 @@
+//! Serving a role's endpoints over TLS.
+//!
+//! ```text
+//! listener -> TLS (peer certificate) -> HTTP/1.1 -> request id, timing, panic guard
+//!          -> endpoint -> who calls? -> may it? -> body -> handler -> reply or problem
+//! ```
+//!
+//! Only what an [`Endpoint`](tsm_api::Endpoint) declares is routed; everything else is refused.
+
+mod listener;
+mod peer;
+mod routes;
+
+pub use listener::{Server, ServerLimits, serve};
+pub use peer::{Peer, PeerGate};
+pub use routes::{Call, Credentials, Routes, Service};

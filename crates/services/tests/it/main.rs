@@ -1,0 +1,4 @@
+//! The services over real TLS on loopback, each test with free ports and stores of its own.
+
+mod server;
+mod support;
