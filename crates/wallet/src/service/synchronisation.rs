@@ -1,0 +1,30 @@
+//! Making the platform's records equal to the card (P-5.8.4.5).
+
+use tsm_api::conversation::{IfBusy, StartOptions};
+use tsm_api::conversation::{OutcomeDetail, Party};
+use tsm_api::se_tsm::wallet::{Operation, START, StartRequest};
+
+use super::{Wallet, WalletError};
+use crate::interaction::Interaction;
+use crate::network::Host;
+use crate::se_operation::SecureElementAccess;
+use crate::storage::WalletStorage;
+
+impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
+    /// Lets the platform look at the card. Returns how many records it corrected.
+    pub async fn synchronise(&mut self, shown: &mut dyn Interaction) -> Result<u32, WalletError> {
+        let request = StartRequest {
+            options: StartOptions { request: self.request_id(), if_busy: IfBusy::Ask },
+            operation: Operation::Synchronise,
+            aid: None,
+            ticket: None,
+            order: None,
+        };
+        let bearer = self.bearer()?;
+        let reply = self.network.call(Host::SeTsm, &START, &[], Some(bearer), &request).await?;
+        match self.converse(Party::SeTsm, reply, shown).await? {
+            OutcomeDetail::Synchronised { corrected, .. } => Ok(corrected),
+            _ => Err(WalletError::UnexpectedOutcome),
+        }
+    }
+}
