@@ -70,6 +70,8 @@ enum Shape {
     /// `ret`.
     Return,
     Leave,
+    DupX,
+    SwapX,
     Index(usize, ReferenceKind),
     InvokeInterface,
     NewArray,
@@ -116,6 +118,21 @@ pub(crate) fn decode(code: &[u8], at: usize) -> Result<Instruction, String> {
             instruction.flow = Flow::End;
         }
         Shape::Leave => instruction.flow = Flow::End,
+        Shape::DupX => {
+            instruction.length += 1;
+            let words = operands.unsigned(1, 1)?;
+            let (copied, below) = (words >> 4, words & 0x0F);
+            if !(1..=4).contains(&copied) || !(below == 0 || (copied..=copied + 4).contains(&below)) {
+                return Err(format!("dup_x cannot copy {copied} words below {below}"));
+            }
+        }
+        Shape::SwapX => {
+            instruction.length += 1;
+            let words = operands.unsigned(1, 1)?;
+            if !matches!((words >> 4, words & 0x0F), (1 | 2, 1 | 2)) {
+                return Err(format!("swap_x exchanges one or two words each, and not {words:02X}"));
+            }
+        }
         Shape::Index(width, kind) => {
             instruction.length += width;
             instruction.reference = Some(operands.reference(1, width, kind)?);
@@ -268,8 +285,8 @@ fn shape(opcode: u8) -> Option<Shape> {
         0x2F..=0x32 => fixed(0x2F, 1),
         0x33..=0x36 => fixed(0x33, 2),
         0x37..=0x3E => Shape::Plain(0),
-        // dup_x and swap_x: how many words.
-        0x3F | 0x40 => Shape::Plain(1),
+        0x3F => Shape::DupX,
+        0x40 => Shape::SwapX,
         0x41..=0x58 => Shape::Plain(0),
         0x59 => Shape::Local { words: 1, more: 1 },
         0x5A => Shape::Local { words: 2, more: 1 },
@@ -390,6 +407,12 @@ mod tests {
             assert!(decode(&[opcode, 0, 0, 0, 0], 0).is_err(), "{opcode:02X}");
         }
         assert!(decode(&[0x90, 9], 0).is_err());
+        // Operands of swap_x and dup_x beyond their range have broken virtual machines.
+        assert!(decode(&[0x40, 0x11], 0).is_ok() && decode(&[0x40, 0x22], 0).is_ok());
+        assert!(decode(&[0x40, 0xFF], 0).is_err() && decode(&[0x40, 0x10], 0).is_err());
+        assert!(decode(&[0x3F, 0x10], 0).is_ok() && decode(&[0x3F, 0x15], 0).is_ok());
+        assert!(decode(&[0x3F, 0x16], 0).is_err() && decode(&[0x3F, 0x21], 0).is_err());
+        assert!(decode(&[0x3F, 0x50], 0).is_err());
         assert!(decode(&[0x94, 1, 0, 0], 0).is_err());
         assert!(decode(&[0x8E, 0, 0, 0, 0], 0).is_err());
         assert!(decode(&[0x73, 0, 9, 0, 2, 0, 1, 0, 16], 0).is_err());

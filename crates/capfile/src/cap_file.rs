@@ -247,3 +247,88 @@ fn optional<T>(
 ) -> Result<Option<T>, CapError> {
     Ok(component.map(parse).transpose()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CapBuilder;
+
+    const PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 1, 5]);
+
+    fn module(number: u8) -> Aid {
+        Aid::new(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 1, 5, 1, number]).unwrap()
+    }
+
+    /// JCVM 3.1, table 6-3: the order of installation.
+    #[test]
+    fn the_data_block_is_in_load_order() {
+        let builder = CapBuilder::new(PACKAGE)
+            .applet(module(1))
+            .format(Format::V2_3)
+            .static_resource(5, vec![1, 2, 3])
+            .debug(vec![0])
+            .custom_component(130, PACKAGE, vec![1]);
+        let cap = builder.build_cap().unwrap();
+        let tags = |descriptor| -> Vec<u8> {
+            let components = split(&cap.load_file_data_block(descriptor)).unwrap();
+            components.iter().map(|component| component.tag().number()).collect()
+        };
+        assert_eq!(tags(Descriptor::Include), [1, 2, 4, 3, 6, 7, 8, 5, 9, 13, 11]);
+        assert_eq!(tags(Descriptor::Omit), [1, 2, 4, 3, 6, 7, 8, 5, 9, 13]);
+        let library = CapBuilder::new(PACKAGE).build_cap().unwrap();
+        let components = split(&library.load_file_data_block(Descriptor::Omit)).unwrap();
+        let tags: Vec<u8> = components.iter().map(|component| component.tag().number()).collect();
+        assert_eq!(tags, [1, 2, 4, 6, 7, 8, 10, 5, 9]);
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_data_block() {
+        let cap = CapBuilder::new(PACKAGE).applet(module(1)).build_cap().unwrap();
+        let block = cap.load_file_data_block(Descriptor::Include);
+        assert_eq!(cap.load_file_data_block_sha1(Descriptor::Include)[..], Sha1::digest(&block)[..]);
+        assert_eq!(cap.load_file_data_block_sha256(Descriptor::Include)[..], Sha256::digest(&block)[..]);
+        assert_ne!(
+            cap.load_file_data_block_sha1(Descriptor::Include),
+            cap.load_file_data_block_sha1(Descriptor::Omit)
+        );
+    }
+
+    #[test]
+    fn padding_is_counted_as_code() {
+        let sizes = |padding| CapBuilder::new(PACKAGE).padding(padding).build_cap().unwrap().sizes();
+        assert_eq!(sizes(5000).code_bytes, sizes(0).code_bytes + 5000);
+        assert_eq!(sizes(60_000).non_volatile_bytes(), sizes(0).non_volatile_bytes() + 60_000);
+    }
+
+    #[test]
+    fn a_compact_file_ends_at_64_kilobytes_and_an_extended_one_does_not() {
+        let builder = CapBuilder::new(PACKAGE).format(Format::V2_3).applet(module(1)).padding(200_000);
+        assert_eq!(builder.build(), Err(crate::BuildError::TooLong(ComponentTag::Method)));
+        let cap = builder.form(Form::Extended).build_cap().unwrap();
+        assert!(cap.method.blocks.len() > 2);
+        assert_eq!(crate::verify(&cap), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn fuzz_components() {
+        bolero::check!().with_type::<(u8, bool, Vec<u8>)>().for_each(|(number, extended, info)| {
+            let form = if *extended { Form::Extended } else { Form::Compact };
+            let tag = ComponentTag::from_number(number % 14);
+            let Some(raw) = RawComponent::frame(tag, form, info) else { return };
+            drop(HeaderComponent::parse(&raw));
+            drop(ImportComponent::parse(&raw));
+            drop(AppletComponent::parse(&raw, form));
+            drop(MethodComponent::parse(&raw, form));
+            drop(StaticFieldComponent::parse(&raw));
+            drop(ExportComponent::parse(&raw, form));
+            drop(ConstantPoolComponent::parse(&raw, form));
+            drop(ReferenceLocationComponent::parse(&raw, form));
+            drop(DescriptorComponent::parse(&raw, form));
+            drop(StaticResourcesComponent::parse(&raw));
+            for format in [Format::V2_1, Format::V2_2, Format::V2_3] {
+                drop(DirectoryComponent::parse(&raw, format, form));
+                drop(ClassComponent::parse(&raw, format, form));
+            }
+        });
+    }
+}

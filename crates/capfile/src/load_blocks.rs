@@ -87,7 +87,7 @@ impl LoadBlocks {
         &self.image
     }
 
-    fn count(&self) -> usize {
+    fn block_count(&self) -> usize {
         self.image.len().div_ceil(self.block_size)
     }
 }
@@ -100,11 +100,11 @@ impl Iterator for LoadBlocks {
         // `new` saw to it that there are no more than 256 blocks.
         let number = u8::try_from(self.next).ok()?;
         self.next += 1;
-        Some(LoadBlock { number, is_last: self.next == self.count(), data })
+        Some(LoadBlock { number, is_last: self.next == self.block_count(), data })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.count() - self.next;
+        let left = self.block_count() - self.next;
         (left, Some(left))
     }
 }
@@ -160,5 +160,72 @@ impl<'a> LoadImage<'a> {
             }
         }
         Ok(Self { dap_blocks, data_block: data_block.ok_or(LoadImageError::NoDataBlock)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dap(length: usize) -> DapBlock {
+        let security_domain = Aid::new(&[0xA0, 0, 0, 1, 0x51, 0, 0, 0]).unwrap();
+        DapBlock { security_domain, signature: vec![0x5A; length] }
+    }
+
+    /// GPC 2.3.1, table 11-58: tags and lengths before the data.
+    #[test]
+    fn blocks_begin_with_tag_and_length() {
+        let blocks: Vec<LoadBlock> = LoadBlocks::new(&[7; 5], &[dap(3)], 10).unwrap().collect();
+        let image: Vec<u8> = blocks.iter().flat_map(|block| block.data.clone()).collect();
+        let expected = "E20F4F08A000000151000000C3035A5A5AC4050707070707";
+        assert_eq!(image, hex::decode(expected).unwrap());
+        let numbers: Vec<(u8, bool, usize)> =
+            blocks.iter().map(|block| (block.number, block.is_last, block.data.len())).collect();
+        assert_eq!(numbers, [(0, false, 10), (1, false, 10), (2, true, 4)]);
+        let long = LoadBlocks::new(&[0; 300], &[], 255).unwrap();
+        assert_eq!(long.image()[..4], [0xC4, 0x82, 0x01, 0x2C]);
+    }
+
+    #[test]
+    fn block_numbers_end_at_255() {
+        let blocks = LoadBlocks::new(&[0; 252], &[], 1).unwrap();
+        assert_eq!((blocks.len(), blocks.last().unwrap().number), (255, 254));
+        let error = LoadBlocks::new(&[0; 254], &[], 1).unwrap_err();
+        assert_eq!(error, LoadBlocksError::TooManyBlocks { bytes: 257, block_size: 1, blocks: 257 });
+        assert_eq!(LoadBlocks::new(&[0], &[], 0).unwrap_err(), LoadBlocksError::EmptyBlocks);
+    }
+
+    #[test]
+    fn what_is_no_load_is_refused() {
+        let cases = ["", "C4", "C40201", "E200C401FF", "4F00", "C400C400", "E20A4F05A000000151C30101"];
+        for case in cases {
+            assert!(LoadImage::parse(&hex::decode(case).unwrap()).is_err(), "{case}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_put_together_are_the_load(
+            data in proptest::collection::vec(any::<u8>(), 0..5000),
+            signatures in proptest::collection::vec(0usize..130, 0..3),
+            block_size in 30usize..300,
+        ) {
+            let daps: Vec<DapBlock> = signatures.into_iter().map(dap).collect();
+            let blocks: Vec<LoadBlock> = LoadBlocks::new(&data, &daps, block_size).unwrap().collect();
+            prop_assert!(blocks.iter().all(|block| block.data.len() <= block_size && !block.data.is_empty()));
+            prop_assert_eq!(blocks.iter().filter(|block| block.is_last).count(), 1);
+            prop_assert!(blocks.last().unwrap().is_last);
+            let image: Vec<u8> = blocks.into_iter().flat_map(|block| block.data).collect();
+            let load = LoadImage::parse(&image).unwrap();
+            prop_assert_eq!(load.data_block, &data[..]);
+            prop_assert_eq!(load.dap_blocks, daps);
+        }
+    }
+
+    #[test]
+    fn fuzz_load_image() {
+        bolero::check!().for_each(|bytes: &[u8]| drop(LoadImage::parse(bytes)));
     }
 }

@@ -186,3 +186,140 @@ fn split_as(bytes: &[u8], form: Form) -> Result<Vec<RawComponent>, SplitError> {
     }
     Ok(components)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{CapBuilder, Descriptor};
+
+    const PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 1, 5]);
+
+    fn module(number: u8) -> Aid {
+        Aid::new(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 1, 5, 1, number]).unwrap()
+    }
+
+    fn components(builder: &CapBuilder) -> Vec<RawComponent> {
+        builder.components().unwrap()
+    }
+
+    fn joined(components: &[RawComponent]) -> Vec<u8> {
+        components.iter().flat_map(|component| component.bytes().to_vec()).collect()
+    }
+
+    /// req: P-5.4.1.b
+    #[test]
+    fn lists_every_module() {
+        let builder =
+            CapBuilder::new(PACKAGE).version(2, 7).applet(module(1)).applet(module(2)).applet(module(3));
+        let cap = builder.build_cap().unwrap();
+        let load_file = LoadFile::parse(&cap.load_file_data_block(Descriptor::Omit)).unwrap();
+        assert_eq!(load_file.modules(), [module(1), module(2), module(3)]);
+        assert_eq!((load_file.package_aid(), load_file.package_version()), (PACKAGE, cap.package_version()));
+        let listed: Vec<Aid> = cap.applets().iter().map(|applet| applet.aid).collect();
+        assert_eq!(listed, load_file.modules());
+    }
+
+    #[test]
+    fn order_debug_and_unknown_components_do_not_matter() {
+        let builder = CapBuilder::new(PACKAGE).applet(module(1)).debug(vec![1, 2, 3]).custom_component(
+            200,
+            PACKAGE,
+            vec![9; 40],
+        );
+        let mut parts = components(&builder);
+        let expected = LoadFile::parse(&joined(&parts)).unwrap();
+        parts.reverse();
+        parts.push(RawComponent::frame(ComponentTag::from_number(99), Form::Compact, &[1, 2]).unwrap());
+        let found = LoadFile::parse(&joined(&parts)).unwrap();
+        assert_eq!(found.modules(), expected.modules());
+        assert_eq!(found.sizes(), expected.sizes());
+        assert!(found.components().contains(&ComponentTag::Reserved(99)));
+    }
+
+    #[test]
+    fn what_is_no_package_is_refused() {
+        let parts = components(&CapBuilder::new(PACKAGE).applet(module(1)));
+        let without = |tag| {
+            let kept: Vec<RawComponent> = parts.iter().filter(|part| part.tag() != tag).cloned().collect();
+            LoadFile::parse(&joined(&kept))
+        };
+        assert_eq!(LoadFile::parse(&[]), Err(LoadFileError::Empty));
+        assert_eq!(without(ComponentTag::Header), Err(LoadFileError::NoHeader));
+        assert_eq!(without(ComponentTag::Method), Err(LoadFileError::Missing(ComponentTag::Method)));
+        let mut twice = parts.clone();
+        twice.push(parts[2].clone());
+        assert_eq!(LoadFile::parse(&joined(&twice)), Err(LoadFileError::Duplicate(parts[2].tag())));
+        let same = components(&CapBuilder::new(PACKAGE).applet(module(1)).applet(module(1)));
+        assert_eq!(LoadFile::parse(&joined(&same)), Err(LoadFileError::DuplicateModule(module(1))));
+        let whole = joined(&parts);
+        for cut in 1..whole.len() {
+            // A cut between components leaves the last ones away, which only the Method and Header mind.
+            let _ = LoadFile::parse(&whole[..cut]);
+        }
+        assert!(matches!(LoadFile::parse(&whole[..whole.len() - 1]), Err(LoadFileError::Malformed(_))));
+    }
+
+    fn any_builder() -> impl Strategy<Value = CapBuilder> {
+        let format = prop_oneof![Just(Format::V2_1), Just(Format::V2_2), Just(Format::V2_3)];
+        (format, any::<bool>(), 0u8..5, 0usize..70_000, any::<bool>(), any::<(u8, u8)>()).prop_map(
+            |(format, extended, applets, padding, with, (major, minor))| {
+                let form = if extended && format == Format::V2_3 { Form::Extended } else { Form::Compact };
+                let padding = if form == Form::Compact { padding.min(60_000) } else { padding };
+                let descriptor = if with { Descriptor::Include } else { Descriptor::Omit };
+                let builder = CapBuilder::new(PACKAGE)
+                    .version(major, minor)
+                    .format(format)
+                    .form(form)
+                    .padding(padding)
+                    .descriptor(descriptor);
+                (0..applets).fold(builder, |builder, number| builder.applet(module(number)))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// What the host reads from a file is what the card reads from its data block.
+        #[test]
+        fn host_and_card_agree(builder in any_builder()) {
+            let cap = builder.build_cap().unwrap();
+            crate::verify(&cap).unwrap();
+            for descriptor in [Descriptor::Include, Descriptor::Omit] {
+                let load_file = LoadFile::parse(&cap.load_file_data_block(descriptor)).unwrap();
+                let modules: Vec<Aid> = cap.applets().iter().map(|applet| applet.aid).collect();
+                prop_assert_eq!(load_file.modules(), &modules[..]);
+                prop_assert_eq!(load_file.package_aid(), cap.package_aid());
+                prop_assert_eq!(load_file.package_version(), cap.package_version());
+                prop_assert_eq!(load_file.imports(), cap.imports());
+                prop_assert_eq!(load_file.sizes(), cap.sizes());
+                prop_assert_eq!((load_file.format(), load_file.form()), (cap.format(), cap.form()));
+            }
+        }
+    }
+
+    #[test]
+    fn fuzz_load_file() {
+        let built = CapBuilder::new(PACKAGE).applet(module(1)).build_cap().unwrap();
+        let extended = CapBuilder::new(PACKAGE)
+            .format(Format::V2_3)
+            .form(Form::Extended)
+            .static_resource(1, vec![1, 2, 3])
+            .build_cap()
+            .unwrap();
+        let blocks = [built, extended].map(|cap| cap.load_file_data_block(Descriptor::Include));
+        bolero::check!().with_type::<(bool, Vec<(u16, u8)>, Vec<u8>)>().for_each(
+            |(which, changes, plain)| {
+                let mut bytes = blocks[usize::from(*which)].clone();
+                for (at, value) in changes {
+                    let at = usize::from(*at) % bytes.len();
+                    bytes[at] ^= value;
+                }
+                drop(LoadFile::parse(&bytes));
+                drop(LoadFile::parse(plain));
+            },
+        );
+    }
+}

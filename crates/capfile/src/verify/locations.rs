@@ -16,7 +16,7 @@ pub(super) fn check(cap: &CapFile, code: &Code, remarks: &mut Vec<Remark>) -> Re
     }
     for (number, (listed, found)) in listed.iter().zip(&code.blocks).enumerate() {
         let block = &cap.method.blocks[number];
-        let places = places(listed, block.bytes.len()).map_err(|reason| fault(reason))?;
+        let places = places(listed, block.bytes.len()).map_err(fault)?;
         for (offset, width) in &found.references {
             match places.get(offset) {
                 Some(listed) if listed == width => {}
