@@ -6,14 +6,20 @@
 
 pub mod amount;
 pub mod application;
+pub mod billing;
 pub mod bytes;
+pub mod card;
 pub mod environment;
 pub mod id;
+pub mod message;
 pub mod money;
+pub mod policy;
 pub mod provider;
 pub mod se;
 pub mod se_application;
 pub mod security_domain;
+pub mod subscription;
+pub mod task;
 pub mod user;
 
 pub use amount::{Fen, OfflineCounter, OnlineCounter};

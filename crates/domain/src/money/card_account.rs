@@ -301,11 +301,7 @@ mod tests {
             .unwrap();
         assert_eq!(parked.state.carrier(), None);
         let moving = parked.apply(Event::MigrationIn(se(2))).unwrap();
-        assert_eq!(
-            moving.clone().apply(Event::MigrationIn(se(3))).is_err(),
-            true,
-            "two phones claim one parked card"
-        );
+        assert!(moving.clone().apply(Event::MigrationIn(se(3))).is_err(), "two phones claim one parked card");
         assert_eq!(moving.clone().apply(Event::Opened(se(3))), Err(CardAccountRefusal::AnotherSe(se(2))));
         let given_up = moving.apply(Event::OpeningGivenUp { se: se(2), paid: Fen::ZERO }).unwrap();
         assert_eq!(given_up.state, State::Parked { balance: Fen::new(30) });

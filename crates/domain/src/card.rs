@@ -1,0 +1,255 @@
+//! A transport card as its issuer (the SP-TSM) keeps it, and the order that opens it.
+
+use serde::{Deserialize, Serialize};
+use tsm_iso7816::Aid;
+
+use crate::amount::{Fen, OnlineCounter};
+use crate::id::{CardNumber, KeyReference, Msisdn, OrderId, SeId};
+use crate::se_application::HeldValue;
+
+/// Where a card stands at its issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CardState {
+    /// Being personalised: whether the card can be used is not proven.
+    Issuing,
+    /// In use.
+    Active,
+    /// Locked by its issuer.
+    Locked,
+    /// Being closed: it was ordered to block itself.
+    Closing,
+    /// Blocked, read, and parked at the centre.
+    Parked,
+    /// Gone from the SE, or never finished. The end.
+    Closed,
+}
+
+/// What the card last proved of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvenPurse {
+    /// The balance.
+    pub balance: Fen,
+    /// The online counter.
+    pub counter: OnlineCounter,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// A card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardRecord {
+    /// Its number.
+    pub card: CardNumber,
+    /// The SE that carries it.
+    pub se: SeId,
+    /// The application instance on the SE.
+    pub instance: Aid,
+    /// The order that opened it.
+    pub order: OrderId,
+    /// The key service's label of the purse's master keys.
+    pub keys: KeyReference,
+    /// Their version.
+    pub key_version: u8,
+    /// 00 for 3DES, 01 for SM4 (D-33).
+    pub algorithm: u8,
+    /// Where it stands.
+    pub state: CardState,
+    /// What it last proved.
+    pub proven: Option<ProvenPurse>,
+    /// Set while the card is suspicious: no value moves.
+    pub frozen: Option<String>,
+    /// When it was made.
+    pub issued_at: jiff::Timestamp,
+}
+
+/// How far an order to open a card has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CardOrderState {
+    /// Accepted: the download was consented to.
+    Accepted,
+    /// Personalisation was about to be sent; the card tells at the next contact.
+    PersonalisationIntended,
+    /// The card proved that it is personalised.
+    Opened,
+    /// The centre has the account.
+    Told,
+    /// Given up.
+    GivenUp,
+}
+
+/// An order to open a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardOrder {
+    /// The order.
+    pub order: OrderId,
+    /// The SE.
+    pub se: SeId,
+    /// The rider's number.
+    pub number: Option<Msisdn>,
+    /// The application.
+    pub application: Aid,
+    /// The card number it was given.
+    pub card: CardNumber,
+    /// How far it has come.
+    pub state: CardOrderState,
+    /// When it was accepted.
+    pub created_at: jiff::Timestamp,
+}
+
+/// Why a step is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CardRefusal {
+    /// The state does not allow it.
+    #[error("a card that is {from:?} cannot become {to:?}")]
+    Card {
+        /// From.
+        from: CardState,
+        /// To.
+        to: CardState,
+    },
+    /// The state does not allow it.
+    #[error("an order that is {from:?} cannot become {to:?}")]
+    Order {
+        /// From.
+        from: CardOrderState,
+        /// To.
+        to: CardOrderState,
+    },
+    /// The card still holds money, or nobody knows.
+    #[error("the card still holds value, or its balance is not known: {0:?}")]
+    HoldsValue(HeldValue),
+    /// The card is frozen.
+    #[error("the card is frozen for value until it has been examined")]
+    Frozen,
+}
+
+impl CardState {
+    /// The card becomes `to`. Becoming what it is changes nothing.
+    pub fn moved_to(self, to: Self) -> Result<Self, CardRefusal> {
+        use CardState::{Active, Closed, Closing, Issuing, Locked, Parked};
+        let allowed = match self {
+            Issuing => &[Active, Closed][..],
+            Active => &[Locked, Closing],
+            // A lock of the application does not stop the return of the card (D-7).
+            Locked => &[Active, Closing],
+            Closing => &[Active, Parked],
+            Parked => &[Closed],
+            Closed => &[],
+        };
+        if self == to || allowed.contains(&to) { Ok(to) } else { Err(CardRefusal::Card { from: self, to }) }
+    }
+}
+
+impl CardOrderState {
+    /// The order becomes `to`. Becoming what it is changes nothing.
+    pub fn moved_to(self, to: Self) -> Result<Self, CardRefusal> {
+        use CardOrderState::{Accepted, GivenUp, Opened, PersonalisationIntended, Told};
+        let allowed = match self {
+            Accepted => &[PersonalisationIntended, GivenUp][..],
+            PersonalisationIntended => &[Opened, GivenUp],
+            Opened => &[Told],
+            Told | GivenUp => &[],
+        };
+        if self == to || allowed.contains(&to) { Ok(to) } else { Err(CardRefusal::Order { from: self, to }) }
+    }
+}
+
+impl CardRecord {
+    /// What a deletion would destroy (B-8.5.3.b).
+    pub fn held_value(&self) -> HeldValue {
+        match (self.state, &self.proven) {
+            (CardState::Parked | CardState::Closed, _) => HeldValue::Settled,
+            // Personalised with nothing, and never topped up: no order can have put money on it.
+            (CardState::Issuing, None) => HeldValue::None,
+            (_, Some(proven)) => HeldValue::Unsettled(proven.balance),
+            (CardState::Active | CardState::Locked | CardState::Closing, None) => HeldValue::Unknown,
+        }
+    }
+
+    /// Whether value may move now.
+    pub fn may_move_value(&self) -> Result<(), CardRefusal> {
+        if self.frozen.is_some() {
+            return Err(CardRefusal::Frozen);
+        }
+        match self.state {
+            CardState::Active => Ok(()),
+            from => Err(CardRefusal::Card { from, to: CardState::Active }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn card_states_move_along_their_table() {
+        use CardState::{Active, Closed, Closing, Issuing, Locked, Parked};
+        let all = [Issuing, Active, Locked, Closing, Parked, Closed];
+        let allowed = [
+            (Issuing, Active),
+            (Issuing, Closed),
+            (Active, Locked),
+            (Locked, Active),
+            (Active, Closing),
+            (Locked, Closing),
+            (Closing, Active),
+            (Closing, Parked),
+            (Parked, Closed),
+        ];
+        for from in all {
+            for to in all {
+                assert_eq!(
+                    from.moved_to(to).is_ok(),
+                    from == to || allowed.contains(&(from, to)),
+                    "{from:?} {to:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_is_given_up_only_before_the_card_is_open() {
+        use CardOrderState::{Accepted, GivenUp, Opened, PersonalisationIntended, Told};
+        assert_eq!(Accepted.moved_to(GivenUp), Ok(GivenUp));
+        assert_eq!(PersonalisationIntended.moved_to(GivenUp), Ok(GivenUp));
+        assert!(Opened.moved_to(GivenUp).is_err());
+        assert!(Accepted.moved_to(Opened).is_err(), "the intention comes first");
+        assert_eq!(Opened.moved_to(Told), Ok(Told));
+    }
+
+    #[test]
+    fn what_a_deletion_would_destroy() {
+        let purse = |fen| ProvenPurse {
+            balance: Fen::new(fen),
+            counter: OnlineCounter(1),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let card = CardRecord {
+            card: "3104990000000000017".parse().unwrap(),
+            se: SeId::new(&[1]).unwrap(),
+            instance: Aid::constant(b"PURSE"),
+            order: OrderId::from_uuid(uuid::Uuid::nil()),
+            keys: "city/purse".parse().unwrap(),
+            key_version: 1,
+            algorithm: 0,
+            state: CardState::Active,
+            proven: None,
+            frozen: None,
+            issued_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let rows = [
+            (CardState::Issuing, None, HeldValue::None),
+            (CardState::Active, None, HeldValue::Unknown),
+            (CardState::Active, Some(purse(7)), HeldValue::Unsettled(Fen::new(7))),
+            (CardState::Closing, Some(purse(0)), HeldValue::Unsettled(Fen::ZERO)),
+            (CardState::Parked, Some(purse(7)), HeldValue::Settled),
+        ];
+        for (state, proven, expected) in rows {
+            assert_eq!(CardRecord { state, proven, ..card.clone() }.held_value(), expected, "{state:?}");
+        }
+        let frozen = CardRecord { frozen: Some("counter went back".into()), ..card.clone() };
+        assert_eq!(frozen.may_move_value(), Err(CardRefusal::Frozen));
+        assert_eq!(card.may_move_value(), Ok(()));
+    }
+}
