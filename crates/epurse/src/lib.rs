@@ -13,6 +13,10 @@
 
 mod bytes;
 mod error;
+#[cfg(test)]
+mod halves;
+#[cfg(test)]
+mod vectors;
 
 pub mod algorithm;
 pub mod card;
@@ -23,6 +27,7 @@ pub mod file;
 pub mod host;
 pub mod key;
 
+pub mod mifare;
 pub mod personalization;
 pub mod psam;
 pub mod select;

@@ -2,7 +2,8 @@
 
 use super::{PurseState, Refusal};
 use crate::{
-    CardRandom, Key, KeyVersion, Mac, OnlineCounter, SessionKey, Tac, TerminalNumber, TransactionType,
+    Amount, CardRandom, Key, KeyVersion, Mac, OnlineCounter, SessionKey, Tac, TerminalNumber,
+    TransactionType,
     commands::{
         InitializeForOverdraft, InitializeForOverdraftResponse, TransactionProof, UpdateOverdraftLimit,
     },
@@ -14,6 +15,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct PendingOverdraft {
     session: SessionKey,
+    balance: Amount,
     counter: OnlineCounter,
     terminal: TerminalNumber,
 }
@@ -62,7 +64,7 @@ impl PendingOverdraft {
             random,
             mac1,
         };
-        Ok((Self { session, counter, terminal: command.terminal }, answer))
+        Ok((Self { session, balance, counter, terminal: command.terminal }, answer))
     }
 
     /// Verifies UPDATE OVERDRAW LIMIT. `state` must be the one that the change began with.
@@ -80,14 +82,14 @@ impl PendingOverdraft {
             return Err(Refusal::Mac);
         }
         let after = state.limited(command.new_limit)?;
-        let (balance, counter) = (after.usable().to_bytes(), self.counter.to_bytes());
+        let (balance, counter) = (self.balance.to_bytes(), self.counter.to_bytes());
         let proven = [&balance[..], &counter, &limit, &[kind], &terminal, &at].concat();
         Ok(Limited {
             state: after,
             log: LogRecord {
                 sequence: after.online().into(),
                 overdraft_limit: after.overdraft_limit(),
-                amount: crate::Amount::ZERO,
+                amount: Amount::ZERO,
                 transaction_type,
                 terminal: self.terminal,
                 at: command.at,

@@ -64,8 +64,8 @@ pub fn mac2_input(new_limit: OverdraftLimit, terminal: TerminalNumber, at: DateT
 /// A change as its TAC covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverdraftFacts {
-    /// What can be spent after the change.
-    pub balance_after: Amount,
+    /// The balance that INITIALIZE FOR UPDATE answered.
+    pub balance: Amount,
     /// The online counter that INITIALIZE FOR UPDATE answered.
     pub counter_before: OnlineCounter,
     /// The limit from now on.
@@ -76,9 +76,9 @@ pub struct OverdraftFacts {
     pub at: DateTime,
 }
 
-/// What TAC covers: balance after, counter before, new limit, type, terminal, date, time.
+/// What TAC covers: balance before, counter before, new limit, type, terminal, date, time.
 pub fn tac_input(facts: &OverdraftFacts) -> Vec<u8> {
-    let mut input = facts.balance_after.to_bytes().to_vec();
+    let mut input = facts.balance.to_bytes().to_vec();
     input.extend(facts.counter_before.to_bytes());
     input.extend(facts.new_limit.to_bytes());
     input.push(TYPE);
