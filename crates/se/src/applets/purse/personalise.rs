@@ -79,9 +79,12 @@ fn begin(context: &mut AppletContext<'_>, start: PurseStart) -> Result<(), Statu
     if !keys::has(context, start.algorithm) || files::transparent(context, Sfi::PUBLIC_INFORMATION).is_err() {
         return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
     }
-    let ledger = Ledger::read(context)?;
-    let PurseStart { state, key_version, algorithm } = start;
-    Ledger { state, key_version: key_version.0, algorithm, personalised: true, ..ledger }.write(context)
+    let mut ledger = Ledger::read(context)?;
+    ledger.state = start.state;
+    ledger.key_version = start.key_version.0;
+    ledger.algorithm = start.algorithm;
+    ledger.personalised = true;
+    ledger.write(context)
 }
 
 /// Fills a cyclic file with records given newest first.
