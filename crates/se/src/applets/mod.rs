@@ -13,12 +13,14 @@ mod grouping;
 mod inert;
 mod login_password;
 mod messaging;
+mod mifare;
 mod ppse;
 mod purse;
 
 pub use greeting::GreetingCard;
 pub use inert::Inert;
 pub use login_password::LoginPassword;
+pub use mifare::MifareManager;
 pub use ppse::Ppse;
 pub use purse::TransitPurse;
 
@@ -45,6 +47,8 @@ pub fn create(module: &Aid) -> Box<dyn Applet> {
         Box::new(Ppse)
     } else if *module == LOGIN_PASSWORD {
         Box::new(LoginPassword)
+    } else if *module == MIFARE_MANAGER {
+        Box::new(MifareManager)
     } else if *module == GREETING_CARD {
         Box::new(GreetingCard)
     } else {
