@@ -9,6 +9,7 @@ mod descriptor;
 mod layout;
 mod links;
 mod locations;
+mod stack;
 
 use crate::{CapFile, Fault};
 
@@ -35,6 +36,7 @@ pub fn verify(cap: &CapFile) -> Result<Vec<Remark>, Refused> {
     links::check(cap, &code, &mut remarks)?;
     locations::check(cap, &code, &mut remarks)?;
     descriptor::check(cap, &mut remarks)?;
+    stack::check(cap, &mut remarks)?;
     Ok(remarks)
 }
 
@@ -87,7 +89,7 @@ mod tests {
         let without = builder().descriptor(crate::Descriptor::Omit);
         let library = CapBuilder::new(PACKAGE);
         type Change = fn(&mut Vec<u8>);
-        let cases: [(&CapBuilder, ComponentTag, Change, &str); 45] = [
+        let cases: [(&CapBuilder, ComponentTag, Change, &str); 44] = [
             (&with, Header, |info| info[0] = 0, "offset 0: the magic number"),
             (&with, Header, |info| info[4] = 9, "file format 2.9"),
             (&with, Header, |info| info[6] = 0, "ACC_APPLET is not set"),
@@ -103,7 +105,6 @@ mod tests {
             (&with, Import, |info| info.copy_within(4..11, 14), "imported twice"),
             (&with, Import, |info| info[0] = 200, "128 have tokens"),
             (&with, Applet, |info| info[10] = 2, "stands twice"),
-            (&with, Applet, |info| info[2] ^= 1, "RID"),
             (&with, Applet, |info| info[12] += 1, "the Applet component, at offset 1: no method begins"),
             (&without, Applet, |info| info[12] = 0, "begins within the handlers or another method"),
             (&with, ConstantPool, |info| info[1] += 1, "constants need"),
@@ -212,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn the_stack_keeps_its_bounds() {
+        let refused =
+            |change: fn(&mut Vec<u8>)| changed(&builder(), ComponentTag::Method, change).unwrap_err();
+        // install: new, dup, invokespecial: two words, with max_stack in the header at 8.
+        let sentence = refused(|info| info[8] = 1);
+        assert!(sentence.contains("2 words on the stack of a method that declares 1"), "{sentence}");
+        // dup becomes pop, so that the constructor finds nothing.
+        let sentence = refused(|info| info[13] = 0x3B);
+        assert!(sentence.contains("opcode 8C takes 1 words from a stack of 0"), "{sentence}");
+        let remarks = changed(&builder(), ComponentTag::Method, |info| info[8] = 9).unwrap();
+        assert_eq!(remarks, []);
+    }
+
+    #[test]
     fn oddities_are_remarks() {
         let stripped: Vec<RawComponent> = builder()
             .components()
@@ -222,6 +237,8 @@ mod tests {
         let remarks = read(stripped).unwrap();
         assert!(remarks.iter().any(|remark| remark.to_string().contains("and is missing")), "{remarks:?}");
         let undefined = changed(&builder(), ComponentTag::Header, |info| info[6] |= 0x40).unwrap();
+        let rid = changed(&builder(), ComponentTag::Applet, |info| info[2] ^= 1).unwrap();
+        assert!(rid.iter().any(|remark| remark.to_string().contains("RID")), "{rid:?}");
         assert!(undefined.iter().any(|remark| remark.to_string().contains("undefined flags")));
     }
 

@@ -51,7 +51,25 @@ impl DirectoryComponent {
             .sum()
     }
 
+    /// Secondary descriptions of the extended form differ on the method block count, so that a Directory
+    /// without it is read as well.
     pub(crate) fn parse(component: &RawComponent, format: Format, form: Form) -> Result<Self, Fault> {
+        let parsed = Self::parse_counting(component, format, form, form);
+        match form {
+            Form::Compact => parsed,
+            Form::Extended => parsed.or_else(|fault| {
+                Self::parse_counting(component, format, form, Form::Compact).map_err(|_| fault)
+            }),
+        }
+    }
+
+    /// `counting` is the form whose counts follow the sizes.
+    fn parse_counting(
+        component: &RawComponent,
+        format: Format,
+        form: Form,
+        counting: Form,
+    ) -> Result<Self, Fault> {
         let mut reader = Reader::new(ComponentTag::Directory, component.info());
         let count = match format {
             Format::V2_1 => 11,
@@ -71,7 +89,7 @@ impl DirectoryComponent {
         let array_init_size = reader.u2("the size of initialised arrays")?;
         let import_count = reader.u1("the import count")?;
         let applet_count = reader.u1("the applet count")?;
-        let method_block_count = match form {
+        let method_block_count = match counting {
             Form::Extended => Some(reader.u1("the method block count")?),
             Form::Compact => None,
         };

@@ -186,18 +186,33 @@ fn is_field_type(nibbles: &[u8]) -> bool {
 }
 
 /// The words of a signature's parameters; `None` when it is malformed. The result comes last.
-fn signature_words(nibbles: &[u8]) -> Option<usize> {
-    let mut words = 0;
+pub(super) fn signature_words(nibbles: &[u8]) -> Option<usize> {
+    let (_, parameters) = split_signature(nibbles)?;
+    Some(parameters)
+}
+
+/// The words of a signature's result.
+pub(super) fn signature_result_words(nibbles: &[u8]) -> Option<usize> {
+    let (result, _) = split_signature(nibbles)?;
+    Some(if result == VOID { 0 } else { words(result) })
+}
+
+/// The result's type and the words of the parameters.
+fn split_signature(nibbles: &[u8]) -> Option<(u8, usize)> {
+    let mut parameters = 0;
     let (mut kind, mut rest) = read_type(nibbles)?;
     while !rest.is_empty() {
-        words += match kind {
-            VOID => return None,
-            INT => 2,
-            _ => 1,
-        };
+        if kind == VOID {
+            return None;
+        }
+        parameters += words(kind);
         (kind, rest) = read_type(rest)?;
     }
-    Some(words)
+    Some((kind, parameters))
+}
+
+const fn words(kind: u8) -> usize {
+    if kind == INT { 2 } else { 1 }
 }
 
 /// One type and what follows it: a reference is followed by the four nibbles of a class reference.

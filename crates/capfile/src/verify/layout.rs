@@ -14,7 +14,7 @@ pub(super) fn check(cap: &CapFile, remarks: &mut Vec<Remark>) -> Result<(), Faul
     check_sizes(cap, remarks)?;
     check_counts(cap, remarks)?;
     check_imports(cap, remarks)?;
-    check_applets(cap)?;
+    check_applets(cap, remarks)?;
     remark_presence(cap, remarks);
     Ok(())
 }
@@ -134,7 +134,8 @@ fn check_imports(cap: &CapFile, remarks: &mut Vec<Remark>) -> Result<(), Fault> 
     Ok(())
 }
 
-fn check_applets(cap: &CapFile) -> Result<(), Fault> {
+/// JCVM 4.2 wants one RID for a package and its applets; cards do not look.
+fn check_applets(cap: &CapFile, remarks: &mut Vec<Remark>) -> Result<(), Fault> {
     let Some(component) = &cap.applet else { return Ok(()) };
     if component.applets.is_empty() {
         return Err(Fault::new(ComponentTag::Applet, 0, "the component lists no applet"));
@@ -148,7 +149,7 @@ fn check_applets(cap: &CapFile) -> Result<(), Fault> {
         if applet.aid.rid() != cap.package_aid().rid() {
             let reason =
                 format!("the RID of applet {} is not that of its package {}", applet.aid, cap.package_aid());
-            return Err(Fault::new(ComponentTag::Applet, *offset, reason));
+            remarks.push(Remark(Fault::new(ComponentTag::Applet, *offset, reason)));
         }
     }
     Ok(())
