@@ -1,1 +1,54 @@
-//! OpenTSM.
+//! Card procedures: straight lines over a card channel and a key service.
+//!
+//! A procedure is an `async fn` over [`CardChannel`] and [`tsm_keys::KeyService`] and awaits nothing
+//! else, so the same text runs in process, over PC/SC, in the simulator, and behind HTTPS. It sends
+//! lists of steps ahead and checks the answers afterwards; it stops at the first unexpected status word.
+//! Procedures are the stretches between durable points: they touch no storage, and the flow that calls
+//! them journals in between.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | [`step`], [`channel`], [`direct`], [`relay`], `pcsc` | steps, and the ways to a card |
+//! | [`script`], [`open_channel`] | lists gathered from several procedures; secure channels |
+//! | [`observe`], [`plan`] | what is on the card; what is missing |
+//! | [`create_domain`], [`replace_domain_keys`] | security domains |
+//! | [`download`], [`install`], [`extradite`], [`personalise`] | applications |
+//! | [`lock`], [`delete`] | their later life |
+//! | [`registration`], [`write_registration`], [`synchronise`] | the SE's own data |
+//! | [`purse`], [`set_default_card`] | the transit card |
+
+pub mod channel;
+pub mod create_domain;
+pub mod delete;
+pub mod direct;
+pub mod download;
+pub mod error;
+pub mod extradite;
+pub mod install;
+pub mod lock;
+pub mod observe;
+pub mod open_channel;
+#[cfg(feature = "pcsc")]
+pub mod pcsc;
+pub mod personalise;
+pub mod plan;
+pub mod purse;
+pub mod registration;
+pub mod relay;
+pub mod replace_domain_keys;
+pub mod script;
+pub mod set_default_card;
+pub mod step;
+pub mod synchronise;
+pub mod write_registration;
+
+#[cfg(test)]
+mod testing;
+
+pub use channel::{CardChannel, ChannelError};
+pub use direct::{CardGone, DirectChannel, Transmit};
+pub use error::{CommandName, ProcedureError};
+pub use open_channel::{DomainSession, OpeningChannel, SecureChannel, open_channel};
+pub use relay::{RelayChannel, RelayPort, relay};
+pub use script::{Answers, Command, Script, Ticket};
+pub use step::{ExpectedStatus, Step};

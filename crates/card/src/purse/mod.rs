@@ -1,0 +1,14 @@
+//! Procedures with a purse (JT/T 978): top-up, reading, blocking.
+//!
+//! A purse proves what it says by MAC1 and TAC, under keys that only the card and the key service have.
+//! Plain reads are hints.
+
+mod block;
+mod read_card;
+mod top_up;
+
+pub use block::{ApplicationLock, change_application_lock};
+pub use read_card::{CardReading, read_card};
+pub use top_up::{
+    CreditOutcome, LoadIntention, LoadObservation, LoadPurpose, PurseAnswer, credit, initialise, observe_load,
+};
