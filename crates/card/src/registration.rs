@@ -194,7 +194,7 @@ mod tests {
             ("10470401000201", BindingDataError::Length),
             ("1047060100020100AA", BindingDataError::Length),
             ("10470402000100", BindingDataError::SubTag),
-            ("10470401010200", BindingDataError::Length),
+            ("10470401010200", BindingDataError::SubTag),
             ("1047FF00", BindingDataError::Length),
         ] {
             assert_eq!(
