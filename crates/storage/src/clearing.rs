@@ -1,0 +1,86 @@
+//! The store of the clearing centre.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tsm_domain::money::ledger::Balance;
+use tsm_domain::money::{AccountKind, CardAccount, CardAccountEvent, CardTransaction, MoneyTotals, Transfer};
+use tsm_domain::{CardNumber, SeId};
+
+use crate::error::Result;
+use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
+
+/// What goes with a step at the centre: transfers in the ledger, journal entries, messages, incidents. All
+/// of it is stored, or nothing is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Books {
+    /// Transfers, in order. One that was made before changes nothing.
+    pub transfers: Vec<Transfer>,
+    /// Journal entries.
+    pub notes: Vec<Note>,
+    /// Messages to send.
+    pub deliveries: Vec<Delivery>,
+    /// Incidents.
+    pub incidents: Vec<Incident>,
+}
+
+/// A card's account, and the card it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// The card.
+    pub card: CardNumber,
+    /// The account.
+    pub account: CardAccount,
+    /// When it was opened.
+    pub opened_at: jiff::Timestamp,
+}
+
+/// The result of recording a card transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is new, and the books were moved.
+    New,
+    /// The same was recorded before; nothing changed.
+    Before,
+    /// Another transaction has that card, counter and type. Nothing was moved.
+    Different(CardTransaction),
+}
+
+/// The store of the clearing centre.
+#[async_trait]
+pub trait ClearingStore: Outbox + Incidents + Chains {
+    /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
+    /// A card that is on another SE is a conflict.
+    async fn open_account(
+        &self,
+        card: CardNumber,
+        se: SeId,
+        at: jiff::Timestamp,
+        books: Books,
+    ) -> Result<AccountRow>;
+    /// A card's account.
+    async fn account(&self, card: CardNumber) -> Result<Option<AccountRow>>;
+    /// Accounts in order of card number, from `after` on.
+    async fn accounts(&self, after: Option<CardNumber>, limit: usize) -> Result<Vec<AccountRow>>;
+    /// Moves an account along its states, with what that does to the books.
+    async fn apply_event(
+        &self,
+        card: CardNumber,
+        event: CardAccountEvent,
+        books: Books,
+    ) -> Result<CardAccount>;
+    /// Freezes a card for value with a reason, or releases it.
+    async fn set_frozen(&self, card: CardNumber, reason: Option<String>, books: Books)
+    -> Result<CardAccount>;
+    /// Makes transfers, in order, all or none.
+    async fn transfer(&self, books: Books) -> Result<()>;
+    /// Records a card transaction once, with what it does to the books.
+    async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded>;
+    /// A card's transactions, newest first.
+    async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>>;
+    /// A card's transfers, oldest first.
+    async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>>;
+    /// What a card's account holds.
+    async fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance>;
+    /// The terms of the money equation, summed over all transfers.
+    async fn totals(&self) -> Result<MoneyTotals>;
+}
