@@ -4,5 +4,6 @@
 //! ([`runtime::Environment`]); it takes none of them itself, so that the simulator runs the same code on
 //! virtual time. No handler touches SQL or a card; no service opens another service's storage.
 
+pub mod conversation;
 pub mod runtime;
 pub mod server;
