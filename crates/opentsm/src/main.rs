@@ -1,7 +1,46 @@
 //! OpenTSM: transit cards on phones, every role in one program.
 
 mod apdu_words;
-mod doctor;
+mod commands;
+mod environment;
+mod handset;
 mod report;
+mod stop;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// OpenTSM: transit cards on phones. Every role in one program.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The software secure element as a PC/SC reader with two slots: contact and contactless.
+    Se(commands::se::Options),
+    /// What this machine has of what OpenTSM uses, and what to do about the rest.
+    Doctor {
+        /// One JSON array instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Program::parse().command {
+        Command::Se(options) => commands::se::run(&options),
+        Command::Doctor { json } => commands::doctor::run(json),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("opentsm: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The phone around the wallet: its access API to the secure element, with a meter on it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tsm_iso7816::{Aid, CommandApdu, LogicalChannel, ResponseApdu};
+use tsm_se::readers::RemoteCard;
+use tsm_se::{Interface, SecureElement};
+use tsm_wallet::{AccessError, OpenedChannel, SecureElementAccess};
+
+use crate::apdu_words;
+
+/// A secure element that several parts of this process use: the wallet, a gate, a reader.
+pub type SharedElement = Arc<Mutex<SecureElement>>;
+
+/// What passed over an interface of the card.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CardCounts {
+    /// Commands that were answered.
+    pub apdus: u64,
+    /// Bytes in both directions.
+    pub bytes: u64,
+    /// Microseconds the card was busy.
+    pub card_us: u64,
+}
+
+impl std::ops::Sub for CardCounts {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            apdus: self.apdus - earlier.apdus,
+            bytes: self.bytes - earlier.bytes,
+            card_us: self.card_us - earlier.card_us,
+        }
+    }
+}
+
+/// Counts what passes, and shows it in words when asked to.
+#[derive(Debug, Default)]
+pub struct Meter {
+    counts: Mutex<CardCounts>,
+    watched: Watched,
+}
+
+/// Whether APDUs are shown as they pass (development only; data fields never are).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watched {
+    /// Nothing is shown.
+    #[default]
+    No,
+    /// One line an APDU.
+    InWords,
+}
+
+impl Meter {
+    /// A meter that starts at nothing.
+    pub fn new(watched: Watched) -> Arc<Self> {
+        Arc::new(Self { counts: Mutex::default(), watched })
+    }
+
+    /// What has passed so far.
+    pub fn read(&self) -> CardCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, command: &[u8], response: &[u8], started: Instant) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.apdus += 1;
+        counts.bytes += (command.len() + response.len()) as u64;
+        counts.card_us += u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        drop(counts);
+        if self.watched == Watched::InWords {
+            println!("      {}", apdu_words::describe(command, response));
+        }
+    }
+}
+
+/// Where the card is.
+enum Place {
+    /// In this process.
+    Here(SharedElement),
+    /// In another process, behind the frames of a virtual reader.
+    Remote(Box<RemoteCard>),
+}
+
+/// One interface of a card, metered.
+pub struct CardLink {
+    place: Place,
+    interface: Interface,
+    meter: Arc<Meter>,
+}
+
+impl CardLink {
+    /// An interface of a card in this process.
+    pub const fn here(element: SharedElement, interface: Interface, meter: Arc<Meter>) -> Self {
+        Self { place: Place::Here(element), interface, meter }
+    }
+
+    /// An interface of a card in another process; the connection decides which interface.
+    pub fn remote(card: RemoteCard, interface: Interface, meter: Arc<Meter>) -> Self {
+        Self { place: Place::Remote(Box::new(card)), interface, meter }
+    }
+
+    /// Sends a command and waits for the answer; `None` when the card is gone.
+    pub fn exchange(&mut self, command: &CommandApdu) -> Option<ResponseApdu> {
+        let bytes = command.to_bytes().ok()?;
+        let started = Instant::now();
+        let response = match &mut self.place {
+            Place::Here(element) => {
+                element.lock().unwrap_or_else(PoisonError::into_inner).transmit(self.interface, &bytes)
+            }
+            Place::Remote(card) => card.transmit(&bytes).ok()?,
+        };
+        let parsed = ResponseApdu::parse(&response).ok()?;
+        self.meter.note(&bytes, &response, started);
+        Some(parsed)
+    }
+}
+
+/// The phone's access API over one interface.
+pub struct Handset {
+    link: CardLink,
+}
+
+impl Handset {
+    /// The access API over `link`.
+    pub const fn new(link: CardLink) -> Self {
+        Self { link }
+    }
+
+    fn send(&mut self, channel: LogicalChannel, command: &CommandApdu) -> Result<ResponseApdu, AccessError> {
+        let cla = channel.apply(command.cla).map_err(|_| AccessError::Forbidden)?;
+        let command = CommandApdu { cla, ..command.clone() };
+        self.link.exchange(&command).ok_or(AccessError::Lost)
+    }
+
+    /// MANAGE CHANNEL, open: the card chooses the number (ISO/IEC 7816-4, 11.1.2).
+    fn open(&mut self) -> Result<LogicalChannel, AccessError> {
+        let command = CommandApdu::new(0x00, 0x70, 0x00, 0x00).with_ne(1);
+        let response = self.send(LogicalChannel::BASIC, &command)?;
+        match response.data.as_slice() {
+            [number] if response.status.is_success() => {
+                LogicalChannel::new(*number).map_err(|_| AccessError::Denied)
+            }
+            _ => Err(AccessError::Denied),
+        }
+    }
+
+    fn close(&mut self, channel: LogicalChannel) -> Result<(), AccessError> {
+        let command = CommandApdu::new(0x00, 0x70, 0x80, channel.number());
+        self.send(LogicalChannel::BASIC, &command).map(|_| ())
+    }
+}
+
+#[async_trait]
+impl SecureElementAccess for Handset {
+    async fn open_logical_channel(&mut self, aid: &Aid) -> Result<OpenedChannel, AccessError> {
+        let channel = self.open()?;
+        let select = CommandApdu::new(0x00, 0xA4, 0x04, 0x00).with_data(aid.as_bytes()).with_any_response();
+        let response = self.send(channel, &select)?;
+        if response.status.is_success() || response.status.is_warning() {
+            return Ok(OpenedChannel { channel, response });
+        }
+        self.close(channel)?;
+        Ok(OpenedChannel { channel: LogicalChannel::BASIC, response })
+    }
+
+    async fn transmit(
+        &mut self,
+        channel: LogicalChannel,
+        command: &CommandApdu,
+    ) -> Result<ResponseApdu, AccessError> {
+        self.send(channel, command)
+    }
+
+    async fn close_channel(&mut self, channel: LogicalChannel) -> Result<(), AccessError> {
+        self.close(channel)
+    }
+}
