@@ -4,10 +4,12 @@
 //! Plain reads are hints.
 
 mod block;
+mod issue;
 mod read_card;
 mod top_up;
 
 pub use block::{ApplicationLock, change_application_lock};
+pub use issue::{PurseIssue, purse_keys};
 pub use read_card::{CardReading, read_card};
 pub use top_up::{
     CreditOutcome, LoadIntention, LoadObservation, LoadPurpose, PurseAnswer, credit, initialise, observe_load,
