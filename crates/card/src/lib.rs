@@ -48,7 +48,7 @@ mod testing;
 pub use channel::{CardChannel, ChannelError};
 pub use direct::{CardGone, DirectChannel, Transmit};
 pub use error::{CommandName, ProcedureError};
-pub use open_channel::{DomainSession, OpeningChannel, SecureChannel, open_channel};
+pub use open_channel::{OpeningChannel, SecureChannel, open_channel};
 pub use relay::{RelayChannel, RelayPort, relay};
 pub use script::{Answers, Command, Script, Ticket};
 pub use step::{ExpectedStatus, Step};

@@ -16,15 +16,6 @@ use crate::error::{CommandName, ProcedureError};
 use crate::script::{Answers, Command, Script, Ticket};
 use crate::step::ExpectedStatus;
 
-/// A session to open: with which domain, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainSession {
-    /// The domain's AID.
-    pub domain: Aid,
-    /// Keys, protocol and level.
-    pub request: SessionRequest,
-}
-
 /// A channel whose SELECT and INITIALIZE UPDATE are in a script.
 pub struct OpeningChannel {
     pending: Box<dyn PendingSession>,
@@ -45,13 +36,13 @@ impl OpeningChannel {
     /// Adds SELECT and INITIALIZE UPDATE to `script`.
     pub fn begin(
         keys: &dyn KeyService,
-        session: &DomainSession,
+        session: &SessionRequest,
         script: &mut Script,
     ) -> Result<Self, ProcedureError> {
-        let pending = keys.begin_session(session.request.clone())?;
-        let select = script.select(session.domain, ExpectedStatus::success());
+        let pending = keys.begin_session(session.clone())?;
+        let select = script.select(session.application, ExpectedStatus::success());
         let initialize_update = script.transmit(initialize_update(pending.initialize_update()));
-        Ok(Self { pending, domain: session.domain, select, initialize_update })
+        Ok(Self { pending, domain: session.application, select, initialize_update })
     }
 
     /// Goes on where another organisation sent INITIALIZE UPDATE for us and hands over the answer.
@@ -190,7 +181,7 @@ impl SecureChannel {
 pub async fn open_channel(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
-    session: &DomainSession,
+    session: &SessionRequest,
     script: &mut Script,
 ) -> Result<SecureChannel, ProcedureError> {
     let mut opening = Script::new();

@@ -14,11 +14,11 @@ use tsm_globalplatform::commands::install::InstallForPersonalization;
 use tsm_globalplatform::commands::store_data::{DataEncryption, DataGroup, DataStructure};
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
 use tsm_keys::transfer::WrappedValue;
-use tsm_keys::{KeyHandle, KeyReference, KeyService};
+use tsm_keys::{KeyHandle, KeyReference, KeyService, SessionRequest};
 
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
-use crate::open_channel::{DomainSession, SecureChannel, open_channel};
+use crate::open_channel::{SecureChannel, open_channel};
 use crate::script::{Answers, Command, Script, Ticket};
 use crate::step::ExpectedStatus;
 
@@ -170,7 +170,7 @@ pub async fn pass_through(
 pub async fn run_time_messaging(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
-    session: &DomainSession,
+    session: &SessionRequest,
     templates: &[CommandTemplate],
 ) -> Result<Vec<ResponseApdu>, ProcedureError> {
     let mut script = Script::new();

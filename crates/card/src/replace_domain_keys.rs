@@ -8,11 +8,11 @@ use tsm_globalplatform::commands::SetStatus;
 use tsm_globalplatform::commands::set_status::StatusTarget;
 use tsm_globalplatform::life_cycle::SecurityDomainLifeCycle;
 use tsm_iso7816::{Aid, StatusWord};
-use tsm_keys::{KeyService, PutKeyRequest, SessionError};
+use tsm_keys::{KeyService, PutKeyRequest, SessionError, SessionRequest};
 
 use crate::channel::CardChannel;
 use crate::error::{CommandName, ProcedureError};
-use crate::open_channel::{DomainSession, OpeningChannel, SecureChannel};
+use crate::open_channel::{OpeningChannel, SecureChannel};
 use crate::script::{Answers, Command, Script, Ticket};
 
 /// What becomes of the domain once its keys are in.
@@ -92,8 +92,8 @@ pub enum KeysInForce {
 pub async fn which_keys(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
-    new: &DomainSession,
-    old: &DomainSession,
+    new: &SessionRequest,
+    old: &SessionRequest,
 ) -> Result<(KeysInForce, SecureChannel, Script), ProcedureError> {
     match try_keys(card, keys, new).await? {
         Some((channel, script)) => Ok((KeysInForce::New, channel, script)),
@@ -109,7 +109,7 @@ pub async fn which_keys(
 async fn try_keys(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
-    session: &DomainSession,
+    session: &SessionRequest,
 ) -> Result<Option<(SecureChannel, Script)>, ProcedureError> {
     let mut opening = Script::new();
     let channel = OpeningChannel::begin(keys, session, &mut opening)?;

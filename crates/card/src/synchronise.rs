@@ -4,12 +4,12 @@ use tsm_globalplatform::commands::GetData;
 use tsm_globalplatform::cplc::Cplc;
 use tsm_globalplatform::recognition::CardRecognitionData;
 use tsm_iso7816::StatusWord;
-use tsm_keys::KeyService;
+use tsm_keys::{KeyService, SessionRequest};
 
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::observe::{Observation, ObservationScope, Observed, Observing, read, trust};
-use crate::open_channel::{DomainSession, open_channel};
+use crate::open_channel::open_channel;
 use crate::registration::TokenForm;
 use crate::script::{Command, Script};
 use crate::write_registration::{ReadingRegistration, StoredRegistration};
@@ -31,7 +31,7 @@ pub struct CardInventory {
 pub async fn synchronise(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
-    session: &DomainSession,
+    session: &SessionRequest,
     form: TokenForm,
 ) -> Result<CardInventory, ProcedureError> {
     let mut script = Script::new();

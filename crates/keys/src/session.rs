@@ -9,7 +9,7 @@
 //! ```
 
 use tsm_globalplatform::security_level::SecurityLevel;
-use tsm_iso7816::{CommandApdu, ResponseApdu};
+use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
 
 use crate::derivation::DomainKeySource;
 use crate::handle::KeyHandle;
@@ -29,6 +29,9 @@ pub enum Protocol {
 /// Which session is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRequest {
+    /// The security domain, or the application that uses its domain's keys, which is selected for the
+    /// session. A pseudo-random card challenge is checked against it.
+    pub application: Aid,
     /// Where the domain's keys come from.
     pub keys: DomainKeySource,
     /// The protocol that this card's domain speaks; another answer is refused.

@@ -85,8 +85,10 @@ impl Pending {
         let keys = scp02::StaticKeys { enc: des_key(enc)?, mac: des_key(mac)?, dek: des_key(dek)? };
         let (handshake, _) =
             scp02::host::Handshake::begin(keys, implementation, self.request.key_version, challenge);
-        let (session, command) =
-            handshake.finish(answer, self.request.level).map_err(|error| self.scp02_error(error))?;
+        let (session, command) = handshake
+            .with_application(self.request.application)
+            .finish(answer, self.request.level)
+            .map_err(|error| self.scp02_error(error))?;
         Ok((Channel::Scp02(Box::new(session)), command))
     }
 
@@ -106,8 +108,10 @@ impl Pending {
             &self.host_challenge,
         )
         .map_err(|error| self.scp03_error(error))?;
-        let (session, command) =
-            handshake.finish(answer, self.request.level).map_err(|error| self.scp03_error(error))?;
+        let (session, command) = handshake
+            .with_application(self.request.application)
+            .finish(answer, self.request.level)
+            .map_err(|error| self.scp03_error(error))?;
         Ok((Channel::Scp03(Box::new(session)), command))
     }
 
