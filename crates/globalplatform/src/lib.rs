@@ -11,18 +11,24 @@
 
 pub mod commands;
 pub mod cplc;
+pub mod dap;
+pub mod diversification;
 pub mod extended_resources;
 pub mod key;
 pub mod key_information;
 pub mod life_cycle;
 pub mod primitives;
 pub mod privileges;
+pub mod receipt;
 pub mod recognition;
 pub mod registry;
 pub mod scp02;
 pub mod scp03;
+pub mod scp80;
 pub mod secure_messaging;
 pub mod security_level;
+pub mod signature;
+pub mod token;
 
 pub use commands::CommandError;
 pub use life_cycle::{

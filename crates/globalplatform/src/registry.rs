@@ -364,7 +364,7 @@ mod tests {
         let cases = [
             ("4F05A000000001", RegistryError::NotAnEntry(0x4F)),
             ("E3074F05A000000001", TlvError::Missing(0x9F70).into()),
-            ("E3084F01A09F700107", AidError::Length(1).into()),
+            ("E3074F01A09F700107", AidError::Length(1).into()),
         ];
         for (text, error) in cases {
             assert_eq!(RegistryEntry::parse_all(scope, &unhex(text)), Err(error), "{text}");

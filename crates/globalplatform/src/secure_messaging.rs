@@ -75,7 +75,10 @@ impl SecuredClass {
     // GPC 2.3.1 11.1.4: the MAC is computed as on the basic channel, whatever the channel is.
     pub(crate) fn new(cla: u8) -> Result<Self, ChannelError> {
         let class = Class { secured: true, ..Class::parse(cla)? };
-        Ok(Self { sent: class.to_byte(), covered: on_basic_channel(class) })
+        let sent = class.to_byte();
+        // Secured and chaining on channel 19 would be FF, which is no class.
+        Class::parse(sent)?;
+        Ok(Self { sent, covered: on_basic_channel(class) })
     }
 }
 
@@ -178,7 +181,7 @@ mod tests {
             let class = SecuredClass::new(cla).unwrap();
             assert_eq!((class.sent, class.covered), (sent, covered), "{cla:02X}");
         }
-        assert!(SecuredClass::new(0xA0).is_err());
+        assert!(SecuredClass::new(0xA0).is_err() && SecuredClass::new(0xDF).is_err());
         assert_eq!(stripped(0xE5), Ok(0x80));
         assert_eq!(unsecured(0xE5), Ok(0xC5));
     }

@@ -14,7 +14,7 @@ use crate::{
 
 pub mod delete;
 pub mod external_authenticate;
-mod fields;
+pub(crate) mod fields;
 pub mod get_data;
 pub mod get_status;
 pub mod initialize_update;

@@ -14,6 +14,8 @@ pub struct StoreData {
     pub encryption: DataEncryption,
     /// How the data is written.
     pub structure: DataStructure,
+    /// Whether the application answers with data.
+    pub answer: DataAnswer,
     /// The block's number, from 00.
     pub number: u8,
     /// The block.
@@ -42,6 +44,16 @@ pub enum DataStructure {
     Dgi,
     /// 10: BER-TLV.
     BerTlv,
+}
+
+/// Whether data is expected in the answer (P1 bit 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DataAnswer {
+    /// 00: a status word only.
+    #[default]
+    None,
+    /// 01: response data may come (ISO case 4).
+    Expected,
 }
 
 /// One data group: identifier and value (EMV Card Personalization Specification 1.1).
@@ -74,7 +86,11 @@ impl StoreData {
             DataStructure::Dgi => 0x08,
             DataStructure::BerTlv => 0x10,
         };
-        CommandApdu::new(CLA, Self::INS, position | encryption | structure, self.number)
+        let answer = match self.answer {
+            DataAnswer::None => 0x00,
+            DataAnswer::Expected => 0x01,
+        };
+        CommandApdu::new(CLA, Self::INS, position | encryption | structure | answer, self.number)
             .with_data(self.data.clone())
             .with_any_response()
     }
@@ -93,7 +109,8 @@ impl StoreData {
             .enumerate()
             .map(|(number, data)| {
                 let number = u8::try_from(number).ok()?;
-                Some(Self { position: BlockPosition::More, encryption, structure, number, data })
+                let (position, answer) = (BlockPosition::More, DataAnswer::None);
+                Some(Self { position, encryption, structure, answer, number, data })
             })
             .collect::<Option<Vec<_>>>()?;
         commands.last_mut()?.position = BlockPosition::Last;
@@ -120,11 +137,12 @@ impl TryFrom<&CommandApdu> for StoreData {
             0x10 => DataStructure::BerTlv,
             _ => return Err(parameters_error(command)),
         };
-        // P1 bit 1 (case 4, an answer is expected) is for the application; bits 2 and 3 are reserved.
+        let answer = if command.p1 & 0x01 == 0 { DataAnswer::None } else { DataAnswer::Expected };
         if command.p1 & 0x06 != 0 {
             return Err(parameters_error(command));
         }
-        Ok(Self { position, encryption, structure, number: command.p2, data: command.data.clone() })
+        let (number, data) = (command.p2, command.data.clone());
+        Ok(Self { position, encryption, structure, answer, number, data })
     }
 }
 

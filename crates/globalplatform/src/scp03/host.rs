@@ -384,3 +384,41 @@ impl Session {
         self.level = self.authenticated_level;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key-derivation table of blaufish/scp03_kdf_testvectors: key, constant, context, result.
+    #[test]
+    fn derivation_follows_the_published_table() {
+        let mut rows = 0;
+        for line in include_str!("../../tests/vectors/scp03-kdf.txt").lines() {
+            let [key, constant, context, result] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("a row has four columns: {line}");
+            };
+            let key = AesKey::from_slice(&hex::decode(key).unwrap()).unwrap();
+            let constant = u8::from_str_radix(constant, 16).unwrap();
+            let (context, result) = (hex::decode(context).unwrap(), hex::decode(result).unwrap());
+            let derived = derive(&mut AesCmac::new(&key), constant, (result.len() * 8) as u16, &context)
+                [..result.len()]
+                .to_vec();
+            assert_eq!(derived, result, "{line}");
+            rows += 1;
+        }
+        assert_eq!(rows, 40);
+    }
+
+    /// A host cryptogram of a YubiKey (Yubico.NET.SDK, DerivationTests.cs).
+    #[test]
+    fn derives_a_published_host_cryptogram() {
+        let key = AesKey::from_slice(&hex::decode("FC90AA67CDC5DABFD5051663045DFA23").unwrap()).unwrap();
+        let context = hex::decode("360CB43F4301B894CAAFA4DAC615236A").unwrap();
+        let constant = HOST_CRYPTOGRAM;
+        let result = hex::decode("45330AB30BB1A079").unwrap();
+        let derived = derive(&mut AesCmac::new(&key), constant, (result.len() * 8) as u16, &context)
+            [..result.len()]
+            .to_vec();
+        assert_eq!(derived, result);
+    }
+}
