@@ -18,6 +18,7 @@ pub mod provider;
 pub mod se;
 pub mod se_application;
 pub mod security_domain;
+pub mod staff;
 pub mod subscription;
 pub mod task;
 pub mod user;

@@ -120,6 +120,9 @@ pub struct Provider {
     pub extended: ExtendedAttributes,
     /// The SHA-256 of the client certificate its SP-TSM presents, once it is connected.
     pub certificate: Option<crate::bytes::Sha256Digest>,
+    /// The public key of its message signatures, an uncompressed point, once it is connected.
+    #[serde(default)]
+    pub signature_key: Option<crate::bytes::HexBytes>,
     /// Where its SP-TSM is reached.
     pub address: Option<String>,
 }
@@ -239,6 +242,7 @@ impl Provider {
             },
             extended: ExtendedAttributes::default(),
             certificate: None,
+            signature_key: None,
             address: None,
         }
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tsm_domain::application::{Application, DeletionMode, Right, SubscriberState};
+use tsm_domain::application::{Application, DeletionMode, SubscriberState};
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
 use tsm_domain::se::{Batch, Inventory, LossReport, SeRecord, SeStanding};
 use tsm_domain::se_application::SeApplication;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
+use tsm_domain::staff::Role;
 use tsm_domain::subscription::Subscription;
 use tsm_domain::task::{Task, TaskState};
 use tsm_domain::user::TokenRecord;
@@ -45,8 +46,8 @@ pub struct StaffAccount {
     pub id: OperatorId,
     /// The provider for whom the person works; `None` for the platform's own people.
     pub provider: Option<ProviderId>,
-    /// Rights.
-    pub rights: BTreeSet<Right>,
+    /// The roles, from which rights follow; empty for a provider's person.
+    pub roles: BTreeSet<Role>,
     /// The password's hash in PHC form.
     pub password_hash: String,
     /// Whether the next login must change it.
@@ -388,7 +389,7 @@ impl std::fmt::Debug for StaffAccount {
         f.debug_struct("StaffAccount")
             .field("id", &self.id)
             .field("provider", &self.provider)
-            .field("rights", &self.rights)
+            .field("roles", &self.roles)
             .finish_non_exhaustive()
     }
 }
