@@ -139,6 +139,19 @@ impl Operation {
 }
 
 impl TaskQueue {
+    /// The queue of tasks as a store kept them: those that wait in the given order, and the one that runs.
+    pub fn of(tasks: impl IntoIterator<Item = Task>) -> Self {
+        let mut queue = Self::default();
+        for task in tasks {
+            match task.state {
+                TaskState::Running => queue.running = Some(task),
+                TaskState::Waiting => queue.waiting.push_back(task),
+                TaskState::Done | TaskState::Failed { .. } | TaskState::Terminated(_) => {}
+            }
+        }
+        queue
+    }
+
     /// Puts a task at the end.
     pub fn enqueue(&mut self, task: Task) {
         self.waiting.push_back(task);

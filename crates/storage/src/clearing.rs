@@ -84,3 +84,13 @@ pub trait ClearingStore: Outbox + Incidents + Chains {
     /// The terms of the money equation, summed over all transfers.
     async fn totals(&self) -> Result<MoneyTotals>;
 }
+
+/// The same transaction may be reported by more than one way: what the card did is the same when amount and
+/// terminal are.
+pub(crate) fn recorded_before(known: &CardTransaction, again: &CardTransaction) -> Recorded {
+    if known.amount == again.amount && known.terminal == again.terminal {
+        Recorded::Before
+    } else {
+        Recorded::Different(known.clone())
+    }
+}

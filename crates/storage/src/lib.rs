@@ -18,6 +18,7 @@ pub mod clearing;
 pub mod error;
 pub mod memory;
 pub mod payment;
+mod rules;
 pub mod se_tsm;
 pub mod shared;
 pub mod sp_tsm;

@@ -70,3 +70,12 @@ pub trait PaymentStore: Outbox {
     /// Orders paid from `from` up to `to`, for the day's statement.
     async fn paid_between(&self, from: jiff::Timestamp, to: jiff::Timestamp) -> Result<Vec<PaymentRow>>;
 }
+
+/// A refund number names one refund.
+pub(crate) fn check_same_refund(known: &Refund, again: &Refund) -> Result<()> {
+    if known.order == again.order && known.amount == again.amount {
+        Ok(())
+    } else {
+        Err(crate::StorageError::conflict("refund", again.id))
+    }
+}

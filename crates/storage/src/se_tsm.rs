@@ -116,7 +116,7 @@ pub enum BindingFrom {
 pub enum Registered {
     /// It is bound now, or the SEID alone is registered.
     Done(SeRecord),
-    /// It is bound to this number already, to which the caller must not bind it again.
+    /// It is bound to this other number. Nothing changed.
     BoundTo(Msisdn),
 }
 

@@ -517,6 +517,23 @@ impl Ledger {
         Ok(())
     }
 
+    /// Makes transfers in order, all or none.
+    pub fn record_all(&mut self, transfers: &[Transfer]) -> Result<(), TransferRefusal> {
+        let mut staged = Staged { base: self, changes: Self::default() };
+        for transfer in transfers {
+            let Ok(checked) = check(&staged, transfer);
+            staged.changes.append(checked?);
+        }
+        let changes = staged.changes;
+        self.fates.extend(changes.fates);
+        self.balances.extend(changes.balances);
+        for transfer in changes.transfers {
+            self.by_id.insert(transfer.id, self.transfers.len());
+            self.transfers.push(transfer);
+        }
+        Ok(())
+    }
+
     fn append(&mut self, posting: Posting) {
         for (card, kind, balance) in posting.balances {
             self.balances.insert((card, kind), balance);
@@ -539,6 +556,37 @@ impl Ledger {
     /// Every balance of a card's account.
     pub fn balances(&self) -> impl Iterator<Item = (CardNumber, AccountKind, Balance)> + '_ {
         self.balances.iter().map(|((card, kind), balance)| (*card, *kind, *balance))
+    }
+}
+
+// A ledger with changes that are not part of it yet.
+struct Staged<'a> {
+    base: &'a Ledger,
+    changes: Ledger,
+}
+
+impl LedgerView for Staged<'_> {
+    type Error = Infallible;
+
+    fn transfer(&self, id: TransferId) -> Result<Option<Transfer>, Infallible> {
+        match self.changes.transfer(id)? {
+            Some(known) => Ok(Some(known)),
+            None => self.base.transfer(id),
+        }
+    }
+
+    fn fate(&self, pending: TransferId) -> Result<PendingFate, Infallible> {
+        match self.changes.fates.get(&pending) {
+            Some(fate) => Ok(*fate),
+            None => self.base.fate(pending),
+        }
+    }
+
+    fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance, Infallible> {
+        match self.changes.balances.get(&(card, kind)) {
+            Some(balance) => Ok(*balance),
+            None => self.base.balance(card, kind),
+        }
     }
 }
 

@@ -98,6 +98,23 @@ fn a_repeated_transfer_changes_nothing() {
 }
 
 #[test]
+fn a_list_of_transfers_is_made_as_a_whole_or_not_at_all() {
+    let mut ledger = Ledger::default();
+    let paid_and_loaded =
+        [moved(1, TransferCode::PaymentConfirmed, 100), moved(2, TransferCode::Loaded, 100)];
+    let too_much = [moved(3, TransferCode::Spent, 60), moved(4, TransferCode::Spent, 60)];
+    ledger.record_all(&paid_and_loaded).unwrap();
+    let refused = ledger.record_all(&too_much);
+    assert_eq!(
+        refused,
+        Err(TransferRefusal::ExceedsBalance { asked: Fen::new(60), available: Fen::new(40) })
+    );
+    assert_eq!((posted(&ledger, AccountKind::Purse), ledger.transfers().len()), (100, 2));
+    ledger.record_all(&paid_and_loaded).unwrap();
+    assert_eq!(ledger.transfers().len(), 2, "a repeated list changes nothing");
+}
+
+#[test]
 fn names_round_trip() {
     for kind in AccountKind::ALL {
         assert_eq!(AccountKind::from_name(kind.name()), Some(kind));

@@ -1,0 +1,157 @@
+//! The clearing centre's store in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use tsm_domain::money::ledger::{Balance, Ledger, LedgerView as _};
+use tsm_domain::money::{
+    AccountKind, CardAccount, CardAccountEvent, CardTransaction, MoneyTotals, TransactionKey, Transfer,
+};
+use tsm_domain::{CardNumber, SeId};
+
+use super::Memory;
+use super::shared::{Shared, has_shared};
+use crate::clearing::*;
+use crate::error::{Result, StorageError};
+
+/// What the clearing centre keeps.
+#[derive(Debug, Default)]
+pub struct ClearingState {
+    shared: Shared,
+    accounts: BTreeMap<CardNumber, AccountRow>,
+    ledger: Ledger,
+    transactions: BTreeMap<TransactionKey, CardTransaction>,
+}
+
+has_shared!(ClearingState);
+
+impl ClearingState {
+    // The only part that can be refused comes first.
+    fn book(&mut self, books: Books) -> Result<()> {
+        self.ledger.record_all(&books.transfers)?;
+        self.shared.put_with(books.deliveries, books.notes, books.incidents);
+        Ok(())
+    }
+
+    fn account(&self, card: CardNumber) -> Result<AccountRow> {
+        self.accounts.get(&card).cloned().ok_or_else(|| StorageError::unknown("card account", card))
+    }
+
+    fn save(&mut self, row: AccountRow, account: CardAccount, books: Books) -> Result<CardAccount> {
+        self.book(books)?;
+        self.accounts.insert(row.card, AccountRow { account: account.clone(), ..row });
+        Ok(account)
+    }
+}
+
+#[async_trait]
+impl ClearingStore for Memory<ClearingState> {
+    async fn open_account(
+        &self,
+        card: CardNumber,
+        se: SeId,
+        at: jiff::Timestamp,
+        books: Books,
+    ) -> Result<AccountRow> {
+        self.write(|state| {
+            if let Some(known) = state.accounts.get(&card) {
+                return if known.account.state.carrier() == Some(se) {
+                    Ok(known.clone())
+                } else {
+                    Err(StorageError::conflict("card account", card))
+                };
+            }
+            state.book(books)?;
+            let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
+            state.accounts.insert(card, row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn account(&self, card: CardNumber) -> Result<Option<AccountRow>> {
+        self.read(|state| Ok(state.accounts.get(&card).cloned()))
+    }
+
+    async fn accounts(&self, after: Option<CardNumber>, limit: usize) -> Result<Vec<AccountRow>> {
+        self.read(|state| {
+            let later = state.accounts.values().filter(|row| after.is_none_or(|after| row.card > after));
+            Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    async fn apply_event(
+        &self,
+        card: CardNumber,
+        event: CardAccountEvent,
+        books: Books,
+    ) -> Result<CardAccount> {
+        self.write(|state| {
+            let row = state.account(card)?;
+            let account = row.account.clone().apply(event)?;
+            state.save(row, account, books)
+        })
+    }
+
+    async fn set_frozen(
+        &self,
+        card: CardNumber,
+        reason: Option<String>,
+        books: Books,
+    ) -> Result<CardAccount> {
+        self.write(|state| {
+            let row = state.account(card)?;
+            let account = row.account.clone();
+            let account = match reason {
+                Some(reason) => account.frozen(reason),
+                None => account.released(),
+            };
+            state.save(row, account, books)
+        })
+    }
+
+    async fn transfer(&self, books: Books) -> Result<()> {
+        self.write(|state| state.book(books))
+    }
+
+    async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
+        self.write(|state| {
+            if let Some(known) = state.transactions.get(&transaction.key) {
+                return Ok(recorded_before(known, &transaction));
+            }
+            state.book(books)?;
+            state.transactions.insert(transaction.key, transaction);
+            Ok(Recorded::New)
+        })
+    }
+
+    async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>> {
+        self.read(|state| {
+            let of_card = state.transactions.iter().filter(|(key, _)| key.card == card);
+            let mut found: Vec<_> = of_card.map(|(_, transaction)| transaction.clone()).collect();
+            found.sort_by_key(|transaction| std::cmp::Reverse((transaction.at, transaction.key)));
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
+        self.read(|state| {
+            let is_of =
+                |transfer: &&Transfer| [transfer.debit.card(), transfer.credit.card()].contains(&Some(card));
+            let mut found: Vec<_> = state.ledger.transfers().iter().filter(is_of).cloned().collect();
+            found.sort_by_key(|transfer| (transfer.at, transfer.id));
+            Ok(found)
+        })
+    }
+
+    async fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance> {
+        self.read(|state| {
+            let Ok(balance) = state.ledger.balance(card, kind);
+            Ok(balance)
+        })
+    }
+
+    async fn totals(&self) -> Result<MoneyTotals> {
+        self.read(|state| Ok(MoneyTotals::of_transfers(state.ledger.transfers())))
+    }
+}

@@ -1,0 +1,364 @@
+//! The SP-TSM's store in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
+use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
+use tsm_domain::security_domain::DomainOnSe;
+use tsm_domain::{CardNumber, ConversationId, Fen, OrderId, PaymentReference, SeId, TerminalNumber};
+use tsm_iso7816::Aid;
+
+use super::Memory;
+use super::shared::{Shared, has_shared};
+use crate::error::{Result, StorageError};
+use crate::rules;
+use crate::shared::Fence;
+use crate::sp_tsm::*;
+
+/// What the SP-TSM keeps.
+#[derive(Debug, Default)]
+pub struct SpTsmState {
+    shared: Shared,
+    consents: BTreeMap<(ConversationId, ConsentKey), Consent>,
+    card_orders: BTreeMap<OrderId, CardOrder>,
+    cards: BTreeMap<CardNumber, CardRecord>,
+    domains: BTreeMap<(SeId, Aid), DomainOnSe>,
+    top_ups: BTreeMap<OrderId, TopUpOrder>,
+    by_card: BTreeMap<CardNumber, Vec<OrderId>>,
+    attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
+}
+
+type ConsentKey = u8;
+
+has_shared!(SpTsmState);
+
+const fn consent_key(to: ConsentTo) -> ConsentKey {
+    match to {
+        ConsentTo::Download => 0,
+        ConsentTo::Deletion => 1,
+    }
+}
+
+impl SpTsmState {
+    fn card(&self, card: CardNumber) -> Result<CardRecord> {
+        self.cards.get(&card).cloned().ok_or_else(|| StorageError::unknown("card", card))
+    }
+
+    fn top_up(&self, order: OrderId) -> Result<TopUpOrder> {
+        self.top_ups.get(&order).cloned().ok_or_else(|| StorageError::unknown("top-up order", order))
+    }
+
+    fn of_card(&self, card: CardNumber) -> impl Iterator<Item = &TopUpOrder> {
+        self.by_card.get(&card).into_iter().flatten().filter_map(|order| self.top_ups.get(order))
+    }
+
+    fn with(&mut self, with: With) {
+        self.shared.put_with(with.deliveries, with.notes, with.incidents);
+    }
+
+    // An order, its top-up and its card, for a step under a fence.
+    fn for_step(&self, fence: Fence, order: OrderId) -> Result<(TopUpOrder, TopUp, CardRecord)> {
+        self.shared.check_fence(fence)?;
+        let row = self.top_up(order)?;
+        let card = self.card(row.card)?;
+        rules::check_card_on(&card, fence)?;
+        let top_up = rules::paid(&row)?;
+        Ok((row, top_up, card))
+    }
+
+    fn save(&mut self, row: TopUpOrder, moved: &TopUp, card: Option<CardRecord>, with: With) {
+        self.top_ups.insert(row.order, rules::with_stage(row, moved));
+        if let Some(card) = card {
+            self.cards.insert(card.card, card);
+        }
+        self.with(with);
+    }
+
+    fn commit(&mut self, fence: Fence, change: SpChange) -> Result<()> {
+        self.shared.check_fence(fence)?;
+        for card in &change.cards {
+            rules::check_card_follows(self.cards.get(&card.card), card)?;
+        }
+        for order in &change.orders {
+            rules::check_order_follows(self.card_orders.get(&order.order), order)?;
+        }
+        for card in change.cards {
+            self.cards.insert(card.card, card);
+        }
+        for order in change.orders {
+            self.card_orders.insert(order.order, order);
+        }
+        for domain in change.domains {
+            self.domains.insert((fence.se, domain.aid), domain);
+        }
+        self.shared.put_with(change.deliveries, change.notes, change.incidents);
+        if let Some(end) = change.end {
+            self.shared.end(fence, end);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SpTsmStore for Memory<SpTsmState> {
+    async fn record_consent(&self, consent: Consent) -> Result<Consent> {
+        self.write(|state| {
+            let key = (consent.conversation, consent_key(consent.to));
+            Ok(state.consents.entry(key).or_insert(consent).clone())
+        })
+    }
+
+    async fn consent(&self, conversation: ConversationId, to: ConsentTo) -> Result<Option<Consent>> {
+        self.read(|state| Ok(state.consents.get(&(conversation, consent_key(to))).cloned()))
+    }
+
+    async fn report_result(
+        &self,
+        conversation: ConversationId,
+        to: ConsentTo,
+        result: String,
+        with: With,
+    ) -> Result<()> {
+        self.write(|state| {
+            let key = (conversation, consent_key(to));
+            let consent =
+                state.consents.get_mut(&key).ok_or_else(|| StorageError::unknown("consent", conversation))?;
+            if consent.result.is_none() {
+                consent.result = Some(result);
+                state.with(with);
+            }
+            Ok(())
+        })
+    }
+
+    async fn order_card(&self, order: CardOrder, with: With) -> Result<CardOrdered> {
+        self.write(|state| {
+            if let Some(known) = state.card_orders.get(&order.order) {
+                return Ok(CardOrdered::Accepted(known.clone()));
+            }
+            let taken = state.cards.contains_key(&order.card)
+                || state.card_orders.values().any(|known| known.card == order.card);
+            if taken {
+                return Ok(CardOrdered::NumberTaken);
+            }
+            state.card_orders.insert(order.order, order.clone());
+            state.with(with);
+            Ok(CardOrdered::Accepted(order))
+        })
+    }
+
+    async fn card_order(&self, order: OrderId) -> Result<Option<CardOrder>> {
+        self.read(|state| Ok(state.card_orders.get(&order).cloned()))
+    }
+
+    async fn open_card_order(&self, se: SeId, application: Aid) -> Result<Option<CardOrder>> {
+        self.read(|state| {
+            let is_open = |order: &&CardOrder| {
+                let ended = matches!(order.state, CardOrderState::Told | CardOrderState::GivenUp);
+                order.se == se && order.application == application && !ended
+            };
+            let open = state.card_orders.values().filter(is_open);
+            Ok(open.max_by_key(|order| (order.created_at, order.order)).cloned())
+        })
+    }
+
+    async fn commit(&self, fence: Fence, change: SpChange) -> Result<()> {
+        self.write(|state| state.commit(fence, change))
+    }
+
+    async fn card(&self, card: CardNumber) -> Result<Option<CardRecord>> {
+        self.read(|state| Ok(state.cards.get(&card).cloned()))
+    }
+
+    async fn cards_on(&self, se: SeId) -> Result<Vec<CardRecord>> {
+        self.read(|state| Ok(state.cards.values().filter(|card| card.se == se).cloned().collect()))
+    }
+
+    async fn cards(&self, after: Option<CardNumber>, limit: usize) -> Result<Vec<CardRecord>> {
+        self.read(|state| {
+            let later = state.cards.values().filter(|card| after.is_none_or(|after| card.card > after));
+            Ok(later.take(limit).cloned().collect())
+        })
+    }
+
+    async fn domains_on(&self, se: SeId) -> Result<Vec<DomainOnSe>> {
+        self.read(|state| {
+            Ok(state.domains.iter().filter(|(key, _)| key.0 == se).map(|(_, row)| *row).collect())
+        })
+    }
+
+    async fn card_told(&self, order: OrderId) -> Result<CardOrder> {
+        self.write(|state| {
+            let row = state
+                .card_orders
+                .get_mut(&order)
+                .ok_or_else(|| StorageError::unknown("card order", order))?;
+            row.state = row.state.moved_to(CardOrderState::Told)?;
+            Ok(row.clone())
+        })
+    }
+
+    async fn set_frozen(&self, card: CardNumber, reason: Option<String>, with: With) -> Result<()> {
+        self.write(|state| {
+            let row = state.card(card)?;
+            state.cards.insert(card, CardRecord { frozen: reason, ..row });
+            state.with(with);
+            Ok(())
+        })
+    }
+
+    async fn order_top_up(&self, order: TopUpOrder) -> Result<TopUpOrder> {
+        self.write(|state| {
+            if let Some(known) = state.top_ups.get(&order.order) {
+                return Ok(known.clone());
+            }
+            state.by_card.entry(order.card).or_default().push(order.order);
+            state.top_ups.insert(order.order, order.clone());
+            Ok(order)
+        })
+    }
+
+    async fn top_up(&self, order: OrderId) -> Result<Option<TopUpOrder>> {
+        self.read(|state| Ok(state.top_ups.get(&order).cloned()))
+    }
+
+    async fn open_top_ups(&self, card: CardNumber) -> Result<Vec<TopUpOrder>> {
+        self.read(|state| {
+            let mut open: Vec<_> = state.of_card(card).filter(|order| order.is_open()).cloned().collect();
+            open.sort_by_key(|order| (order.created_at, order.order));
+            Ok(open)
+        })
+    }
+
+    async fn top_ups_of(&self, card: CardNumber, limit: usize) -> Result<Vec<TopUpOrder>> {
+        self.read(|state| {
+            let mut found: Vec<_> = state.of_card(card).cloned().collect();
+            found.sort_by_key(|order| std::cmp::Reverse((order.created_at, order.order)));
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder> {
+        self.write(|state| {
+            let closed = rules::close(state.top_up(order)?)?;
+            state.top_ups.insert(order, closed.clone());
+            Ok(closed)
+        })
+    }
+
+    async fn confirm_payment(
+        &self,
+        order: OrderId,
+        payment: PaymentReference,
+        amount: Fen,
+        with: With,
+    ) -> Result<PaymentConfirmed> {
+        self.write(|state| {
+            let confirmed = rules::confirm(state.top_up(order)?, payment, amount);
+            if let PaymentConfirmed::Now(paid) = &confirmed {
+                state.top_ups.insert(order, paid.clone());
+                state.with(with);
+            }
+            Ok(confirmed)
+        })
+    }
+
+    async fn next_terminal_number(&self, card: CardNumber, station: u16) -> Result<TerminalNumber> {
+        self.write(|state| {
+            let count = state.attempts.get(&card).map_or(0, |(count, _)| *count) + 1;
+            let exhausted = |error: tsm_domain::IdError| StorageError::conflict("terminal number", error);
+            let terminal = TerminalNumber::for_attempt(station, count).map_err(exhausted)?;
+            state.attempts.insert(card, (count, terminal));
+            Ok(terminal)
+        })
+    }
+
+    async fn intend_load(
+        &self,
+        fence: Fence,
+        order: OrderId,
+        attempt: Attempt,
+        purse_maximum: Fen,
+        at: jiff::Timestamp,
+        with: With,
+    ) -> Result<TopUp> {
+        self.write(|state| {
+            let (row, top_up, card) = state.for_step(fence, order)?;
+            let last_terminal = state.attempts.get(&row.card).map(|(_, terminal)| *terminal);
+            let others: Vec<_> =
+                state.of_card(row.card).filter(|other| other.order != order).cloned().collect();
+            let (moved, card) =
+                rules::intend(top_up, card, attempt, purse_maximum, at, last_terminal, &others)?;
+            state.save(row, &moved, Some(card), with);
+            Ok(moved)
+        })
+    }
+
+    async fn record_loaded(
+        &self,
+        fence: Fence,
+        order: OrderId,
+        terminal: TerminalNumber,
+        tac: Tac,
+        at: jiff::Timestamp,
+        with: With,
+    ) -> Result<TopUp> {
+        self.write(|state| {
+            let (row, top_up, card) = state.for_step(fence, order)?;
+            let (moved, card) = rules::loaded(top_up, card, terminal, tac, at)?;
+            state.save(row, &moved, Some(card), with);
+            Ok(moved)
+        })
+    }
+
+    async fn settle_attempt(
+        &self,
+        fence: Fence,
+        order: OrderId,
+        seen: ProvenObservation,
+        evidence: Evidence,
+        at: jiff::Timestamp,
+        with: With,
+        credited: With,
+    ) -> Result<(TopUp, Resolution)> {
+        self.write(|state| {
+            let (row, top_up, card) = state.for_step(fence, order)?;
+            let (moved, card, resolution) = rules::settle(top_up, card, &seen, evidence, at)?;
+            state.save(row, &moved, Some(card), with);
+            if matches!(resolution, Resolution::Credited(_)) {
+                state.with(credited);
+            }
+            Ok((moved, resolution))
+        })
+    }
+
+    async fn top_up_told(&self, order: OrderId) -> Result<TopUp> {
+        self.write(|state| {
+            let row = state.top_up(order)?;
+            let moved = rules::paid(&row)?.told()?;
+            state.save(row, &moved, None, With::default());
+            Ok(moved)
+        })
+    }
+
+    async fn cancel_top_up(&self, order: OrderId, with: With) -> Result<TopUp> {
+        self.write(|state| {
+            let row = state.top_up(order)?;
+            let moved = rules::paid(&row)?.cancel()?;
+            state.save(row, &moved, None, with);
+            Ok(moved)
+        })
+    }
+
+    async fn record_proven(&self, fence: Fence, card: CardNumber, proven: ProvenPurse) -> Result<()> {
+        self.write(|state| {
+            state.shared.check_fence(fence)?;
+            let row = state.card(card)?;
+            rules::check_card_on(&row, fence)?;
+            state.cards.insert(card, CardRecord { proven: Some(proven), ..row });
+            Ok(())
+        })
+    }
+}
