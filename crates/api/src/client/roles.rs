@@ -88,19 +88,19 @@ role_client! {
         /// Reads the providers.
         providers(; operator::ProviderQuery) -> operator::ProviderList = operator::PROVIDERS;
         /// Approves or refuses a provider.
-        audit_provider(provider: ProviderId; operator::Decision) -> operator::ProviderApproval = operator::AUDIT_PROVIDER;
+        audit_provider(provider: &ProviderId; operator::Decision) -> operator::ProviderApproval = operator::AUDIT_PROVIDER;
         /// Changes the blacklist.
-        blacklist(provider: ProviderId; operator::BlacklistEntry) -> operator::ProviderRecord = operator::BLACKLIST;
+        blacklist(provider: &ProviderId; operator::BlacklistEntry) -> operator::ProviderRecord = operator::BLACKLIST;
         /// Defines a security domain.
         add_domain(; operator::NewDomain) -> operator::DomainRecord = operator::ADD_DOMAIN;
         /// Reads the domains.
         domains(;) -> operator::DomainList = operator::DOMAINS;
         /// Audits a domain.
-        audit_domain(domain: DomainId; operator::Decision) -> operator::DomainRecord = operator::AUDIT_DOMAIN;
+        audit_domain(domain: &DomainId; operator::Decision) -> operator::DomainRecord = operator::AUDIT_DOMAIN;
         /// Changes a domain.
-        change_domain(domain: DomainId; operator::DomainChange) -> operator::DomainRecord = operator::CHANGE_DOMAIN;
+        change_domain(domain: &DomainId; operator::DomainChange) -> operator::DomainRecord = operator::CHANGE_DOMAIN;
         /// Removes a domain definition.
-        remove_domain(domain: DomainId;) -> Nothing = operator::REMOVE_DOMAIN;
+        remove_domain(domain: &DomainId;) -> Nothing = operator::REMOVE_DOMAIN;
         /// Reads the application records.
         applications(;) -> operator::ApplicationList = operator::APPLICATIONS;
         /// Audits an application.

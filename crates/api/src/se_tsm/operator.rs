@@ -717,6 +717,28 @@ pub enum DeletionMode {
     InstanceOnly,
 }
 
+/// Whether an application holds money.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueBearing {
+    /// It holds none.
+    NoValue,
+    /// It is a stored-value purse: deletion needs its issuer's word that nothing is left.
+    StoredValue,
+}
+
+/// Who may unlock an application.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlockPolicy {
+    /// A staffed hall.
+    HallOnly,
+    /// The wallet.
+    ClientOnly,
+    /// Both.
+    HallOrClient,
+}
+
 /// Whether the provider opens the application after personalisation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -741,6 +763,10 @@ pub struct ApplicationDefinition {
     pub opening: Opening,
     /// What remains after a deletion.
     pub deletion_mode: DeletionMode,
+    /// Whether it holds money.
+    pub value: ValueBearing,
+    /// Who may unlock it.
+    pub unlock: UnlockPolicy,
     /// The application's own install parameters.
     pub install_parameters: HexBytes,
     /// Privileges of the main instance.
@@ -870,8 +896,14 @@ pub struct NumberState {
 }
 
 /// Which entries of the audit trail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AuditQuery {
+    /// The chain of one person's actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The chain of what happened to one secure element.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub se_id: Option<HexBytes>,
     /// Entries after this number.
     #[serde(default)]
     pub after: u64,
@@ -900,4 +932,6 @@ pub struct AuditEntry {
     pub subject: String,
     /// How it ended.
     pub result: String,
+    /// The hash of the entry, which the next one carries on.
+    pub hash: HexBytes,
 }

@@ -124,8 +124,12 @@ pub struct WrappedKey {
 pub enum KeyAlgorithm {
     /// Two-key triple DES.
     TripleDes,
-    /// AES.
-    Aes,
+    /// AES with a 16-byte key.
+    Aes128,
+    /// AES with a 24-byte key.
+    Aes192,
+    /// AES with a 32-byte key.
+    Aes256,
 }
 
 /// Passes a conversation on.
@@ -135,7 +139,8 @@ pub struct HandoverRequest {
     pub operation: OperationId,
     /// The card's answer to INITIALIZE UPDATE with the SP-TSM's host challenge, with its status word.
     pub initialize_update: HexBytes,
-    /// What the card holds of the domain, as the SE-TSM observed it.
+    /// What the card holds of the domain, as the SE-TSM observed it, the domain itself included: where
+    /// its life cycle is not yet PERSONALIZED (0F), the SP-TSM sets it.
     pub observation: DomainObservation,
     /// How far the operation is.
     pub progress: Progress,

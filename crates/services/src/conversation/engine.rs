@@ -203,6 +203,7 @@ impl Engine {
             place: self.lines.join(start.se, id),
             deliveries,
             flow: start.flow,
+            purpose: start.operation,
             leases: self.leases.clone(),
             timer: self.environment.timer.clone(),
             idle: self.limits.idle,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tsm_api::ids::ConversationId;
 use tsm_domain::SeId;
 
 /// The number of a lease; every write names it.
@@ -22,14 +23,26 @@ pub enum LeaseError {
     Store(String),
 }
 
+/// Who asks for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// The secure element.
+    pub se: SeId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// What it does, in a word.
+    pub purpose: &'static str,
+}
+
 /// Where leases are kept.
 #[async_trait]
 pub trait Leases: Send + Sync {
-    /// Takes the lease of a secure element.
-    async fn acquire(&self, se: &SeId) -> Result<Epoch, LeaseError>;
+    /// Takes the lease of a secure element for a conversation. The conversation's row is durable before
+    /// any command leaves.
+    async fn acquire(&self, holder: &Holder) -> Result<Epoch, LeaseError>;
 
     /// Gives it back. A lease that is not given back ends by itself.
-    async fn release(&self, se: &SeId, epoch: Epoch);
+    async fn release(&self, holder: &Holder, epoch: Epoch, outcome: &'static str);
 }
 
 /// Leases of a role that runs as one process.
@@ -38,12 +51,12 @@ pub struct MemoryLeases(Mutex<HashMap<SeId, u64>>);
 
 #[async_trait]
 impl Leases for MemoryLeases {
-    async fn acquire(&self, se: &SeId) -> Result<Epoch, LeaseError> {
+    async fn acquire(&self, holder: &Holder) -> Result<Epoch, LeaseError> {
         let mut epochs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = epochs.entry(*se).or_default();
+        let epoch = epochs.entry(holder.se).or_default();
         *epoch += 1;
         Ok(Epoch(*epoch))
     }
 
-    async fn release(&self, _se: &SeId, _epoch: Epoch) {}
+    async fn release(&self, _holder: &Holder, _epoch: Epoch, _outcome: &'static str) {}
 }

@@ -18,6 +18,6 @@ mod task;
 mod wire;
 
 pub use engine::{Engine, Limits, RunningTask, Start};
-pub use lease::{Epoch, LeaseError, Leases, MemoryLeases};
+pub use lease::{Epoch, Holder, LeaseError, Leases, MemoryLeases};
 pub use task::{Ending, Flow, Handover, ProgressHandle, Session, StopReason};
 pub use wire::{responses_from_wire, steps_to_wire};

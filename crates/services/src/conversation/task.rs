@@ -16,7 +16,7 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::relay::{DeliverError, RelayChannel, RelayPort, relay};
 use tsm_domain::SeId;
 
-use super::lease::{Epoch, LeaseError, Leases};
+use super::lease::{Epoch, Holder, LeaseError, Leases};
 use super::queue::Place;
 use super::slot::{Answer, Delivery, SaidState, Slot};
 use super::wire::steps_to_wire;
@@ -116,6 +116,7 @@ pub(super) struct Task {
     pub place: Place,
     pub deliveries: mpsc::Receiver<Delivery>,
     pub flow: Flow,
+    pub purpose: &'static str,
     pub leases: Arc<dyn Leases>,
     pub timer: Arc<dyn Timer>,
     pub idle: Duration,
@@ -125,6 +126,7 @@ impl Task {
     /// Runs the conversation to its end and says the final reply.
     pub(super) async fn run(mut self) {
         let (id, se) = (self.conversation.id, self.conversation.se);
+        let holder = Holder { se, conversation: id, purpose: self.purpose };
         let mut stopped = self.conversation.stop.subscribe();
         if self.place.ahead() > 0 {
             let ahead = u32::try_from(self.place.ahead()).unwrap_or(u32::MAX);
@@ -139,12 +141,12 @@ impl Task {
             () = self.place.first() => {}
             reason = stop_reason(&mut stopped) => return self.conversation.end(stopped_before(reason)),
         }
-        let epoch = match self.leases.acquire(&se).await {
+        let epoch = match self.leases.acquire(&holder).await {
             Ok(epoch) => epoch,
             Err(refusal) => return self.conversation.end(no_lease(refusal)),
         };
         let ending = self.converse(epoch, stopped).await;
-        self.leases.release(&se, epoch).await;
+        self.leases.release(&holder, epoch, ending.name()).await;
         info!(conversation = %id, se = %se, ending = ending.name(), "conversation ended");
         // The next in line may go before the wallet has fetched this ending.
         let conversation = self.conversation.clone();
