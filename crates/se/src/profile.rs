@@ -152,13 +152,34 @@ pub enum Protocol {
     Scp03,
 }
 
+impl Protocol {
+    /// 02 or 03.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Scp02 => 0x02,
+            Self::Scp03 => 0x03,
+        }
+    }
+
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0x02 => Some(Self::Scp02),
+            0x03 => Some(Self::Scp03),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn key_type(self) -> KeyType {
+        match self {
+            Self::Scp02 => KeyType::DES,
+            Self::Scp03 => KeyType::AES,
+        }
+    }
+}
+
 /// The three keys of a secure channel key set, all of the value `key`.
 pub fn secure_channel_keys(version: u8, protocol: Protocol, key: &[u8]) -> Vec<Key> {
-    let key_type = match protocol {
-        Protocol::Scp02 => KeyType::DES,
-        Protocol::Scp03 => KeyType::AES,
-    };
-    let component = KeyComponent { key_type, value: key.to_vec() };
+    let component = KeyComponent { key_type: protocol.key_type(), value: key.to_vec() };
     (1..=3).map(|id| Key { version, id, components: vec![component.clone()] }).collect()
 }
 

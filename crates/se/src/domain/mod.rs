@@ -1,8 +1,10 @@
 //! Security domains: their keys, their data, their secure channel sessions, and the signatures
 //! they verify and make (GPC 2.3.1, chapter 7).
 
+mod initial_keys;
 pub(crate) mod keys;
 pub(crate) mod session;
+pub mod signatures;
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 
-use tsm_iso7816::LogicalChannel;
+use tsm_iso7816::{Aid, LogicalChannel};
 
 use super::registry::EntryId;
 use crate::card::Interface;
@@ -39,8 +39,10 @@ pub(crate) struct Channel {
     pub(crate) personalising: Option<EntryId>,
     /// The load file being loaded.
     pub(crate) loading: Option<Box<Loading>>,
+    /// The load file of a combined load and install process that has not installed yet.
+    pub(crate) combined: Option<Aid>,
     /// Where GET STATUS goes on.
-    pub(crate) page: Option<Box<Page>>,
+    pub(crate) page: Option<Page>,
     /// The number of the STORE DATA block expected next.
     pub(crate) store_data_next: u8,
     volatile: Option<Box<dyn Any + Send>>,
@@ -58,6 +60,11 @@ impl Channel {
         }
         let value = self.volatile.as_mut().and_then(|value| value.downcast_mut::<T>());
         value.expect("the value was just made of this type")
+    }
+
+    /// Whether something is going on that deleting the application would break.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.volatile.is_some() || !matches!(self.session, Session::None)
     }
 
     pub(crate) fn clear_volatile(&mut self) {
@@ -93,10 +100,6 @@ impl Channels {
         self.open.iter().enumerate().filter_map(|(number, channel)| {
             Some((LogicalChannel::new(number as u8).ok()?, channel.as_deref()?))
         })
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
-        self.open.iter_mut().filter_map(|channel| channel.as_deref_mut())
     }
 
     /// The lowest channel that is not open.

@@ -30,6 +30,7 @@ const RESERVED: u32 = 0x0C;
 const VOLATILE: u32 = 0x0D;
 const IMPLICIT: u32 = 0x0E;
 const DIRECTORY: u32 = 0x0F;
+const IMPORT: u32 = 0x10;
 
 const KEY: u32 = 0x01;
 const DEFAULT_VERSION: u32 = 0x02;
@@ -69,6 +70,9 @@ fn encode_load_file(out: &mut Vec<u8>, load_file: &LoadFileEntry) {
     tlv::write(out, VERSION, &load_file.version);
     for module in &load_file.modules {
         tlv::write(out, MODULE, module.as_bytes());
+    }
+    for import in &load_file.imports {
+        tlv::write(out, IMPORT, &import.0.to_be_bytes());
     }
     tlv::write(out, CODE_BYTES, &load_file.code_bytes.to_be_bytes());
     if load_file.memory == CodeMemory::Rom {
@@ -114,6 +118,7 @@ pub(super) fn decode_entry(bytes: &[u8], domain: Option<&[u8]>, counters: Option
             (DOMAIN, value) => associated = entry_id(value)?,
             (VERSION, value) => load_file.version = value.try_into().ok()?,
             (MODULE, value) => load_file.modules.push(Aid::new(value).ok()?),
+            (IMPORT, value) => load_file.imports.push(entry_id(value)?),
             (CODE_BYTES, value) => load_file.code_bytes = number(value)?,
             (ROM, _) => load_file.memory = CodeMemory::Rom,
             (DISABLED, _) => load_file.usability = Usability::Disabled,

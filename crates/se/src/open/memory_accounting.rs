@@ -63,6 +63,32 @@ impl Open {
         if beyond <= free { Ok(()) } else { Err(StatusWord::NOT_ENOUGH_MEMORY) }
     }
 
+    /// Refuses with 6A84 when a domain, which had `before` bytes of keys and data, has outgrown
+    /// its memory.
+    pub(crate) fn require_grown(&self, domain: EntryId, before: usize) -> Result<(), StatusWord> {
+        let usage = self.usage_of(self.pool_of(domain));
+        let fits = usage.code.saturating_add(usage.data) <= usage.non_volatile_total;
+        if fits || self.domain_data(domain).size() <= before {
+            Ok(())
+        } else {
+            Err(StatusWord::NOT_ENOUGH_MEMORY)
+        }
+    }
+
+    /// Refuses with 6A84 when the memory of domain `to` has no room for an entry that moves there.
+    pub(crate) fn require_room_to_move(&self, id: EntryId, to: EntryId) -> Result<(), StatusWord> {
+        let (from_pool, to_pool) = (self.pool_of(id), self.pool_of_content(to));
+        if from_pool == to_pool || from_pool == Pool::Domain(id) {
+            return Ok(());
+        }
+        let mut moved = Usage::default();
+        self.charge(&mut moved, id, self.registry.entry(id));
+        let there = self.usage_of(to_pool);
+        let fits = moved.code.saturating_add(moved.data) <= there.non_volatile_free()
+            && moved.volatile <= there.volatile_free();
+        if fits { Ok(()) } else { Err(StatusWord::NOT_ENOUGH_MEMORY) }
+    }
+
     /// The pool that content associated with `domain` is charged to.
     fn pool_of_content(&self, domain: EntryId) -> Pool {
         let mut at = domain;

@@ -2,29 +2,39 @@
 //! logical channels, keeps the registry and manages the content of the card
 //! (GPC 2.3.1, chapters 6 and 9). One module per command.
 
+mod authority;
 pub mod channels;
 mod codec;
 pub(crate) mod cvm;
+mod delete;
 mod dispatch;
+mod domain_commands;
+mod get_data;
 pub(crate) mod get_status;
+mod install;
 pub(crate) mod load;
 mod manage_channel;
 mod memory_accounting;
 mod power;
+mod put_key;
 pub mod registry;
 mod secure_channel;
 mod select;
+mod set_status;
 pub mod settings;
+mod store_data;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tsm_globalplatform::life_cycle::CardLifeCycle;
 use tsm_globalplatform::privileges::Privileges;
+use tsm_iso7816::channel::Class;
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 
 use crate::applet::{Applet, AppletContext, AppletFactory, DirectoryEntry, ObjectId, data_key};
 use crate::card::{Interface, Randomness};
+use crate::domain::DomainData;
 use crate::memory::{Memory, MemoryError, ObjectKey, Space};
 use channels::{Channel, Channels, Place};
 use registry::{EntryId, Kind, LOCKED, Registry};
@@ -69,7 +79,10 @@ impl Open {
                 ResponseApdu::from(status)
             }
         };
-        Some(self.protect_response(interface, command, response))
+        Some(match Class::parse(command.cla) {
+            Ok(class) => self.protect_response(Place { interface, channel: class.channel }, response),
+            Err(_) => response,
+        })
     }
 
     /// Makes the command's changes durable: registry entries that differ, and all objects written.
@@ -101,6 +114,11 @@ impl Open {
             let counters = ObjectKey { object: 1, ..object(Space::Domain) };
             self.memory.write(counters, &codec::encode_counters(domain));
         }
+    }
+
+    /// The data of a security domain.
+    pub(crate) fn domain_data(&self, id: EntryId) -> &DomainData {
+        self.registry.domain(id)
     }
 
     /// The registry, to be changed by the command in progress.

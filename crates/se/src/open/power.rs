@@ -120,6 +120,7 @@ impl Open {
         let domains = LoadFileEntry {
             version: [1, 0],
             modules: vec![DOMAIN_MODULE],
+            imports: Vec::new(),
             code_bytes: 0,
             memory: CodeMemory::Rom,
             usability: Usability::Usable,
@@ -129,6 +130,7 @@ impl Open {
             let entry = LoadFileEntry {
                 version: preset.version,
                 modules: preset.modules.clone(),
+                imports: Vec::new(),
                 code_bytes: if preset.memory == CodeMemory::Rom { 0 } else { preset.code_bytes },
                 memory: preset.memory,
                 usability: Usability::Usable,

@@ -62,6 +62,8 @@ pub struct LoadFileEntry {
     pub version: [u8; 2],
     /// The AIDs of its modules.
     pub modules: Vec<Aid>,
+    /// The load files on this card that it imports from.
+    pub imports: Vec<EntryId>,
     /// The non-volatile memory that its code takes.
     pub code_bytes: u32,
     /// Where it lies.
@@ -141,6 +143,19 @@ impl Registry {
         Arc::make_mut(self.entries.get_mut(&id).expect("an entry id comes from the registry"))
     }
 
+    /// The data of the security domain `id`.
+    ///
+    /// # Panics
+    /// When the entry is no security domain: callers checked that it is.
+    pub fn domain(&self, id: EntryId) -> &DomainData {
+        self.entry(id).as_domain().expect("the caller checked that the entry is a security domain")
+    }
+
+    /// As [`Registry::domain`], to be changed.
+    pub fn domain_mut(&mut self, id: EntryId) -> &mut DomainData {
+        self.entry_mut(id).as_domain_mut().expect("the caller checked that the entry is a security domain")
+    }
+
     /// All entries in the order they came to the card.
     pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, &**entry))
@@ -201,6 +216,12 @@ impl Registry {
         self.iter().filter(move |(_, entry)| {
             entry.as_application().is_some_and(|application| application.load_file == Some(id))
         })
+    }
+
+    /// The load files that import from load file `id`.
+    pub fn importers_of(&self, id: EntryId) -> impl Iterator<Item = (EntryId, &Entry)> {
+        self.iter()
+            .filter(move |(_, entry)| entry.as_load_file().is_some_and(|file| file.imports.contains(&id)))
     }
 
     /// What is associated with domain `id`, other than the domain itself.
