@@ -16,6 +16,9 @@ pub mod open;
 pub mod profile;
 pub mod readers;
 
+#[cfg(test)]
+mod tests;
+
 pub use applet::{Answer, Applet, AppletContext, DirectoryEntry, ObjectId, StoreDataBlock};
 pub use card::{Interface, Randomness, SecureElement};
 pub use profile::Profile;
