@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use tsm_epurse::{Algorithm as PurseAlgorithm, Key as PurseKey, diversification as purse_diversification};
+use tsm_globalplatform::diversification::{DesScheme, KeyPurpose as KeyUse, kdf3};
 use tsm_globalplatform::key::{KeyType, key_check_value};
 use tsm_globalplatform::primitives::{Aes, AesKey, DesKey, TripleDes};
 use zeroize::Zeroizing;
@@ -86,8 +87,32 @@ impl Material {
         card_data: &[u8],
         key: DomainKey,
     ) -> Result<Self, KeyError> {
-        let _ = (scheme, card_data, key);
-        Err(KeyError::Algorithm { found: self.algorithm, operation: "derive card keys" })
+        let refused = |_| KeyError::Algorithm { found: self.algorithm, operation: "derive card keys" };
+        let data = card_data.try_into().map_err(|_| KeyError::Length {
+            what: "the card's diversification data",
+            length: card_data.len(),
+        })?;
+        let purpose = match key {
+            DomainKey::Enc => KeyUse::Enc,
+            DomainKey::Mac => KeyUse::Mac,
+            DomainKey::Dek => KeyUse::Dek,
+        };
+        let diversify_des = |scheme: DesScheme| {
+            let master = DesKey::from_slice(&self.bytes).map_err(refused)?;
+            Ok(Zeroizing::new(scheme.diversify(&master, data, purpose).as_bytes().to_vec()))
+        };
+        let bytes = match (scheme, self.algorithm) {
+            (CardScheme::Emv, KeyAlgorithm::TripleDes) => diversify_des(DesScheme::Emv)?,
+            (CardScheme::Visa2, KeyAlgorithm::TripleDes) => diversify_des(DesScheme::Visa2)?,
+            (CardScheme::Kdf3, KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256) => {
+                let master = AesKey::from_slice(&self.bytes).map_err(refused)?;
+                Zeroizing::new(kdf3(&master, data, purpose).as_bytes().to_vec())
+            }
+            (CardScheme::Emv | CardScheme::Visa2 | CardScheme::Kdf3, found) => {
+                return Err(KeyError::Algorithm { found, operation: "derive card keys" });
+            }
+        };
+        Ok(Self { algorithm: self.algorithm, bytes })
     }
 
     // One level encrypts 16 or 32 bytes of the factor with the key above (ECB over two DES blocks, or

@@ -17,7 +17,7 @@ use tsm_globalplatform::{scp02, scp03};
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu, StatusWord};
 
 use super::*;
-use crate::derivation::{DomainPath, PursePath};
+use crate::derivation::{CardScheme, DomainPath, PursePath};
 use crate::description::CheckValue;
 use crate::session::{CardSession, NewKeys, Protocol, PutKeyRequest, SessionError};
 
@@ -725,5 +725,28 @@ mod sessions {
         let for_card = session.key_for_card(&leaf).unwrap();
         assert_eq!(hex::encode_upper(card.decrypt(&for_card.ciphertext)), "9D2D1D4D868B436046FE049AE3908CEA");
         assert_eq!(for_card.check_value.to_string(), "77E152");
+    }
+
+    /// Published check values: martinpaljak/GlobalPlatformPro, TestPlaintextKeys.java.
+    #[test]
+    fn common_card_schemes_diversify_by_what_the_card_says() {
+        let keys = service();
+        let master = hex::encode(DEVELOPMENT_CARD_KEY);
+        let card_data: [u8; 10] = core::array::from_fn(|index| index as u8);
+        for (scheme, algorithm, label, enc, mac) in [
+            (CardScheme::Emv, KeyAlgorithm::TripleDes, "emv", "C33013", "6F4CA6"),
+            (CardScheme::Visa2, KeyAlgorithm::TripleDes, "visa2", "2BE598", "58DA38"),
+            (CardScheme::Kdf3, KeyAlgorithm::Aes128, "kdf3", "E79C05", "D1BD77"),
+        ] {
+            let masters = KeySetReference::new("operator", label, 1).unwrap();
+            for key in DomainKey::ALL {
+                put(&keys, &masters.member(key).to_string(), algorithm, &master);
+            }
+            let source = DomainKeySource::Card { masters, scheme };
+            let [found_enc, found_mac, _] = keys.0.domain_keys(&source, Some(&card_data)).unwrap();
+            assert_eq!(found_enc.check_value().unwrap().to_string(), enc, "{scheme:?}");
+            assert_eq!(found_mac.check_value().unwrap().to_string(), mac, "{scheme:?}");
+            assert!(keys.export_domain_keys(&source, &name("key-encryption/a/b/1")).is_err());
+        }
     }
 }
