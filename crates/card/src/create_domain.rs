@@ -114,8 +114,8 @@ impl NewDomain {
     pub fn command(&self) -> Command {
         let mut parameters = InstallParameters::application(self.parameters.clone());
         if let DomainSpace::Fixed { non_volatile, volatile } = self.space {
-            parameters.non_volatile_reserved = Some(non_volatile);
-            parameters.volatile_reserved = Some(volatile);
+            parameters.non_volatile_data = Some(non_volatile);
+            parameters.volatile_data = Some(volatile);
         }
         let install = InstallForInstall {
             parameters: parameters.to_bytes(),

@@ -5,8 +5,10 @@
 
 use tsm_globalplatform::commands::Delete;
 use tsm_globalplatform::commands::delete::{DeleteContent, DeleteExtent};
+use tsm_globalplatform::receipt::Receipt;
 use tsm_iso7816::{Aid, StatusWord};
 
+use crate::authorise::receipt;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::observe::{Trust, trust};
@@ -57,12 +59,12 @@ impl Deletion {
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deleted {
-    /// The card deleted it now; the receipt is empty where the card makes none.
+    /// The card deleted it now.
     Now {
         /// Whose word that is.
         trust: Trust,
-        /// The delete receipt.
-        receipt: Vec<u8>,
+        /// The delete receipt, where the card makes one.
+        receipt: Option<Receipt>,
     },
     /// Somebody says that it was not there (6A88); an observation has to confirm it.
     SaidToBeAbsent,
@@ -90,19 +92,15 @@ impl Deleting {
     ) -> Result<Vec<Deleted>, ProcedureError> {
         let trust = trust(channel);
         let responses = channel.take(answers, &self.0)?;
-        Ok(responses
+        responses
             .into_iter()
-            .map(|response| match response.status {
-                StatusWord::REFERENCED_DATA_NOT_FOUND => Deleted::SaidToBeAbsent,
-                _ => Deleted::Now { trust, receipt: receipt(response.data) },
+            .enumerate()
+            .map(|(index, response)| match response.status {
+                StatusWord::REFERENCED_DATA_NOT_FOUND => Ok(Deleted::SaidToBeAbsent),
+                _ => Ok(Deleted::Now { trust, receipt: receipt(answers.name(&self.0, index), &response)? }),
             })
-            .collect())
+            .collect()
     }
-}
-
-// GPC 2.3.1 11.1.6: where there is no receipt, the answer is one byte 00.
-fn receipt(data: Vec<u8>) -> Vec<u8> {
-    if data == [0] { Vec::new() } else { data }
 }
 
 /// Deletes in one exchange.

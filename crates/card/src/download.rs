@@ -8,8 +8,10 @@ use std::sync::Arc;
 use tsm_globalplatform::commands::Load;
 use tsm_globalplatform::commands::install::{InstallForLoad, InstallParameters};
 use tsm_globalplatform::commands::load::{DapBlock, load_file};
+use tsm_globalplatform::receipt::Receipt;
 use tsm_iso7816::Aid;
 
+use crate::authorise::receipt;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::open_channel::SecureChannel;
@@ -100,8 +102,8 @@ pub struct Downloading(Ticket);
 /// What a card says after the last block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The load receipt, where the card makes one; empty otherwise.
-    pub receipt: Vec<u8>,
+    /// The load receipt, where the card makes one.
+    pub receipt: Option<Receipt>,
 }
 
 impl Downloading {
@@ -117,8 +119,12 @@ impl Downloading {
 
     /// Checks that the card took every block.
     pub fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<Loaded, ProcedureError> {
-        let mut responses = channel.take(answers, &self.0)?;
-        let receipt = responses.pop().map(|last| last.data).unwrap_or_default();
+        let name = answers.name(&self.0, self.0.len() - 1);
+        let responses = channel.take(answers, &self.0)?;
+        let receipt = match responses.last() {
+            Some(last) => receipt(name, last)?,
+            None => None,
+        };
         Ok(Loaded { receipt })
     }
 }

@@ -2,8 +2,10 @@
 //! P-5.8.4.1.1.g).
 
 use tsm_globalplatform::commands::install::InstallForExtradition;
+use tsm_globalplatform::receipt::Receipt;
 use tsm_iso7816::Aid;
 
+use crate::authorise::receipt;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::open_channel::SecureChannel;
@@ -45,9 +47,14 @@ impl Extraditing {
         Ok(Self(channel.add(script, vec![extradition.command()])?))
     }
 
-    /// Checks that the card did it; gives the receipt, empty where the card makes none.
-    pub fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<Vec<u8>, ProcedureError> {
-        Ok(channel.take_one(answers, &self.0)?.data)
+    /// Checks that the card did it; gives the receipt, where the card makes one.
+    pub fn take(
+        self,
+        channel: &mut SecureChannel,
+        answers: &mut Answers,
+    ) -> Result<Option<Receipt>, ProcedureError> {
+        let name = answers.name(&self.0, 0);
+        receipt(name, &channel.take_one(answers, &self.0)?)
     }
 }
 
@@ -57,7 +64,7 @@ pub async fn extradite(
     channel: &mut SecureChannel,
     extradition: &Extradition,
     mut script: Script,
-) -> Result<Vec<u8>, ProcedureError> {
+) -> Result<Option<Receipt>, ProcedureError> {
     let extraditing = Extraditing::add(channel, extradition, &mut script)?;
     let mut answers = script.run(card).await?;
     extraditing.take(channel, &mut answers)

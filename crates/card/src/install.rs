@@ -4,8 +4,10 @@ use tsm_globalplatform::commands::install::{
     InstallForInstall, InstallForMakeSelectable, InstallParameters, Selectability,
 };
 use tsm_globalplatform::privileges::Privileges;
+use tsm_globalplatform::receipt::Receipt;
 use tsm_iso7816::Aid;
 
+use crate::authorise::receipt;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::open_channel::SecureChannel;
@@ -81,8 +83,8 @@ pub struct Installing(Ticket);
 /// What a card says after an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// The receipt, where the card makes one; empty otherwise.
-    pub receipt: Vec<u8>,
+    /// The receipt, where the card makes one.
+    pub receipt: Option<Receipt>,
 }
 
 impl Installing {
@@ -101,7 +103,8 @@ impl Installing {
         channel: &mut SecureChannel,
         answers: &mut Answers,
     ) -> Result<Installed, ProcedureError> {
-        Ok(Installed { receipt: channel.take_one(answers, &self.0)?.data })
+        let name = answers.name(&self.0, 0);
+        Ok(Installed { receipt: receipt(name, &channel.take_one(answers, &self.0)?)? })
     }
 }
 

@@ -12,11 +12,13 @@
 //! | [`script`], [`open_channel`] | lists gathered from several procedures; secure channels |
 //! | [`observe`], [`plan`] | what is on the card; what is missing |
 //! | [`create_domain`], [`replace_domain_keys`] | security domains |
-//! | [`download`], [`install`], [`extradite`], [`personalise`] | applications |
+//! | [`download`], [`install`], [`extradite`], [`personalise`], [`authorise`] | applications |
+//! | [`opening`] | the exchanges of opening a card, put together |
 //! | [`lock`], [`delete`] | their later life |
 //! | [`registration`], [`write_registration`], [`synchronise`] | the SE's own data |
 //! | [`purse`], [`set_default_card`] | the transit card |
 
+pub mod authorise;
 pub mod channel;
 pub mod create_domain;
 pub mod delete;
@@ -28,6 +30,7 @@ pub mod install;
 pub mod lock;
 pub mod observe;
 pub mod open_channel;
+pub mod opening;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 pub mod personalise;
@@ -48,7 +51,7 @@ mod testing;
 pub use channel::{CardChannel, ChannelError};
 pub use direct::{CardGone, DirectChannel, Transmit};
 pub use error::{CommandName, ProcedureError};
-pub use open_channel::{OpeningChannel, SecureChannel, open_channel};
+pub use open_channel::{HandOver, OpeningChannel, SecureChannel, open_channel};
 pub use relay::{RelayChannel, RelayPort, relay};
 pub use script::{Answers, Command, Script, Ticket};
 pub use step::{ExpectedStatus, Step};

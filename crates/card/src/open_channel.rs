@@ -41,7 +41,8 @@ impl OpeningChannel {
     ) -> Result<Self, ProcedureError> {
         let pending = keys.begin_session(session.clone())?;
         let select = script.select(session.application, ExpectedStatus::success());
-        let initialize_update = script.transmit(initialize_update(pending.initialize_update()));
+        let command = Command::new("INITIALIZE UPDATE", pending.initialize_update());
+        let initialize_update = script.transmit(command);
         Ok(Self { pending, domain: session.application, select, initialize_update })
     }
 
@@ -176,6 +177,30 @@ impl SecureChannel {
     }
 }
 
+/// The SELECT and INITIALIZE UPDATE of another organisation's session, sent for it at the end of our
+/// list: its answer is handed over, and the other organisation goes on with
+/// [`OpeningChannel::handed_over`].
+#[derive(Debug)]
+pub struct HandOver {
+    select: Ticket,
+    initialize_update: Ticket,
+}
+
+impl HandOver {
+    /// Adds SELECT of `application` and the other organisation's INITIALIZE UPDATE to `script`.
+    pub fn add(application: Aid, initialize_update: CommandApdu, script: &mut Script) -> Self {
+        let select = script.select(application, ExpectedStatus::success());
+        let command = Command::new("INITIALIZE UPDATE", initialize_update);
+        Self { select, initialize_update: script.transmit(command) }
+    }
+
+    /// The card's answer to INITIALIZE UPDATE, to be handed over as it is.
+    pub fn take(self, answers: &mut Answers) -> Result<ResponseApdu, ProcedureError> {
+        answers.take(&self.select)?;
+        answers.take_one(&self.initialize_update)
+    }
+}
+
 /// Opens a channel and nothing else; EXTERNAL AUTHENTICATE stays in `script`, so that the first
 /// commands go with it.
 pub async fn open_channel(
@@ -188,9 +213,4 @@ pub async fn open_channel(
     let channel = OpeningChannel::begin(keys, session, &mut opening)?;
     let mut answers = opening.run(card).await?;
     channel.authenticate(&mut answers, script)
-}
-
-/// INITIALIZE UPDATE as a command of a script.
-pub(crate) fn initialize_update(apdu: CommandApdu) -> Command {
-    Command::new("INITIALIZE UPDATE", apdu)
 }

@@ -65,6 +65,13 @@ pub struct Script {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket(pub(crate) Range<usize>);
 
+impl Ticket {
+    /// How many steps it stands for.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// The answers of one exchange.
 #[derive(Debug)]
 pub struct Answers {
