@@ -156,9 +156,7 @@ impl VirtualReader {
                 (SocketAddr::from((Ipv4Addr::LOCALHOST, first_port)).to_string(), first_port)
             }
         };
-        format!(
-            "FRIENDLYNAME \"OpenTSM\"\nDEVICENAME {device}\nLIBPATH {DRIVER}\nCHANNELID 0x{channel:X}\n"
-        )
+        format!("FRIENDLYNAME \"OpenTSM\"\nDEVICENAME {device}\nLIBPATH {DRIVER}\nCHANNELID 0x{channel:X}\n")
     }
 }
 

@@ -56,3 +56,25 @@ fn write_text(context: &mut AppletContext<'_>, text: &[u8]) -> Result<(), Status
     }
     context.write(TEXT, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Interface;
+    use crate::applets::GREETING_CARD;
+    use crate::applets::test_card::TestCard;
+
+    #[test]
+    fn greets_and_learns_another_greeting() {
+        let mut card = TestCard::new();
+        let selected = card.select(Interface::Contact, GREETING_CARD);
+        assert!(selected.data.ends_with(FIRST_TEXT));
+        assert_eq!(card.apdu("8010000000"), format!("{}9000", hex::encode_upper(FIRST_TEXT)));
+        assert_eq!(card.apdu("8012000000"), "6D00");
+        assert_eq!(card.personalise(GREETING_CARD, |_| b"\x00\x01\x05again".to_vec()), StatusWord::SUCCESS);
+        card.select(Interface::Contact, GREETING_CARD);
+        assert_eq!(card.apdu("8010000000"), format!("{}9000", hex::encode_upper("again")));
+        let unknown = card.personalise(GREETING_CARD, |_| vec![0, 2, 1, 0]);
+        assert_eq!(unknown, StatusWord::REFERENCED_DATA_NOT_FOUND);
+    }
+}

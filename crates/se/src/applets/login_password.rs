@@ -234,3 +234,161 @@ fn unpadded(clear: &[u8]) -> Result<&[u8], StatusWord> {
     }
     Ok(password)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Interface;
+    use crate::applets::LOGIN_PASSWORD;
+    use crate::applets::test_card::TestCard;
+
+    const FIRST: &str = "31323334";
+    const SECOND: &str = "3534333231";
+
+    fn lv(text: &str) -> String {
+        format!("{:02X}{text}", text.len() / 2)
+    }
+
+    fn command(ins: &str, data: &str) -> String {
+        format!("00{ins}0000{}", lv(data))
+    }
+
+    fn change(old: &str, new: &str) -> String {
+        command("24", &format!("{}{}", lv(old), lv(new)))
+    }
+
+    fn card() -> TestCard {
+        let mut card = TestCard::new();
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        card
+    }
+
+    /// A card whose password is set and asked for.
+    fn card_in_use() -> TestCard {
+        let mut card = card();
+        assert_eq!(card.apdu(&change("", FIRST)), "9000");
+        assert_eq!(card.apdu(&command("28", FIRST)), "9000");
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        card
+    }
+
+    /// The password is optional; whoever knows it switches it on and off.
+    ///
+    /// req: W-6.11.a
+    #[test]
+    fn the_password_is_the_users_choice() {
+        let mut card = card();
+        assert_eq!(card.apdu("00200000"), "6984", "none is set");
+        assert_eq!(card.apdu(&command("28", FIRST)), "6984");
+        assert_eq!(card.apdu(&change("", FIRST)), "9000");
+        assert_eq!(card.apdu("80CA00D100"), "010005059000");
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu("00200000"), "9000", "it is not asked for");
+        assert_eq!(card.apdu(&command("28", SECOND)), "63C4");
+        assert_eq!(card.apdu(&command("28", FIRST)), "9000");
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu("00200000"), "63C5", "it is asked for");
+        assert_eq!(card.apdu(&command("26", FIRST)), "9000");
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu("00200000"), "9000");
+    }
+
+    /// Verified inside the card, once for each selection.
+    ///
+    /// req: W-6.11.b
+    #[test]
+    fn the_card_verifies_the_password() {
+        let mut card = card_in_use();
+        assert_eq!(card.apdu("00200000"), "63C5");
+        assert_eq!(card.apdu(&command("20", FIRST)), "9000");
+        assert_eq!(card.apdu("00200000"), "9000");
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu("00200000"), "63C5", "a new selection asks again");
+        for read in ["00B0950000", "80CA00D200", "00B2010C00"] {
+            assert!(!card.apdu(read).contains(FIRST), "nothing reads the password");
+        }
+    }
+
+    /// Wrong tries are counted inside the card and outlive its power; at the limit even the right
+    /// password is refused.
+    ///
+    /// req: W-6.11.d
+    #[test]
+    fn wrong_tries_block_the_password() {
+        let mut card = card_in_use();
+        assert_eq!(card.apdu(&command("20", SECOND)), "63C4");
+        let mut card = card.copy();
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        for left in ["63C3", "63C2", "63C1", "6983"] {
+            assert_eq!(card.apdu(&command("20", SECOND)), left);
+        }
+        assert_eq!(card.apdu(&command("20", FIRST)), "6983");
+        assert_eq!(card.apdu(&change(FIRST, SECOND)), "6983");
+        assert_eq!(card.apdu("00200000"), "6983");
+    }
+
+    /// The security domain replaces a forgotten password and gives the tries back.
+    #[test]
+    fn the_domain_replaces_a_blocked_password() {
+        let mut card = card_in_use();
+        (0..5).for_each(|_| drop(card.apdu(&command("20", SECOND))));
+        let replaced = card.personalise(LOGIN_PASSWORD, |seal| {
+            let mut block = vec![5];
+            block.extend(hex::decode(SECOND).unwrap());
+            block.push(0x80);
+            block.resize(16, 0);
+            [vec![0xD1, 0x01, 0x10], seal(&block)].concat()
+        });
+        assert_eq!(replaced, StatusWord::SUCCESS);
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu(&command("20", SECOND)), "9000");
+        let limit = card.personalise(LOGIN_PASSWORD, |_| vec![0xD1, 0x02, 0x01, 0x03]);
+        assert_eq!(limit, StatusWord::SUCCESS);
+        card.select(Interface::Contact, LOGIN_PASSWORD);
+        assert_eq!(card.apdu("80CA00D100"), "010103039000");
+        let refused = card.personalise(LOGIN_PASSWORD, |_| vec![0xD1, 0x02, 0x01, 0x10]);
+        assert_eq!(refused, StatusWord::WRONG_DATA);
+    }
+
+    /// A change needs the old password, and a power cut at any of its writes leaves one that works.
+    ///
+    /// req: W-6.11.f
+    #[test]
+    fn a_change_is_atomic() {
+        let mut card = card_in_use();
+        assert_eq!(card.apdu(&change(SECOND, FIRST)), "63C4");
+        assert_eq!(card.apdu(&change(FIRST, "3132")), "6A80", "too short");
+        for writes in 0.. {
+            let mut card = card.copy();
+            card.select(Interface::Contact, LOGIN_PASSWORD);
+            card.card.power_cut_after(writes);
+            let whole = card.apdu(&change(FIRST, SECOND)) == "9000";
+            card.card.cancel_power_cut();
+            card.card.power_on().unwrap();
+            card.select(Interface::Contact, LOGIN_PASSWORD);
+            let old = card.apdu(&command("20", FIRST)) == "9000";
+            let new = card.apdu(&command("20", SECOND)) == "9000";
+            assert!(old != new && (new || !whole), "cut after {writes} writes");
+            if whole {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_commands_are_refused() {
+        let mut card = card_in_use();
+        assert_eq!(card.apdu("002000010431323334"), "6A86");
+        assert_eq!(card.apdu("00240000050531323334"), "6A80");
+        assert_eq!(card.apdu("0024000000"), "6A80");
+        assert_eq!(card.apdu("00FF000000"), "6D00");
+        assert_eq!(card.apdu("0420000000"), "6E00");
+        let template = std::sync::Mutex::new(card);
+        bolero::check!().for_each(|data: &[u8]| {
+            let mut card = template.lock().unwrap().copy();
+            card.select(Interface::Contact, LOGIN_PASSWORD);
+            let command = CommandApdu::new(0x00, 0x24, 0x00, 0x00).with_data(&data[..data.len().min(255)]);
+            assert_ne!(card.send(Interface::Contact, &command).status, StatusWord::SUCCESS);
+        });
+    }
+}

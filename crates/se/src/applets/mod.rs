@@ -16,6 +16,8 @@ mod messaging;
 mod mifare;
 mod ppse;
 mod purse;
+#[cfg(test)]
+mod test_card;
 
 pub use greeting::GreetingCard;
 pub use inert::Inert;

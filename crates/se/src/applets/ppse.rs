@@ -128,3 +128,94 @@ fn write_order(context: &mut AppletContext<'_>, order: &[Aid]) -> Result<(), Sta
     }
     context.write(ORDER, &bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::applets::test_card::{CITY_PURSE, DIRECTORY, PURSE, TestCard};
+
+    fn directory(card: &mut TestCard, interface: Interface) -> Vec<Listed> {
+        let answer = card.select(interface, DIRECTORY);
+        assert_eq!(answer.status, StatusWord::SUCCESS);
+        Directory::decode(&answer.data).unwrap().entries
+    }
+
+    fn order(card: &mut TestCard) -> Vec<(Aid, u8)> {
+        directory(card, Interface::Contactless).iter().map(|entry| (entry.aid, entry.priority)).collect()
+    }
+
+    /// A reader finds the selectable applications that asked to be shown, in the order of their
+    /// priorities.
+    ///
+    /// req: B-6.7.a
+    #[test]
+    fn a_reader_finds_the_purses() {
+        let mut card = TestCard::new();
+        let entries = directory(&mut card, Interface::Contactless);
+        assert_eq!(entries.iter().map(|entry| entry.aid).collect::<Vec<_>>(), [PURSE, CITY_PURSE]);
+        assert!(entries.iter().all(|entry| entry.label == b"MOT_T_EP" && entry.priority == 2));
+        for (aid, priority) in [(CITY_PURSE, 1), (PURSE, 3)] {
+            let entry = Listed { aid, label: b"city".to_vec(), priority };
+            let grouping = Directory { entries: vec![entry] }.encode_grouping();
+            let data = [&[0x01, 0x00, grouping.len() as u8][..], &grouping].concat();
+            assert_eq!(card.personalise(aid, |_| data), StatusWord::SUCCESS);
+        }
+        assert_eq!(order(&mut card), [(CITY_PURSE, 1), (PURSE, 3)]);
+    }
+
+    /// The wallet's client selects the purse itself, without the directory.
+    ///
+    /// req: B-6.7.b
+    #[test]
+    fn a_client_selects_the_purse_directly() {
+        let mut card = TestCard::new();
+        assert_eq!(card.select(Interface::Contact, CITY_PURSE).status, StatusWord::SUCCESS);
+    }
+
+    /// req: B-9.2.7.a
+    #[test]
+    fn the_cardholder_chooses_the_default() {
+        let mut card = TestCard::new();
+        let set = |p2: &str, aid: &Aid| {
+            let aid = aid.as_bytes();
+            format!("80F002{p2}{:02X}4F{:02X}{}", aid.len() + 2, aid.len(), hex::encode_upper(aid))
+        };
+        card.select(Interface::Contact, DIRECTORY);
+        assert_eq!(card.apdu(&set("01", &CITY_PURSE)), "9000");
+        assert_eq!(order(&mut card), [(CITY_PURSE, 1), (PURSE, 2)]);
+        assert_eq!(card.apdu(&set("01", &PURSE)), "9000");
+        assert_eq!(order(&mut card), [(PURSE, 1), (CITY_PURSE, 2)]);
+        assert_eq!(card.apdu(&set("81", &PURSE)), "9000");
+        assert_eq!(order(&mut card), [(CITY_PURSE, 1), (PURSE, 2)]);
+        assert_eq!(card.apdu(&set("01", &DIRECTORY)), "6A88");
+        assert_eq!(card.apdu("80F002010100"), "6A80");
+        assert_eq!(card.apdu(&set("02", &PURSE)), "6A86");
+        let mut card = card.copy();
+        assert_eq!(order(&mut card)[0], (CITY_PURSE, 1), "the choice outlives the power");
+        card.select(Interface::Contactless, DIRECTORY);
+        let from_outside = card.apdu_on(Interface::Contactless, &set("01", &PURSE));
+        assert_eq!(from_outside, "6985", "no reader on the way changes the choice");
+    }
+
+    #[test]
+    fn an_issuer_sets_the_order() {
+        let mut card = TestCard::new();
+        let entry = |aid, priority| Listed { aid, label: b"MOT_T_EP".to_vec(), priority };
+        let grouping = Directory { entries: vec![entry(PURSE, 2), entry(CITY_PURSE, 1)] }.encode_grouping();
+        let data = [&[0x01, 0x00, grouping.len() as u8][..], &grouping].concat();
+        assert_eq!(card.personalise(DIRECTORY, |_| data), StatusWord::SUCCESS);
+        assert_eq!(order(&mut card), [(CITY_PURSE, 1), (PURSE, 2)]);
+    }
+
+    #[test]
+    fn the_answer_fits_a_short_response() {
+        let entry = |number: u8| Listed {
+            aid: Aid::new(&[number; 16]).unwrap(),
+            label: vec![b'x'; 16],
+            priority: number,
+        };
+        let answer = answer((1..=15).map(entry).collect());
+        assert!(answer.len() <= LONGEST_ANSWER);
+        assert_eq!(Directory::decode(&answer).unwrap().entries[0].priority, 1);
+    }
+}

@@ -75,3 +75,6 @@ const fn changes(command: &MifareCommand) -> bool {
         | MifareCommand::Value { .. } => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

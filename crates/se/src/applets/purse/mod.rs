@@ -27,6 +27,9 @@ mod secured;
 mod transaction;
 mod unload;
 
+#[cfg(test)]
+mod tests;
+
 use tsm_epurse::commands::{BalanceKind, GetBalance, GetBalanceResponse, GetChallenge, PurseCommand};
 use tsm_epurse::file::PublicInformation;
 use tsm_epurse::select::{PURSE_AID, PURSE_LABEL, PURSE_VERSION, PurseFci};
