@@ -52,7 +52,9 @@ impl DesScheme {
         let identifier = purpose.identifier();
         let mut key = [a, b, c, d, e, f, 0xF0, identifier, a, b, c, d, e, f, 0x0F, identifier];
         TripleDes::new(master).encrypt_ecb(&mut key);
-        DesKey::new(key)
+        let diversified = DesKey::new(key);
+        key.zeroize();
+        diversified
     }
 
     /// All three keys.
@@ -110,7 +112,9 @@ impl Factor {
 pub fn diversify_des(key: &DesKey, factor: Factor) -> DesKey {
     let mut block = factor.block();
     TripleDes::new(key).encrypt_ecb(&mut block);
-    DesKey::new(block)
+    let diversified = DesKey::new(block);
+    block.zeroize();
+    diversified
 }
 
 /// One level of AES diversification: the factor and its complement encrypted as one block. Gives

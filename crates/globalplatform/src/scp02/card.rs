@@ -1,6 +1,7 @@
 //! The card's half of SCP02.
 
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu, StatusWord};
+use zeroize::Zeroizing;
 
 use super::{
     CARD_CHALLENGE_LENGTH, CHALLENGE_LENGTH, DERIVE_C_MAC, DERIVE_DEK, DERIVE_ENC, DERIVE_R_MAC,
@@ -163,11 +164,11 @@ impl Handshake {
 
 // GPC 2.3.1 E.4.1: the constant, the counter and twelve zero bytes, in CBC mode.
 fn session_cipher(key: &DesKey, constant: [u8; 2], counter: [u8; 2]) -> TripleDes {
-    let mut derived = [0; 16];
+    let mut derived = Zeroizing::new([0; 16]);
     derived[..2].copy_from_slice(&constant);
     derived[2..4].copy_from_slice(&counter);
-    TripleDes::new(key).encrypt_cbc(&START, &mut derived);
-    TripleDes::new(&DesKey::new(derived))
+    TripleDes::new(key).encrypt_cbc(&START, &mut derived[..]);
+    TripleDes::new(&DesKey::new(*derived))
 }
 
 // GPC 2.3.1 E.4.2.3.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
+use zeroize::Zeroize;
 
 use super::{
     CARD_CHALLENGE_LENGTH, CHALLENGE_LENGTH, DERIVE_C_MAC, DERIVE_DEK, DERIVE_ENC, DERIVE_R_MAC,
@@ -133,7 +134,9 @@ impl SessionCiphers {
         let derive = |key: &DesKey, [first, second]: [u8; 2]| {
             let mut bytes = [first, second, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             TripleDes::new(key).encrypt_cbc(&ZERO_ICV, &mut bytes);
-            TripleDes::new(&DesKey::new(bytes))
+            let session_cipher = TripleDes::new(&DesKey::new(bytes));
+            bytes.zeroize();
+            session_cipher
         };
         Self {
             enc: derive(&keys.enc, DERIVE_ENC),
@@ -284,7 +287,8 @@ impl Session {
         }
         let number = self.unwrapped;
         self.unwrapped += 1;
-        let Some(pending) = self.pending.pop_front_if(|pending| pending.number == number) else {
+        let is_protected = self.pending.front().is_some_and(|pending| pending.number == number);
+        let Some(pending) = is_protected.then(|| self.pending.pop_front()).flatten() else {
             return Ok(response);
         };
         let unwrapped = self.verify(pending, response);

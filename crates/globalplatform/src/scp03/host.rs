@@ -313,7 +313,8 @@ impl Session {
         }
         self.unwrapped += 1;
         let number = self.unwrapped;
-        let Some(pending) = self.pending.pop_front_if(|pending| pending.number == number) else {
+        let is_protected = self.pending.front().is_some_and(|pending| pending.number == number);
+        let Some(pending) = is_protected.then(|| self.pending.pop_front()).flatten() else {
             return Ok(response);
         };
         let unwrapped = self.verify(&pending, response);

@@ -182,7 +182,7 @@ proptest! {
 
     /// A list of commands wrapped ahead arrives as it was written, and so do the answers.
     ///
-    /// req: B-6.5.a, P-5.8.9.2.d
+    /// req: B-6.5.a, P-5.8.9.1.d, P-5.8.9.2.b
     #[test]
     fn commands_and_answers_arrive(exchanges in vec((any_command(), any_response()), 1..6)) {
         for (name, mut pair) in every_pair() {

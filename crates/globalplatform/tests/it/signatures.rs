@@ -61,7 +61,7 @@ fn retail_mac(key: &[u8; 16], data: &[u8]) -> Vec<u8> {
     let (left, right) = (des::Des::new_from_slice(left).unwrap(), des::Des::new_from_slice(right).unwrap());
     let mut padded = data.to_vec();
     padded.push(0x80);
-    while padded.len() % 8 != 0 {
+    while !padded.len().is_multiple_of(8) {
         padded.push(0);
     }
     let mut chain = cipher::Block::<des::Des>::default();
