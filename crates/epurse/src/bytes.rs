@@ -78,7 +78,7 @@ pub(crate) fn from_bcd(bytes: &[u8]) -> Option<u32> {
 
 /// A number below 100 as one packed decimal byte.
 pub(crate) const fn to_bcd(value: u8) -> u8 {
-    (value / 10) << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Condition {
 
     /// MF1S50 table 7: whether key B can be read, and therefore opens nothing.
     pub const fn key_b_is_readable(self) -> bool {
-        matches!(self.0, 0b000 | 0b010 | 0b001)
+        matches!(self.0, 0b000..=0b010)
     }
 
     /// MF1S50 table 7: whether `key` may write the keys of the trailer.
