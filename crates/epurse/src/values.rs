@@ -493,6 +493,18 @@ impl DateTime {
         Self { date: Date([a, b, c, d]), time: Time([e, f, g]) }
     }
 
+    /// Seconds since the beginning of 1970 by the same clock, for differences; `None` when the bytes are not
+    /// a date and a time.
+    pub fn seconds(self) -> Option<i64> {
+        let ((year, month, day), (hour, minute, second)) = (self.date.calendar()?, self.time.clock()?);
+        let months: i64 = (1..month).map(|month| i64::from(days_in(year, month))).sum();
+        let years = i64::from(year) - 1;
+        // Days since 0001-01-01, less those up to 1970-01-01.
+        let days =
+            years * 365 + years / 4 - years / 100 + years / 400 + months + i64::from(day) - 1 - 719_162;
+        Some(days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second))
+    }
+
     /// As seven bytes YYYYMMDDhhmmss.
     pub const fn to_bytes(self) -> [u8; 7] {
         let ([a, b, c, d], [e, f, g]) = (self.date.0, self.time.0);
@@ -527,6 +539,16 @@ mod tests {
         assert_eq!(Date::new([0x20, 0x24, 0x12, 0x29]).calendar(), Some((2024, 12, 29)));
         assert_eq!(Time::from_clock(14, 17, 40).unwrap().to_bytes(), [0x14, 0x17, 0x40]);
         assert_eq!(Time::new([0x24, 0, 0]).clock(), None);
+    }
+
+    /// Source: `date -u -d ... +%s`.
+    #[test]
+    fn seconds_are_those_of_the_calendar() {
+        let at = |date, time| DateTime::from_calendar(date, time).unwrap().seconds();
+        assert_eq!(at((1970, 1, 1), (0, 0, 0)), Some(0));
+        assert_eq!(at((2024, 12, 29), (14, 17, 40)), Some(1_735_481_860));
+        assert_eq!(at((2000, 2, 29), (23, 59, 59)), Some(951_868_799));
+        assert_eq!(DateTime::from_bytes([0xFF; 7]).seconds(), None);
     }
 
     #[test]

@@ -32,6 +32,16 @@ pub fn protect(key: &Key, challenge: Challenge, command: &CommandApdu) -> Result
     Ok(protected)
 }
 
+/// The MAC over a message that a terminal has padded already, as a PSAM's CIPHER DATA makes it; `None` when its
+/// last block does not end in 80 and zeros.
+pub fn mac_of_padded(key: &Key, challenge: Challenge, padded: &[u8]) -> Option<Mac> {
+    let end = padded.iter().rposition(|byte| *byte != 0)?;
+    if padded[end] != 0x80 || padded.len() - end > key.algorithm().block_length() {
+        return None;
+    }
+    Some(Mac::new(crypto::secure_messaging_mac(key, challenge, &padded[..end])))
+}
+
 /// Sensitive command data under `key`: length byte, data, and 80 00.. when the last block is not full.
 pub fn encipher(key: &Key, data: &[u8]) -> Result<Vec<u8>, TooLong> {
     let length = u8::try_from(data.len()).ok().filter(|length| usize::from(*length) <= MAX_DATA);

@@ -1,0 +1,350 @@
+//! A station's gate: entry and exit with the purse, as composite purchases.
+//!
+//! An entry debits nothing and writes where the trip began into the metro's record of EF1A; an exit debits the
+//! fare between the two stations. Both add a record to the history EF1E. Records and debit become
+//! effective together, so the card itself always says whether the trip is open, and a tap that was
+//! interrupted is continued from there.
+
+use serde::{Deserialize, Serialize};
+use tsm_domain::{
+    amount::Fen,
+    money::fare::{FareTable, StationId},
+};
+use tsm_epurse::{
+    Amount, DateTime,
+    commands::{PurchaseKind, UpdateCappDataCache},
+    file::{HistoryRecord, HistoryType, Industry, RailRecord, RecordHead, RecordId},
+};
+
+use crate::{
+    card::PurseCard,
+    psam::CardKeys,
+    reader::CardReader,
+    record::{Purpose, Refusal, TerminalRecord},
+    state::Persistence,
+    terminal::{CacheFacts, Purchase, Settled, TapError, Terminal},
+};
+
+/// Where a gate stands and how it charges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateProfile {
+    /// The station.
+    pub station: StationId,
+    /// The line.
+    pub line: [u8; 2],
+    /// The operator, in history records.
+    pub operator: [u8; 2],
+    /// The acquirer's city.
+    pub city: [u8; 2],
+    /// The acquirer, 8 digits and FFFFFFFF.
+    pub acquirer: [u8; 8],
+    /// The fares.
+    pub fares: FareTable,
+    /// The least balance with which a card may enter.
+    pub least_balance: Fen,
+    /// What happens at an exit of a card that has not entered.
+    pub unmatched: UnmatchedJourney,
+    /// How long after a tap at another gate of the station a card passes again without a new transaction,
+    /// in seconds: for gates that failed to open. Zero never.
+    pub neighbour_grace_s: u32,
+}
+
+/// What happens at an exit of a card that has not entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnmatchedJourney {
+    /// The gate stays closed.
+    Refuse,
+    /// The largest fare is charged.
+    ChargeMaximum,
+}
+
+/// How the passage was booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Booking {
+    /// By this tap.
+    Now,
+    /// By an earlier tap whose end was lost; this one found it on the card and charged nothing.
+    Before,
+}
+
+/// A gate that opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passage {
+    /// Into the station.
+    Entered {
+        /// What can be spent.
+        balance: Amount,
+        /// Whether this tap booked it.
+        booking: Booking,
+    },
+    /// Out of the station.
+    Left {
+        /// What the trip costs; charged once, by this tap or an earlier one.
+        fare: Amount,
+        /// What can be spent.
+        balance: Amount,
+        /// Whether this tap booked it.
+        booking: Booking,
+    },
+}
+
+/// A gate.
+#[derive(Debug)]
+pub struct Gate<K, P> {
+    profile: GateProfile,
+    terminal: Terminal<K, P>,
+}
+
+impl<K: CardKeys, P: Persistence> Gate<K, P> {
+    /// A gate of `profile` with its terminal.
+    pub const fn new(profile: GateProfile, terminal: Terminal<K, P>) -> Self {
+        Self { profile, terminal }
+    }
+
+    /// The terminal inside.
+    pub const fn terminal(&self) -> &Terminal<K, P> {
+        &self.terminal
+    }
+
+    /// The terminal inside, to take new lists and give up records.
+    pub const fn terminal_mut(&mut self) -> &mut Terminal<K, P> {
+        &mut self.terminal
+    }
+
+    /// A card is held to the entry side.
+    pub fn enter(&mut self, reader: &mut impl CardReader, at: DateTime) -> Result<Passage, TapError> {
+        let card = self.terminal.admit(reader, at)?;
+        let settled = self.terminal.settle(reader, &card)?;
+        let mut rail = card.rail_record(reader)?;
+        if let Settled::Happened { purpose: Purpose::Entry, record } = &settled
+            && self.entered_here(&rail, record.at)
+        {
+            return Ok(Passage::Entered { balance: fen(record.balance_fen), booking: Booking::Before });
+        }
+        if rail.head.locked != 0 {
+            return Err(self.terminal.refuse(Some(&card), at, Refusal::RecordLocked)?);
+        }
+        if rail.head.state == RecordHead::INSIDE {
+            return self.still_inside(reader, &card, &rail, at);
+        }
+        self.write_entry(&mut rail, at);
+        let record = self.book(reader, &card, Purpose::Entry, Amount::ZERO, at, rail)?;
+        Ok(Passage::Entered { balance: fen(record.balance_fen), booking: Booking::Now })
+    }
+
+    /// A card is held to the exit side.
+    pub fn leave(&mut self, reader: &mut impl CardReader, at: DateTime) -> Result<Passage, TapError> {
+        let card = self.terminal.admit(reader, at)?;
+        let settled = self.terminal.settle(reader, &card)?;
+        let mut rail = card.rail_record(reader)?;
+        if let Settled::Happened { purpose: Purpose::Exit, record } = &settled
+            && self.left_here(&rail, record.at)
+        {
+            let (fare, balance) = (fen(record.amount_fen), fen(record.balance_fen));
+            return Ok(Passage::Left { fare, balance, booking: Booking::Before });
+        }
+        if rail.head.locked != 0 {
+            return Err(self.terminal.refuse(Some(&card), at, Refusal::RecordLocked)?);
+        }
+        let within_grace = self.within_grace(rail.exit_at, at);
+        if rail.head.state == RecordHead::OUTSIDE && within_grace && self.left_here(&rail, rail.exit_at) {
+            // Another gate of this station booked the exit a moment ago.
+            let balance = card.balance(reader)?;
+            return Ok(Passage::Left { fare: Amount::ZERO, balance, booking: Booking::Before });
+        }
+        let fare = match self.fare(&rail) {
+            Ok(fare) => fare,
+            Err(refusal) => return Err(self.terminal.refuse(Some(&card), at, refusal)?),
+        };
+        self.write_exit(&mut rail, at);
+        let record = self.book(reader, &card, Purpose::Exit, fare, at, rail)?;
+        Ok(Passage::Left { fare, balance: fen(record.balance_fen), booking: Booking::Now })
+    }
+
+    /// A card that is inside comes to the entry side.
+    fn still_inside(
+        &mut self,
+        reader: &mut impl CardReader,
+        card: &PurseCard,
+        rail: &RailRecord,
+        at: DateTime,
+    ) -> Result<Passage, TapError> {
+        if self.within_grace(rail.entry_at, at) && self.entered_here(rail, rail.entry_at) {
+            return Ok(Passage::Entered { balance: card.balance(reader)?, booking: Booking::Before });
+        }
+        let station = station_of(rail.entry_station).0;
+        Err(self.terminal.refuse(Some(card), at, Refusal::StillInside { station })?)
+    }
+
+    fn fare(&self, rail: &RailRecord) -> Result<Amount, Refusal> {
+        let fares = &self.profile.fares;
+        let fare = if rail.head.state == RecordHead::INSIDE {
+            let entry = station_of(rail.entry_station);
+            fares
+                .fare(entry, self.profile.station)
+                .map_err(|_| Refusal::UnknownStation { station: entry.0 })?
+        } else {
+            match self.profile.unmatched {
+                UnmatchedJourney::Refuse => return Err(Refusal::NotInside),
+                UnmatchedJourney::ChargeMaximum => fares.without_entry(),
+            }
+        };
+        amount(fare).ok_or(Refusal::UnknownStation { station: self.profile.station.0 })
+    }
+
+    fn least_balance(&self) -> Amount {
+        amount(self.profile.least_balance).unwrap_or(Amount::ZERO)
+    }
+
+    fn entered_here(&self, rail: &RailRecord, at: DateTime) -> bool {
+        rail.head.state == RecordHead::INSIDE
+            && station_of(rail.entry_station) == self.profile.station
+            && rail.entry_at == at
+    }
+
+    fn left_here(&self, rail: &RailRecord, at: DateTime) -> bool {
+        rail.head.state == RecordHead::OUTSIDE
+            && station_of(rail.exit_station) == self.profile.station
+            && rail.exit_at == at
+    }
+
+    fn within_grace(&self, earlier: DateTime, now: DateTime) -> bool {
+        let (Some(earlier), Some(now)) = (earlier.seconds(), now.seconds()) else {
+            return false;
+        };
+        self.profile.neighbour_grace_s > 0
+            && (0..=i64::from(self.profile.neighbour_grace_s)).contains(&(now - earlier))
+    }
+
+    fn write_entry(&self, rail: &mut RailRecord, at: DateTime) {
+        let place = &self.profile;
+        rail.head = RecordHead {
+            valid: 1,
+            interoperability: 1,
+            state: RecordHead::INSIDE,
+            ..RecordHead::empty(RecordId::RAIL)
+        };
+        rail.entry_city = place.city;
+        rail.entry_operator = place.acquirer;
+        rail.entry_station = station_field(place.station);
+        rail.entry_at = at;
+        rail.maximum_fare = amount(place.fares.without_entry()).unwrap_or(Amount::ZERO);
+    }
+
+    fn write_exit(&self, rail: &mut RailRecord, at: DateTime) {
+        let place = &self.profile;
+        rail.head = RecordHead {
+            valid: 1,
+            interoperability: 1,
+            state: RecordHead::OUTSIDE,
+            ..RecordHead::empty(RecordId::RAIL)
+        };
+        rail.exit_city = place.city;
+        rail.exit_operator = place.acquirer;
+        rail.exit_station = station_field(place.station);
+        rail.exit_at = at;
+    }
+
+    fn book(
+        &mut self,
+        reader: &mut impl CardReader,
+        card: &PurseCard,
+        purpose: Purpose,
+        fare: Amount,
+        at: DateTime,
+        mut rail: RailRecord,
+    ) -> Result<TerminalRecord, TapError> {
+        let fare_version = self.profile.fares.version;
+        let least_balance = if purpose == Purpose::Entry { self.least_balance() } else { fare };
+        let kind = PurchaseKind::Composite;
+        let purchase = Purchase { kind, purpose, amount: fare, least_balance, at, fare_version };
+        let place = &self.profile;
+        self.terminal.purchase(reader, card, &purchase, |facts| {
+            let terminal = terminal_field(facts);
+            let history_type = if purpose == Purpose::Entry {
+                rail.entry_terminal = terminal;
+                HistoryType::Entry
+            } else {
+                rail.exit_terminal = terminal;
+                HistoryType::Exit
+            };
+            rail.head.serial = serial_field(facts);
+            let history = place.history(history_type, fare, at, facts);
+            vec![
+                UpdateCappDataCache::transit_record(RecordId::RAIL, rail.encode()),
+                UpdateCappDataCache::history(history.encode().to_vec()),
+            ]
+        })
+    }
+}
+
+impl GateProfile {
+    fn history(
+        &self,
+        history_type: HistoryType,
+        amount: Amount,
+        at: DateTime,
+        facts: &CacheFacts,
+    ) -> HistoryRecord {
+        HistoryRecord {
+            history_type,
+            terminal: terminal_field(facts),
+            industry: Industry::Rail,
+            line: self.line,
+            station: self.station.0.to_be_bytes(),
+            operator: self.operator,
+            reserved: 0,
+            amount,
+            balance: facts.balance_after,
+            at,
+            acquirer_city: self.city,
+            acquirer: self.acquirer,
+            filler: [0; 6],
+        }
+    }
+}
+
+const fn fen(fen: u32) -> Amount {
+    Amount::from_fen(fen)
+}
+
+fn amount(fen: Fen) -> Option<Amount> {
+    fen.to_purse().map(Amount::from_bytes)
+}
+
+/// A station in the eight bytes of a transit record: its number at the end.
+const fn station_field(station: StationId) -> [u8; 8] {
+    let [high, low] = station.0.to_be_bytes();
+    [0, 0, 0, 0, 0, 0, high, low]
+}
+
+const fn station_of(field: [u8; 8]) -> StationId {
+    let [.., high, low] = field;
+    StationId(u16::from_be_bytes([high, low]))
+}
+
+/// The terminal's number in eight bytes: 0000 and its six.
+pub(crate) fn terminal_field(facts: &CacheFacts) -> [u8; 8] {
+    let [a, b, c, d, e, f] = facts.terminal.to_bytes();
+    [0, 0, a, b, c, d, e, f]
+}
+
+/// The terminal's transaction number as sixteen decimal digits.
+fn serial_field(facts: &CacheFacts) -> [u8; 8] {
+    let digits = format!("{:016}", facts.terminal_sequence.value());
+    let mut field = [0; 8];
+    hex::decode_to_slice(digits, &mut field).expect("sixteen decimal digits are eight hexadecimal bytes");
+    field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stations_read_back_from_records() {
+        let station = StationId(0x1234);
+        assert_eq!(station_of(station_field(station)), station);
+    }
+}
