@@ -79,7 +79,8 @@ impl<K: CardKeys, P: Persistence> Pos<K, P> {
         {
             return Ok(Receipt::PaidBefore(record));
         }
-        let purchase = Purchase { kind, purpose: Purpose::Sale, amount, least_balance: amount, at, fare_version: 0 };
+        let purchase =
+            Purchase { kind, purpose: Purpose::Sale, amount, least_balance: amount, at, fare_version: 0 };
         let place = self.profile;
         let record = self.terminal.purchase(reader, &card, &purchase, |facts| match kind {
             PurchaseKind::Simple => Vec::new(),
