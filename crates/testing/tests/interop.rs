@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use tsm_capfile::{CapBuilder, Compression, Descriptor};
 use tsm_iso7816::Aid;
+use tsm_se::card::SystemRandomness;
 use tsm_se::readers::{Arrangement, SharedCard, Slot, VPCD_CONTACT_PORT, VPCD_CONTACTLESS_PORT};
-use tsm_se::{Interface, Profile, SecureElement, SystemRandomness};
+use tsm_se::{Interface, Profile, SecureElement};
 use tsm_testing::pcsc::{self, Pcscd, Said, VirtualReader};
 
 /// The keys of the development profile.
@@ -112,10 +113,10 @@ fn tools_see_the_reader() {
 fn raw_scripts_reach_both_interfaces() {
     pcsc::isolated("raw_scripts_reach_both_interfaces", || {
         let reader = reader();
-        let script = format!("00 A4 04 00 08 {ISD} 00\n80 CA 00 66 00\n80 E6 00 00 00\n");
+        let script = "00 A4 04 00 08 A0 00 00 01 51 00 00 00 00\n80 CA 00 66 00\n80 E6 02 00 00\n";
         for name in &reader.names {
             let said =
-                pcsc::run_with_input("scriptor", "pcsc-tools", &["-r", name, "-p", "T=1"], &script).unwrap();
+                pcsc::run_with_input("scriptor", "pcsc-tools", &["-r", name, "-p", "T=1"], script).unwrap();
             assert!(said.success, "{}", said.text);
             assert_eq!(said.text.matches("90 00 : Normal processing").count(), 2, "{}", said.text);
             assert!(said.text.contains("69 82"), "management without a session is refused: {}", said.text);
