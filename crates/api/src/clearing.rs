@@ -14,6 +14,21 @@ pub const OPEN_ACCOUNT: Endpoint<NewAccount, AccountRecord> = Endpoint::post(
     Access::Peer,
     "Opens the account of a card; repeating it gets the same account.",
 );
+/// Reports a payment.
+pub const PAYMENT: Endpoint<OrderReport, Nothing> = Endpoint::post(
+    "/peer/v1/payments",
+    Access::Peer,
+    "Reports a payment for a card that the payment platform confirmed; repeating it changes nothing.",
+);
+/// Reports a cancellation.
+pub const CANCELLATION: Endpoint<OrderReport, Nothing> = Endpoint::post(
+    "/peer/v1/cancellations",
+    Access::Peer,
+    "Reports that a paid order was cancelled, as the card proved; the money is to be given back.",
+);
+/// Reports a refund.
+pub const REFUND: Endpoint<OrderReport, Nothing> =
+    Endpoint::post("/peer/v1/refunds", Access::Peer, "Reports that a cancelled order's money went back.");
 /// Reports a credit.
 pub const CREDIT: Endpoint<CreditReport, CreditReceipt> = Endpoint::post(
     "/peer/v1/credits",
@@ -40,6 +55,9 @@ pub const BOOKS: Endpoint<Nothing, Books> = Endpoint::get(
 pub fn endpoints() -> Vec<EndpointInfo> {
     vec![
         OPEN_ACCOUNT.describe(),
+        PAYMENT.describe(),
+        CANCELLATION.describe(),
+        REFUND.describe(),
         CREDIT.describe(),
         CONSUMPTION.describe(),
         ACCOUNT.describe(),
@@ -95,6 +113,17 @@ pub struct AccountRecord {
     pub online_counter: u16,
 }
 
+/// What became of the money of an order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OrderReport {
+    /// The order, which is booked once for each kind of report.
+    pub order: OrderId,
+    /// The card.
+    pub card: HexBytes,
+    /// How much.
+    pub amount_fen: u32,
+}
+
 /// A credit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CreditReport {
@@ -106,7 +135,7 @@ pub struct CreditReport {
     pub amount_fen: u32,
     /// The balance after it.
     pub balance_fen: u32,
-    /// The online counter of the credit.
+    /// The online counter after the credit.
     pub counter: u16,
     /// The terminal number used for this attempt.
     pub terminal: HexBytes,
@@ -147,7 +176,7 @@ pub struct Consumption {
     pub amount_fen: u32,
     /// The balance after it.
     pub balance_fen: u32,
-    /// The card's offline counter.
+    /// The card's offline counter after the transaction.
     pub offline_counter: u16,
     /// The terminal's transaction counter.
     pub terminal_counter: u32,
@@ -180,6 +209,12 @@ pub enum ConsumptionVerdict {
     TacWrong,
     /// No account has this card.
     UnknownCard,
+    /// Another transaction with this card and counter is recorded; kept aside, moves no money.
+    Contradicts,
+    /// Verified, and more than the books show on the card: a credit is still on its way. Report it again.
+    NotYet,
+    /// A field cannot be read.
+    Malformed,
 }
 
 /// The money equation: `paid_in` equals the sum of all others.

@@ -388,6 +388,15 @@ pub enum OutcomeDetail {
         /// How many records were corrected.
         corrected: u32,
     },
+    /// The issuer's records agree with the purse, which proved itself.
+    PurseSynchronised {
+        /// What is on the card.
+        balance_fen: u32,
+        /// The card's online transaction counter.
+        counter: u16,
+        /// How many records were corrected.
+        corrected: u32,
+    },
     /// Money is on the card.
     ToppedUp {
         /// What was added.

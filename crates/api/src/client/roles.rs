@@ -173,6 +173,8 @@ role_client! {
         order_top_up(; sp_wallet::TopUpOrder) -> sp_wallet::OrderRecord = sp_wallet::ORDER_TOP_UP;
         /// Reads an order.
         order(order: OrderId;) -> sp_wallet::OrderRecord = sp_wallet::ORDER;
+        /// Cancels an order.
+        cancel_order(order: OrderId;) -> sp_wallet::OrderRecord = sp_wallet::CANCEL_ORDER;
         /// Starts an operation.
         start(; sp_wallet::StartRequest) -> ConversationReply = sp_wallet::START;
         /// Answers a turn.
@@ -225,6 +227,12 @@ role_client! {
     ClearingPeer {
         /// Opens an account.
         open_account(; clearing::NewAccount) -> clearing::AccountRecord = clearing::OPEN_ACCOUNT;
+        /// Reports a payment.
+        payment(; clearing::OrderReport) -> Nothing = clearing::PAYMENT;
+        /// Reports a cancellation.
+        cancellation(; clearing::OrderReport) -> Nothing = clearing::CANCELLATION;
+        /// Reports a refund.
+        refund(; clearing::OrderReport) -> Nothing = clearing::REFUND;
         /// Reports a credit.
         credit(; clearing::CreditReport) -> clearing::CreditReceipt = clearing::CREDIT;
         /// Reports consumption.

@@ -21,6 +21,12 @@ pub const ORDER_TOP_UP: Endpoint<TopUpOrder, OrderRecord> =
 /// One order.
 pub const ORDER: Endpoint<Nothing, OrderRecord> =
     Endpoint::get("/wallet/v1/orders/{order}", Access::Wallet, "How an own order stands.");
+/// Cancels an order.
+pub const CANCEL_ORDER: Endpoint<Nothing, OrderRecord> = Endpoint::post(
+    "/wallet/v1/orders/{order}/cancellation",
+    Access::Wallet,
+    "Cancels an own top-up order; a paid one only when nothing of it can reach the card any more.",
+);
 /// Starts an operation.
 pub const START: Endpoint<StartRequest, ConversationReply> =
     Endpoint::post("/wallet/v1/conversations", Access::Wallet, "Starts an operation on the card.");
@@ -49,6 +55,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         ORDER_CARD.describe(),
         ORDER_TOP_UP.describe(),
         ORDER.describe(),
+        CANCEL_ORDER.describe(),
         START.describe(),
         TURN.describe(),
         CANCEL.describe(),
@@ -181,7 +188,7 @@ pub struct CreditRecord {
     pub order: OrderId,
     /// How much.
     pub amount_fen: u32,
-    /// The card's online transaction counter.
+    /// The card's online transaction counter after it; 0 while the card has not proved it.
     pub counter: u16,
     /// How it stands.
     pub state: OrderState,
