@@ -65,14 +65,18 @@ fn name(command: &CommandApdu, proprietary: bool) -> String {
         (0x88, false) => "INTERNAL AUTHENTICATE".to_owned(),
         (0xE6, true) => format!("INSTALL [{}]", install_purpose(p1)),
         (0xE8, true) => format!("LOAD block {p2}{}", if p1 & 0x80 != 0 { ", the last" } else { "" }),
-        (0xE4, true) => format!("DELETE {}", if p2 & 0x80 != 0 { "with what belongs to it" } else { "one object" }),
+        (0xE4, true) => {
+            format!("DELETE {}", if p2 & 0x80 != 0 { "with what belongs to it" } else { "one object" })
+        }
         (0xF2, true) => format!("GET STATUS {}", status_scope(p1)),
         (0xF0, true) => format!("SET STATUS {} to {p2:02X}", status_scope(p1)),
         (0xD8, true) => "PUT KEY".to_owned(),
         (0xE2, true) => format!("STORE DATA block {p2}{}", if p1 & 0x80 != 0 { ", the last" } else { "" }),
         (0xE2, false) => "APPEND RECORD".to_owned(),
         (0xCA, _) => format!("GET DATA {p1:02X}{p2:02X}"),
-        (0x70, false) => if p1 & 0x80 == 0 { "MANAGE CHANNEL open" } else { "MANAGE CHANNEL close" }.to_owned(),
+        (0x70, false) => {
+            if p1 & 0x80 == 0 { "MANAGE CHANNEL open" } else { "MANAGE CHANNEL close" }.to_owned()
+        }
         (0x70, true) => "INIT SAM FOR PURCHASE".to_owned(),
         (0x72, true) => "CREDIT SAM FOR PURCHASE".to_owned(),
         (0x7A, true) => "BEGIN R-MAC SESSION".to_owned(),
@@ -129,9 +133,17 @@ mod tests {
     fn says_what_was_asked_and_answered() {
         let cases = [
             ("00A4040008A000000151000000", "9000", "SELECT A000000151000000  ->  9000"),
-            ("8450300008000000000000000000", "6982", "INITIALIZE UPDATE, key version 30, 8 bytes, secured  ->  6982 "),
+            (
+                "8450300008000000000000000000",
+                "6982",
+                "INITIALIZE UPDATE, key version 30, 8 bytes, secured  ->  6982 ",
+            ),
             ("805000020B0100001388099900000042", "6985", "INITIALIZE FOR LOAD, 11 bytes  ->  6985 "),
-            ("81E88003020102", "00009000", "LOAD block 3, the last, 2 bytes, channel 1  ->  9000 with 2 bytes"),
+            (
+                "81E88003020102",
+                "00009000",
+                "LOAD block 3, the last, 2 bytes, channel 1  ->  9000 with 2 bytes",
+            ),
             ("00", "6700", "not a command"),
         ];
         for (command, response, expected) in cases {

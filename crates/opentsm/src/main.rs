@@ -4,7 +4,9 @@ mod apdu_words;
 mod commands;
 mod environment;
 mod handset;
+mod packages;
 mod report;
+mod sample_card;
 mod stop;
 
 use std::process::ExitCode;
@@ -29,6 +31,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Waits for a future that needs no reactor.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime without drivers can always be built").block_on(future)
 }
 
 fn main() -> ExitCode {

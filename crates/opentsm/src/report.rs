@@ -86,10 +86,14 @@ pub fn yuan(fen: i64) -> String {
 /// The table of costs, a row a step.
 pub fn cost_table(steps: &[StepCost]) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["step", "APDUs", "bytes", "round trips", "card time", "server time"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header([
+        "step",
+        "APDUs",
+        "bytes",
+        "round trips",
+        "card time",
+        "server time",
+    ]);
     for step in steps {
         table.add_row([
             step.name.clone(),

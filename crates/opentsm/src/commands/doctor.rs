@@ -50,13 +50,17 @@ fn entropy() -> Check {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
         Ok(()) => check("randomness", Verdict::Good, "the operating system gives random bytes"),
-        Err(error) => check("randomness", Verdict::Missing, format!("the operating system gives none: {error}")),
+        Err(error) => {
+            check("randomness", Verdict::Missing, format!("the operating system gives none: {error}"))
+        }
     }
 }
 
 fn loopback() -> Check {
     match TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()) {
-        Ok(address) => check("loopback", Verdict::Good, format!("servers can listen, for example on {address}")),
+        Ok(address) => {
+            check("loopback", Verdict::Good, format!("servers can listen, for example on {address}"))
+        }
         Err(error) => check(
             "loopback",
             Verdict::Missing,
@@ -101,8 +105,9 @@ fn virtual_reader() -> Check {
 }
 
 fn tool(name: &'static str, use_: &str, install: &str) -> Check {
-    let found = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()));
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    });
     match found {
         Some(file) => check(name, Verdict::Good, format!("{} {use_}", file.display())),
         None => check(name, Verdict::Optional, format!("not installed; it {use_}: {install}")),
@@ -125,8 +130,13 @@ pub fn run(as_json: bool) -> Result<(), String> {
             println!("{mark}  {:<17} {}", check.what, check.detail);
         }
     }
-    let missing: Vec<_> = checks.iter().filter(|check| check.verdict == Verdict::Missing).map(|c| c.what).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("OpenTSM cannot run here without: {}", missing.join(", "))) }
+    let missing: Vec<_> =
+        checks.iter().filter(|check| check.verdict == Verdict::Missing).map(|c| c.what).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("OpenTSM cannot run here without: {}", missing.join(", ")))
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::{Args, ValueEnum};
-use tsm_se::memory::FileDriver;
+use tsm_se::card::SystemRandomness;
+use tsm_se::memory::{FileDriver, LoadFileLibrary};
 use tsm_se::profile::{DEVELOPMENT_SCP02_VERSION, DEVELOPMENT_SCP03_VERSION, Profile};
 use tsm_se::readers::{Arrangement, ReaderCard, Slot, VPCD_CONTACT_PORT};
-use tsm_se::{Interface, LoadFileLibrary, SecureElement, SystemRandomness};
+use tsm_se::{Interface, SecureElement};
 
 use crate::apdu_words;
 
@@ -65,11 +66,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     if options.transit_card {
         crate::sample_card::issue(&mut element)?;
     }
-    let card: Arc<Mutex<dyn ReaderCard>> = if options.trace {
-        Arc::new(Mutex::new(Traced(element)))
-    } else {
-        Arc::new(Mutex::new(element))
-    };
+    let card: Arc<Mutex<dyn ReaderCard>> =
+        if options.trace { Arc::new(Mutex::new(Traced(element))) } else { Arc::new(Mutex::new(element)) };
     let (contact, contactless) = arrangements(options);
     let start = |interface, arrangement| {
         Slot::start(card.clone(), interface, arrangement).map_err(|error| error.to_string())
