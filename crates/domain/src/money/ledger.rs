@@ -305,6 +305,30 @@ impl TransferCode {
         CODES.iter().map(|(code, ..)| *code)
     }
 
+    /// The name, as stores write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PaymentConfirmed => "payment_confirmed",
+            Self::Loaded => "loaded",
+            Self::CashLoaded => "cash_loaded",
+            Self::Spent => "spent",
+            Self::Parked => "parked",
+            Self::Unparked => "unparked",
+            Self::RefundOrdered => "refund_ordered",
+            Self::TopUpCancelled => "top_up_cancelled",
+            Self::RefundPaid => "refund_paid",
+            Self::Fee => "fee",
+            Self::DepositTaken => "deposit_taken",
+            Self::DepositReturned => "deposit_returned",
+            Self::WrittenOff => "written_off",
+        }
+    }
+
+    /// The code that has this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|code| code.name() == name)
+    }
+
     /// The kinds it debits and credits.
     pub fn accounts(self) -> (AccountKind, AccountKind) {
         let row = CODES.iter().find(|(code, ..)| *code == self);

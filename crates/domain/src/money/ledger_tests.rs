@@ -120,6 +120,9 @@ fn names_round_trip() {
         assert_eq!(AccountKind::from_name(kind.name()), Some(kind));
     }
     assert_eq!(AccountKind::from_name("elsewhere"), None);
+    for code in TransferCode::all() {
+        assert_eq!(TransferCode::from_name(code.name()), Some(code));
+    }
 }
 
 proptest! {

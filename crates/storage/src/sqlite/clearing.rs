@@ -1,0 +1,372 @@
+//! The clearing centre's store on SQLite. Transfers, balances and card transactions are columns.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use tsm_domain::money::ledger::{self, Balance, LedgerView, PendingFate, Posting};
+use tsm_domain::money::{
+    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals, Tac,
+    TransactionKey, TransactionType, Transfer, TransferCode, TransferKind,
+};
+use tsm_domain::{CardNumber, SeId, TransferId};
+
+use super::rows::{all, amount, body, fen, first, from_text, instant, limit, many, nanoseconds, one, run};
+use super::shared::put_with;
+use super::{ClearingSchema, Sqlite};
+use crate::clearing::*;
+use crate::error::{Result, StorageError};
+
+const TRANSFER_COLUMNS: &str =
+    "id, debit, debit_card, credit, credit_card, amount_fen, kind, pending, code, order_id, at";
+
+/// A transfer as its columns say it.
+struct TransferRow {
+    id: String,
+    debit: String,
+    debit_card: Option<String>,
+    credit: String,
+    credit_card: Option<String>,
+    amount_fen: i64,
+    kind: String,
+    pending: Option<String>,
+    code: String,
+    order_id: Option<String>,
+    at: i64,
+}
+
+impl TransferRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            debit: row.get(1)?,
+            debit_card: row.get(2)?,
+            credit: row.get(3)?,
+            credit_card: row.get(4)?,
+            amount_fen: row.get(5)?,
+            kind: row.get(6)?,
+            pending: row.get(7)?,
+            code: row.get(8)?,
+            order_id: row.get(9)?,
+            at: row.get(10)?,
+        })
+    }
+
+    fn transfer(&self) -> Result<Transfer> {
+        let pending = || from_text("transfer", self.pending.as_deref().unwrap_or_default());
+        let kind = match self.kind.as_str() {
+            "single" => TransferKind::Single,
+            "pending" => TransferKind::Pending,
+            "post" => TransferKind::Post(pending()?),
+            "void" => TransferKind::Void(pending()?),
+            other => return Err(StorageError::corrupt("transfer", format!("kind {other}"))),
+        };
+        let code = TransferCode::from_name(&self.code);
+        Ok(Transfer {
+            id: from_text("transfer", &self.id)?,
+            debit: account(&self.debit, self.debit_card.as_deref())?,
+            credit: account(&self.credit, self.credit_card.as_deref())?,
+            amount: amount(self.amount_fen)?,
+            kind,
+            code: code.ok_or_else(|| StorageError::corrupt("transfer", format!("code {}", self.code)))?,
+            order: self.order_id.as_deref().map(|order| from_text("transfer", order)).transpose()?,
+            at: instant(self.at)?,
+        })
+    }
+}
+
+fn account_kind(name: &str) -> Result<AccountKind> {
+    AccountKind::from_name(name).ok_or_else(|| StorageError::corrupt("account", name))
+}
+
+fn account(kind: &str, card: Option<&str>) -> Result<Account> {
+    let kind = account_kind(kind)?;
+    Ok(match card {
+        Some(card) => Account::Card(from_text("account", card)?, kind),
+        None => Account::Control(kind),
+    })
+}
+
+/// The ledger as a step sees it, its own earlier transfers included.
+struct View<'a>(&'a Connection);
+
+impl LedgerView for View<'_> {
+    type Error = StorageError;
+
+    fn transfer(&self, id: TransferId) -> Result<Option<Transfer>> {
+        let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE id = ?1");
+        first(self.0, &sql, [id.to_string()], TransferRow::read)?.map(|row| row.transfer()).transpose()
+    }
+
+    fn fate(&self, pending: TransferId) -> Result<PendingFate> {
+        let sql = "SELECT fate FROM pending_fates WHERE pending = ?1";
+        match first(self.0, sql, [pending.to_string()], |row| row.get::<_, String>(0))?.as_deref() {
+            None => Ok(PendingFate::Open),
+            Some("posted") => Ok(PendingFate::Posted),
+            Some("voided") => Ok(PendingFate::Voided),
+            Some(other) => Err(StorageError::corrupt("transfer", format!("fate {other}"))),
+        }
+    }
+
+    fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance> {
+        let sql = "SELECT posted_fen, reserved_fen FROM balances WHERE card = ?1 AND account = ?2";
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        match first(self.0, sql, params![card.as_str(), kind.name()], read)? {
+            None => Ok(Balance::default()),
+            Some((posted, reserved)) => Ok(Balance { posted: amount(posted)?, reserved: amount(reserved)? }),
+        }
+    }
+}
+
+fn append(db: &Connection, posting: Posting) -> Result<()> {
+    for (card, kind, balance) in posting.balances {
+        let sql = "INSERT OR REPLACE INTO balances (card, account, posted_fen, reserved_fen) VALUES (?1, ?2, ?3, ?4)";
+        run(db, sql, params![card.as_str(), kind.name(), fen(balance.posted)?, fen(balance.reserved)?])?;
+    }
+    let Some(transfer) = posting.append else { return Ok(()) };
+    let (kind, pending, fate) = match transfer.kind {
+        TransferKind::Single => ("single", None, None),
+        TransferKind::Pending => ("pending", None, None),
+        TransferKind::Post(pending) => ("post", Some(pending.to_string()), Some("posted")),
+        TransferKind::Void(pending) => ("void", Some(pending.to_string()), Some("voided")),
+    };
+    if let (Some(pending), Some(fate)) = (&pending, fate) {
+        run(db, "INSERT INTO pending_fates (pending, fate) VALUES (?1, ?2)", params![pending, fate])?;
+    }
+    let card_of = |account: Account| account.card().map(|card| card.as_str().to_owned());
+    let (debit_card, credit_card) = (card_of(transfer.debit), card_of(transfer.credit));
+    let sql = format!(
+        "INSERT INTO transfers (card, {TRANSFER_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    );
+    run(
+        db,
+        &sql,
+        params![
+            debit_card.as_ref().or(credit_card.as_ref()),
+            transfer.id.to_string(),
+            transfer.debit.kind().name(),
+            debit_card,
+            transfer.credit.kind().name(),
+            credit_card,
+            fen(transfer.amount)?,
+            kind,
+            pending,
+            transfer.code.name(),
+            transfer.order.map(|order| order.to_string()),
+            nanoseconds(transfer.at)
+        ],
+    )?;
+    Ok(())
+}
+
+fn book(db: &Connection, books: Books) -> Result<()> {
+    for transfer in &books.transfers {
+        append(db, ledger::check(&View(db), transfer)??)?;
+    }
+    put_with(db, &books.deliveries, books.notes, &books.incidents)
+}
+
+fn account_row(db: &Connection, card: CardNumber) -> Result<Option<AccountRow>> {
+    one(db, "card account", "SELECT body FROM accounts WHERE card = ?1", [card.as_str()])
+}
+
+fn put_account(db: &Connection, row: &AccountRow) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO accounts (card, opened_at, body) VALUES (?1, ?2, ?3)";
+    run(db, sql, params![row.card.as_str(), nanoseconds(row.opened_at), body(row)?])?;
+    Ok(())
+}
+
+fn change_account(
+    db: &Connection,
+    card: CardNumber,
+    books: Books,
+    change: impl FnOnce(CardAccount) -> Result<CardAccount>,
+) -> Result<CardAccount> {
+    let row = account_row(db, card)?.ok_or_else(|| StorageError::unknown("card account", card))?;
+    let account = change(row.account)?;
+    book(db, books)?;
+    put_account(db, &AccountRow { account: account.clone(), ..row })?;
+    Ok(account)
+}
+
+/// A card transaction as its columns say it.
+struct TransactionRow {
+    counter: u16,
+    kind: u8,
+    amount_fen: i64,
+    balance_after_fen: Option<i64>,
+    terminal: String,
+    at: i64,
+    tac: Option<[u8; 4]>,
+}
+
+impl TransactionRow {
+    const COLUMNS: &'static str = "counter, kind, amount_fen, balance_after_fen, terminal, at, tac";
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            counter: row.get(0)?,
+            kind: row.get(1)?,
+            amount_fen: row.get(2)?,
+            balance_after_fen: row.get(3)?,
+            terminal: row.get(4)?,
+            at: row.get(5)?,
+            tac: row.get(6)?,
+        })
+    }
+
+    fn transaction(&self, card: CardNumber) -> Result<CardTransaction> {
+        let kind = TransactionType::from_byte(self.kind);
+        let kind =
+            kind.ok_or_else(|| StorageError::corrupt("transaction", format!("type {:02X}", self.kind)))?;
+        Ok(CardTransaction {
+            key: TransactionKey { card, counter: self.counter, kind },
+            amount: amount(self.amount_fen)?,
+            balance_after: self.balance_after_fen.map(amount).transpose()?,
+            terminal: from_text("transaction", &self.terminal)?,
+            at: instant(self.at)?,
+            proof: self.tac.map_or(LoadProof::TacUnavailable, |tac| LoadProof::Tac(Tac(tac))),
+        })
+    }
+}
+
+fn known_transaction(db: &Connection, key: TransactionKey) -> Result<Option<CardTransaction>> {
+    let sql = format!(
+        "SELECT {} FROM transactions WHERE card = ?1 AND counter = ?2 AND kind = ?3",
+        TransactionRow::COLUMNS
+    );
+    let params = params![key.card.as_str(), key.counter, key.kind.to_byte()];
+    first(db, &sql, params, TransactionRow::read)?.map(|row| row.transaction(key.card)).transpose()
+}
+
+fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
+    if let Some(known) = known_transaction(db, transaction.key)? {
+        return Ok(recorded_before(&known, transaction));
+    }
+    book(db, books)?;
+    let tac = match transaction.proof {
+        LoadProof::Tac(tac) => Some(tac.0),
+        LoadProof::TacUnavailable => None,
+    };
+    let sql = format!(
+        "INSERT INTO transactions (card, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        TransactionRow::COLUMNS
+    );
+    run(
+        db,
+        &sql,
+        params![
+            transaction.key.card.as_str(),
+            transaction.key.counter,
+            transaction.key.kind.to_byte(),
+            fen(transaction.amount)?,
+            transaction.balance_after.map(fen).transpose()?,
+            transaction.terminal.to_string(),
+            nanoseconds(transaction.at),
+            tac
+        ],
+    )?;
+    Ok(Recorded::New)
+}
+
+fn totals(db: &Connection) -> Result<MoneyTotals> {
+    // Pending and void transfers move nothing.
+    let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers WHERE kind IN ('single', 'post') GROUP BY debit, credit";
+    let read =
+        |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+    let mut totals = MoneyTotals::default();
+    for (debit, credit, sum) in all(db, sql, [], read)? {
+        let sum = amount(sum)?;
+        totals.add_sums(account_kind(&debit)?, sum, tsm_domain::Fen::ZERO);
+        totals.add_sums(account_kind(&credit)?, tsm_domain::Fen::ZERO, sum);
+    }
+    Ok(totals)
+}
+
+#[async_trait]
+impl ClearingStore for Sqlite<ClearingSchema> {
+    async fn open_account(
+        &self,
+        card: CardNumber,
+        se: SeId,
+        at: jiff::Timestamp,
+        books: Books,
+    ) -> Result<AccountRow> {
+        self.write(move |db| {
+            if let Some(known) = account_row(db, card)? {
+                return if known.account.state.carrier() == Some(se) {
+                    Ok(known)
+                } else {
+                    Err(StorageError::conflict("card account", card))
+                };
+            }
+            book(db, books)?;
+            let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
+            put_account(db, &row)?;
+            Ok(row)
+        })
+        .await
+    }
+
+    async fn account(&self, card: CardNumber) -> Result<Option<AccountRow>> {
+        self.read(|db| account_row(db, card))
+    }
+
+    async fn accounts(&self, after: Option<CardNumber>, most: usize) -> Result<Vec<AccountRow>> {
+        let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
+        let sql = "SELECT body FROM accounts WHERE card > ?1 ORDER BY card LIMIT ?2";
+        self.read(|db| many(db, "card account", sql, params![after, limit(most)]))
+    }
+
+    async fn apply_event(
+        &self,
+        card: CardNumber,
+        event: CardAccountEvent,
+        books: Books,
+    ) -> Result<CardAccount> {
+        self.write(move |db| change_account(db, card, books, |account| Ok(account.apply(event)?))).await
+    }
+
+    async fn set_frozen(
+        &self,
+        card: CardNumber,
+        reason: Option<String>,
+        books: Books,
+    ) -> Result<CardAccount> {
+        let change = |account: CardAccount| match reason {
+            Some(reason) => Ok(account.frozen(reason)),
+            None => Ok(account.released()),
+        };
+        self.write(move |db| change_account(db, card, books, change)).await
+    }
+
+    async fn transfer(&self, books: Books) -> Result<()> {
+        self.write(move |db| book(db, books)).await
+    }
+
+    async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
+        self.write(move |db| record(db, &transaction, books)).await
+    }
+
+    async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
+        let sql = format!(
+            "SELECT {} FROM transactions WHERE card = ?1 ORDER BY at DESC, counter DESC, kind DESC LIMIT ?2",
+            TransactionRow::COLUMNS
+        );
+        let rows =
+            self.read(|db| all(db, &sql, params![card.as_str(), limit(most)], TransactionRow::read))?;
+        rows.iter().map(|row| row.transaction(card)).collect()
+    }
+
+    async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
+        let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card = ?1 ORDER BY at, id");
+        let rows = self.read(|db| all(db, &sql, [card.as_str()], TransferRow::read))?;
+        rows.iter().map(TransferRow::transfer).collect()
+    }
+
+    async fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance> {
+        self.read(|db| View(db).balance(card, kind))
+    }
+
+    async fn totals(&self) -> Result<MoneyTotals> {
+        self.read(totals)
+    }
+}
