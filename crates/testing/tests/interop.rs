@@ -109,6 +109,9 @@ fn tools_see_the_reader() {
     .unwrap();
 }
 
+/// The host's path and the reader's path lead to the same card.
+///
+/// req: B-6.1.2.a
 #[test]
 fn raw_scripts_reach_both_interfaces() {
     pcsc::isolated("raw_scripts_reach_both_interfaces", || {
@@ -245,6 +248,33 @@ fn an_independent_host_manages_a_security_domain() {
             host(&program, contact, channel, &["delete-domain", domain]);
             let list = host(&program, contact, channel, &["list"]);
             assert!(!list.contains(domain), "{list}");
+        }
+    })
+    .unwrap();
+}
+
+/// An independent host gives the issuer's domain new keys, authenticates with them, and deletes them.
+#[test]
+fn an_independent_host_replaces_keys() {
+    let program = pcsc::independent_host().unwrap();
+    pcsc::isolated("an_independent_host_replaces_keys", || {
+        let reader = reader();
+        let contact = &reader.names[0];
+        let aes_256 = "A1".repeat(32);
+        let cases = [
+            (SCP03, "31", "B1".repeat(16)),
+            (SCP03, "32", "C1".repeat(24)),
+            (SCP03, "33", aes_256),
+            (SCP02, "21", "D1".repeat(8) + &"E1".repeat(8)),
+        ];
+        for (channel, version, key) in cases {
+            host(&program, contact, channel, &["put-keys", version, &key]);
+            let new = Channel { version, ..channel };
+            let said = host_says(&program, contact, new, &key, &["list"]);
+            assert!(said.success && said.text.contains(&format!("opened {version}")), "{}", said.text);
+            host(&program, contact, channel, &["delete-keys", version]);
+            let said = host_says(&program, contact, new, &key, &["list"]);
+            assert!(!said.success, "the keys are gone: {}", said.text);
         }
     })
     .unwrap();

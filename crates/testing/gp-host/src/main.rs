@@ -9,6 +9,8 @@
 //!     send APDU...
 //!     create-domain PACKAGE MODULE INSTANCE
 //!     delete-domain INSTANCE
+//!     put-keys VERSION KEY
+//!     delete-keys VERSION
 //! ```
 //!
 //! Numbers and AIDs are hexadecimal. It opens the issuer security domain at that level and prints
@@ -25,7 +27,8 @@ use scll::model::ScpVariant;
 use scll::report::{DeleteCascade, ScpTargetKind};
 use scll::transport_pcsc::PcscTransport;
 use scll::workflow::{
-    CreateSsdArgs, DeleteAppletArgs, InstallAppletArgs, LoadPackageArgs, OpenScpArgs, SdKeys,
+    CreateSsdArgs, DeleteAppletArgs, InstallAppletArgs, LoadPackageArgs, NewKeyset, OpenScpArgs,
+    PutSdKeysArgs, SdKeys,
 };
 
 type Host = CardManager<PcscTransport, RustCryptoBackend<OsRng>>;
@@ -72,10 +75,10 @@ fn run(words: &[&str]) -> Outcome {
     if opened.security_level_effective != level {
         return Err(format!("asked for level {level:02X} and got {:02X}", opened.security_level_effective));
     }
-    perform(&mut host, info.isd_aid.as_bytes(), command)
+    perform(&mut host, info.isd_aid.as_bytes(), variant, key, command)
 }
 
-fn perform(host: &mut Host, isd: &[u8], command: &[&str]) -> Outcome {
+fn perform(host: &mut Host, isd: &[u8], variant: ScpVariant, keys: SdKeys, command: &[&str]) -> Outcome {
     match command {
         ["list"] => list(host, isd),
         ["load", file] => load(host, isd, file),
@@ -87,6 +90,12 @@ fn perform(host: &mut Host, isd: &[u8], command: &[&str]) -> Outcome {
             create_domain(host, isd, &bytes(package)?, &bytes(module)?, &bytes(instance)?)
         }
         ["delete-domain", instance] => delete_domain(host, &bytes(instance)?),
+        ["put-keys", version, key] => put_keys(host, isd, variant, keys, byte(version)?, &bytes(key)?),
+        ["delete-keys", version] => {
+            host.delete_sd_keyset(byte(version)?, isd).map_err(|error| said("DELETE", error))?;
+            println!("deleted keys {version}");
+            Ok(())
+        }
         ["send", apdus @ ..] => apdus.iter().try_for_each(|apdu| send(host, &bytes(apdu)?)),
         other => Err(format!("unknown command {other:?}")),
     }
@@ -172,6 +181,23 @@ fn delete_domain(host: &mut Host, instance: &[u8]) -> Outcome {
     Ok(())
 }
 
+fn put_keys(
+    host: &mut Host,
+    isd: &[u8],
+    variant: ScpVariant,
+    current: SdKeys,
+    new_kvn: u8,
+    key: &[u8],
+) -> Outcome {
+    let new = import(host, variant, key)?;
+    let kind = key_kind(variant, key.len())?;
+    let new_keys = NewKeyset { enc: new.enc, mac: new.mac, dek: new.dek, kind };
+    host.put_sd_keys(&PutSdKeysArgs { dek: current.dek, new_keys, new_kvn, target_sd_aid: isd })
+        .map_err(|error| said("PUT KEY", error))?;
+    println!("put keys {new_kvn:02X}");
+    Ok(())
+}
+
 fn send(host: &mut Host, apdu: &[u8]) -> Outcome {
     let report = host.transmit(apdu).map_err(|error| said("the command", error))?;
     println!("answer {} {:04X}", hex(&report.rapdu), report.sw);
@@ -187,15 +213,19 @@ fn variant(protocol: &str, i_param: u8) -> Outcome<ScpVariant> {
 }
 
 fn import(host: &Host, variant: ScpVariant, key: &[u8]) -> Outcome<SdKeys> {
-    let kind = match (variant, key.len()) {
-        (ScpVariant::Scp02 { .. }, 16) => KeyKind::TripleDesDouble,
-        (ScpVariant::Scp03 { .. }, 16) => KeyKind::Aes128,
-        (ScpVariant::Scp03 { .. }, 24) => KeyKind::Aes192,
-        (ScpVariant::Scp03 { .. }, 32) => KeyKind::Aes256,
-        (_, length) => return Err(format!("a key of {length} bytes does not fit the protocol")),
-    };
+    let kind = key_kind(variant, key.len())?;
     let handle = host.backend().import_key(kind, key).map_err(|error| format!("{error:?}"))?;
     Ok(SdKeys { enc: handle, mac: handle, dek: handle })
+}
+
+fn key_kind(variant: ScpVariant, length: usize) -> Outcome<KeyKind> {
+    match (variant, length) {
+        (ScpVariant::Scp02 { .. }, 16) => Ok(KeyKind::TripleDesDouble),
+        (ScpVariant::Scp03 { .. }, 16) => Ok(KeyKind::Aes128),
+        (ScpVariant::Scp03 { .. }, 24) => Ok(KeyKind::Aes192),
+        (ScpVariant::Scp03 { .. }, 32) => Ok(KeyKind::Aes256),
+        (_, length) => Err(format!("a key of {length} bytes does not fit the protocol")),
+    }
 }
 
 fn said(action: &str, error: scll::error::ScllError) -> String {

@@ -99,7 +99,12 @@ impl Ledger {
         Self::decode(bytes).ok_or(StatusWord::MEMORY_FAILURE)
     }
 
+    /// Writes the ledger. A purse that can never be selected again leaves the contactless directory.
     pub(super) fn write(&self, context: &mut AppletContext<'_>) -> Result<(), StatusWord> {
+        match self.availability {
+            Availability::Open | Availability::BlockedForNow => {}
+            Availability::BlockedForEver | Availability::CardBlocked => context.set_directory_entry(None),
+        }
         context.write(objects::LEDGER, &self.encode())
     }
 

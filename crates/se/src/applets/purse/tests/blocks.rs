@@ -3,8 +3,11 @@
 use tsm_epurse::commands::{ApplicationBlock, ApplicationUnblock, BlockKind, CardBlock};
 use tsm_epurse::host::secure_messaging::protect;
 
+use tsm_epurse::select::Directory;
+
 use super::files::challenge;
 use super::*;
+use crate::applets::test_card::DIRECTORY;
 
 fn secured(card: &mut TestCard, role: KeyRole, command: &CommandApdu) -> StatusWord {
     let challenge = challenge(card);
@@ -57,6 +60,9 @@ fn a_permanent_block_ends_the_purse() {
     assert_eq!(block(&mut card, BlockKind::Permanent), OK);
     assert_eq!(card.apdu("805C000204"), "9303");
     assert_eq!(reselect(&mut card, PURSE), StatusWord::APPLICATION_PERMANENTLY_LOCKED);
+    let directory = card.select(Interface::Contactless, DIRECTORY);
+    let listed = Directory::decode(&directory.data).unwrap().entries;
+    assert!(listed.iter().all(|entry| entry.aid != PURSE), "no reader is led to it");
 }
 
 #[test]
