@@ -11,7 +11,7 @@
 //! | [`step`], [`channel`], [`direct`], [`relay`], `pcsc` | steps, and the ways to a card |
 //! | [`script`], [`open_channel`] | lists gathered from several procedures; secure channels |
 //! | [`observe`], [`plan`] | what is on the card; what is missing |
-//! | [`create_domain`], [`replace_domain_keys`] | security domains |
+//! | [`create_domain`], [`replace_domain_keys`], [`put_signature_key`] | security domains |
 //! | [`download`], [`install`], [`extradite`], [`personalise`], [`authorise`] | applications |
 //! | [`opening`] | the exchanges of opening a card, put together |
 //! | [`lock`], [`delete`] | their later life |
@@ -36,6 +36,7 @@ pub mod pcsc;
 pub mod personalise;
 pub mod plan;
 pub mod purse;
+pub mod put_signature_key;
 pub mod registration;
 pub mod relay;
 pub mod replace_domain_keys;

@@ -46,6 +46,20 @@ impl OpeningChannel {
         Ok(Self { pending, domain: session.application, select, initialize_update })
     }
 
+    /// The INITIALIZE UPDATE command, for a list that is made elsewhere.
+    pub fn initialize_update(&self) -> CommandApdu {
+        self.pending.initialize_update()
+    }
+
+    /// Goes on with the card's answer to an INITIALIZE UPDATE that was sent in another list.
+    pub fn answered(
+        self,
+        answer: &ResponseApdu,
+        script: &mut Script,
+    ) -> Result<SecureChannel, ProcedureError> {
+        Self::handed_over(self.pending, self.domain, answer, script)
+    }
+
     /// Goes on where another organisation sent INITIALIZE UPDATE for us and hands over the answer.
     pub fn handed_over(
         pending: Box<dyn PendingSession>,

@@ -65,6 +65,23 @@ impl ReplacingKeys {
     }
 }
 
+/// SET STATUS to PERSONALIZED alone, where the keys are in already.
+#[derive(Debug)]
+pub struct SettingPersonalized(Ticket);
+
+impl SettingPersonalized {
+    /// Adds the command to `script`. The channel is one with the domain itself.
+    pub fn add(channel: &mut SecureChannel, script: &mut Script) -> Result<Self, ProcedureError> {
+        let command = personalized(channel.domain());
+        Ok(Self(channel.add(script, vec![command])?))
+    }
+
+    /// Checks that the card did it.
+    pub fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<(), ProcedureError> {
+        channel.take_one(answers, &self.0).map(drop)
+    }
+}
+
 /// Replaces the keys in one exchange.
 pub async fn replace_domain_keys(
     card: &mut impl CardChannel,
@@ -87,17 +104,25 @@ pub enum KeysInForce {
     Old,
 }
 
+/// Keys that a domain may hold, and who has them.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The key service: the platform's, or the provider's for its own keys.
+    pub keys: &'a dyn KeyService,
+    /// The session that these keys open.
+    pub session: &'a SessionRequest,
+}
+
 /// Finds out after a lost answer which keys the domain holds: the new version first, then the old.
 /// Gives the open channel with them; EXTERNAL AUTHENTICATE is in the script.
 pub async fn which_keys(
     card: &mut impl CardChannel,
-    keys: &dyn KeyService,
-    new: &SessionRequest,
-    old: &SessionRequest,
+    new: Candidate<'_>,
+    old: Candidate<'_>,
 ) -> Result<(KeysInForce, SecureChannel, Script), ProcedureError> {
-    match try_keys(card, keys, new).await? {
+    match try_keys(card, new).await? {
         Some((channel, script)) => Ok((KeysInForce::New, channel, script)),
-        None => match try_keys(card, keys, old).await? {
+        None => match try_keys(card, old).await? {
             Some((channel, script)) => Ok((KeysInForce::Old, channel, script)),
             None => Err(ProcedureError::Session(SessionError::CardCryptogram)),
         },
@@ -108,8 +133,7 @@ pub async fn which_keys(
 // stand under the same version fails the cryptogram.
 async fn try_keys(
     card: &mut impl CardChannel,
-    keys: &dyn KeyService,
-    session: &SessionRequest,
+    Candidate { keys, session }: Candidate<'_>,
 ) -> Result<Option<(SecureChannel, Script)>, ProcedureError> {
     let mut opening = Script::new();
     let channel = OpeningChannel::begin(keys, session, &mut opening)?;
@@ -146,7 +170,7 @@ const fn is_key_refusal(status: StatusWord) -> bool {
 }
 
 /// SET STATUS of a domain to PERSONALIZED.
-pub(crate) fn personalized(domain: Aid) -> Command {
+fn personalized(domain: Aid) -> Command {
     let set_status = SetStatus {
         target: StatusTarget::Application(domain),
         state: SecurityDomainLifeCycle::Personalized.value(),

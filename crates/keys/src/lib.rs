@@ -25,7 +25,7 @@ pub use handle::KeyHandle;
 pub use reference::{DomainKey, KeyPurpose, KeyReference, KeySetReference};
 pub use service::{KeyError, KeyService};
 pub use session::{
-    CardSession, NewKeys, PendingSession, Protocol, PutKeyCommand, PutKeyRequest, SessionError,
+    CardSession, NewKeys, PendingSession, Protocol, PutKeyCommand, PutKeyRequest, PutSecretKey, SessionError,
     SessionRequest,
 };
 pub use signature::{PublicKey, SignatureScheme};

@@ -67,6 +67,19 @@ pub enum NewKeys {
     },
 }
 
+/// One secret key to put into a domain.
+#[derive(Debug, Clone, Copy)]
+pub struct PutSecretKey<'a> {
+    /// The version replaced; 00 adds a key.
+    pub replaces: u8,
+    /// The version.
+    pub version: u8,
+    /// The identifier.
+    pub identifier: u8,
+    /// The key.
+    pub key: &'a KeyHandle,
+}
+
 /// A PUT KEY command, to be wrapped, and the response that proves that the card took the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutKeyCommand {
@@ -172,6 +185,12 @@ pub trait CardSession: Send {
     /// Token: C_WrapKey of the leaf keys under the DEK (CKM_DES3_ECB or CKM_AES_CBC), after
     /// C_UnwrapKey under the KEK for transferred keys.
     fn put_key(&mut self, request: &PutKeyRequest) -> Result<PutKeyCommand, SessionError>;
+
+    /// PUT KEY for one secret key of the domain, under the session's DEK: a receipt or DAP key. It
+    /// replaces the key of the same version and identifier, or adds one (`replaces` 00).
+    ///
+    /// Token: C_WrapKey under the DEK.
+    fn put_secret_key(&mut self, request: &PutSecretKey<'_>) -> Result<PutKeyCommand, SessionError>;
 
     /// Translates a sensitive value from the KEK to the session's DEK inside the service
     /// (P-5.8.4.6.2.f). The value must be a multiple of the DEK's block: the application's

@@ -21,7 +21,7 @@ use crate::handle::KeyHandle;
 use crate::reference::KeyReference;
 use crate::service::KeyError;
 use crate::session::{
-    CardSession, NewKeys, PendingSession, Protocol, PutKeyCommand, PutKeyRequest, SessionError,
+    CardSession, NewKeys, PendingSession, Protocol, PutKeyCommand, PutKeyRequest, PutSecretKey, SessionError,
     SessionRequest,
 };
 use crate::transfer::{KeyForCard, WrappedValue};
@@ -269,6 +269,17 @@ impl CardSession for Session {
             first_identifier: 1,
             position: BlockPosition::Last,
             keys: keys.iter().map(|key| self.key_field(key)).collect::<Result<_, _>>()?,
+        };
+        Ok(PutKeyCommand { confirmation: put_key.response_data(), command: put_key.to_apdu() })
+    }
+
+    fn put_secret_key(&mut self, request: &PutSecretKey<'_>) -> Result<PutKeyCommand, SessionError> {
+        let put_key = PutKey {
+            replaced_version: request.replaces,
+            new_version: request.version,
+            first_identifier: request.identifier,
+            position: BlockPosition::Last,
+            keys: vec![self.key_field(super::leaf(request.key)?)?],
         };
         Ok(PutKeyCommand { confirmation: put_key.response_data(), command: put_key.to_apdu() })
     }

@@ -1,0 +1,5 @@
+//! The card procedures over the software secure element.
+
+mod interrupted;
+mod opening;
+mod support;
