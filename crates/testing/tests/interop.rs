@@ -111,7 +111,7 @@ fn tools_see_the_reader() {
 
 /// The host's path and the reader's path lead to the same card.
 ///
-/// req: B-6.1.2.a
+/// req: B-6.1.1.a, B-6.1.2.a
 #[test]
 fn raw_scripts_reach_both_interfaces() {
     pcsc::isolated("raw_scripts_reach_both_interfaces", || {

@@ -2,7 +2,10 @@
 
 use tsm_globalplatform::SecurityLevel;
 
+use tsm_epurse::select::Directory;
+
 use super::*;
+use crate::applets::test_card::DIRECTORY;
 use crate::profile::ISSUER_DOMAIN;
 
 /// A gate taps while a secure channel session to the issuer's domain is open on the other interface;
@@ -73,4 +76,49 @@ fn a_reset_forgets_what_was_begun() {
     card.card.reset(Interface::Contact);
     assert_eq!(reselect(&mut card, PURSE), OK);
     assert_eq!(card.send(Interface::Contact, &credit.to_apdu()).status, StatusWord::CONDITIONS_NOT_SATISFIED);
+}
+
+/// What a gate does, command by command, in the order of published gate logs.
+///
+/// req: B-6.1.3.a
+#[test]
+fn a_gate_finds_all_that_it_asks_for() {
+    let mut card = card(1000);
+    tap(&mut card, Interface::Contactless, 0, 0x01);
+    let directory = card.select(Interface::Contactless, DIRECTORY);
+    let first = Directory::decode(&directory.data).unwrap().by_priority()[0].aid;
+    assert_eq!(first, PURSE);
+    let mut gate = |command: &str| card.apdu_on(Interface::Contactless, command);
+    assert!(gate("00A4040008A00000063201010500").ends_with("9000"));
+    assert_eq!(gate("00B095001E"), format!("{EF15}9000"));
+    assert!(gate("00B097003C").ends_with("9000"));
+    assert!(gate("00B201F430").ends_with("9000"));
+    assert_eq!(gate("805C000204"), "000003E89000");
+    let purchase = Purchase::begin(&mut card, Interface::Contactless, PurchaseKind::Composite, 300);
+    let rail = UpdateCappDataCache::transit_record(RecordId::RAIL, rail_record(0x02)).to_apdu();
+    assert_eq!(hex::encode_upper(&rail.to_bytes().unwrap()[..5]), "80DC01D080");
+    assert_eq!(card.send(Interface::Contactless, &rail).status, OK);
+    let history = UpdateCappDataCache::history(vec![0x04; 48]).to_apdu();
+    assert_eq!(card.send(Interface::Contactless, &history).status, OK);
+    let answer = card.send(Interface::Contactless, &purchase.debit());
+    purchase.verify(&answer);
+    let proof = card.apdu_on(Interface::Contactless, "805A000902000208");
+    let swapped = [&answer.data[4..], &answer.data[..4]].concat();
+    assert_eq!(proof, format!("{}9000", hex::encode_upper(swapped)), "MAC2, then TAC (D-34)");
+}
+
+/// The phone is on, off with a battery, or without one: the reader's field is enough for a tap.
+///
+/// req: B-6.1.6.a, B-6.1.6.b
+#[test]
+fn a_tap_needs_no_running_phone() {
+    let mut on = card(1000);
+    tap(&mut on, Interface::Contactless, 100, 0x01);
+    on.card.reset(Interface::Contact);
+    tap(&mut on, Interface::Contactless, 100, 0x02);
+    let mut without_battery = on.copy();
+    without_battery.select(Interface::Contactless, PURSE);
+    tap(&mut without_battery, Interface::Contactless, 100, 0x03);
+    without_battery.select(Interface::Contact, PURSE);
+    assert_eq!(balance(&mut without_battery), 700);
 }

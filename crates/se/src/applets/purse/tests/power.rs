@@ -95,3 +95,32 @@ fn a_torn_debit_happened_or_not() {
     });
     assert!(undone > 0);
 }
+
+/// One card, hundreds of transactions, and the power failing at all manner of writes, those that
+/// make room in the memory included: the counter always tells whether the money moved.
+#[test]
+fn a_long_life_on_bad_power_loses_nothing() {
+    let mut card = card(0);
+    let (mut expected, mut count, mut cuts) = (0, 0, 0);
+    for turn in 0..300 {
+        let credit = begin_load(&mut card, Interface::Contact, 7);
+        card.card.power_cut_after(turn * 5 % 97);
+        let answer = card.try_send(Interface::Contact, &credit.to_apdu());
+        card.card.cancel_power_cut();
+        if answer.is_none() {
+            cuts += 1;
+            card.card.power_on().unwrap();
+            card.select(Interface::Contact, PURSE);
+        }
+        let (online, _) = counters(&mut card);
+        assert!(online == count + 1 || (answer.is_none() && online == count), "turn {turn}");
+        expected += 7 * u32::from(online - count);
+        count = online;
+        assert_eq!(balance(&mut card), expected);
+        if count > 0 {
+            let log = record(&mut card, 0x18, 1).data;
+            assert_eq!(u16::from_be_bytes([log[0], log[1]]), count);
+        }
+    }
+    assert!(cuts > 10 && count > 100, "{cuts} cuts, {count} loads");
+}
