@@ -11,7 +11,7 @@ use crate::applets;
 use crate::domain::Key;
 use crate::memory::LoadFileLibrary;
 use crate::open::registry::CodeMemory;
-use crate::open::settings::Settings;
+use crate::open::settings::{InitialKeys, Settings};
 
 /// The AID of the issuer security domain (GPC 2.3.1, H.1).
 pub const ISSUER_DOMAIN: Aid = Aid::constant(&[0xA0, 0, 0, 1, 0x51, 0, 0, 0]);
@@ -112,7 +112,8 @@ pub enum ProfileError {
 }
 
 impl Profile {
-    /// A card for development: well-known keys, in state OP_READY, SCP03 by default.
+    /// A card for development: well-known keys, in state OP_READY, SCP03 by default. New security
+    /// domains have keys of version 01, derived in two levels from the development key as root.
     ///
     /// The SE-ID tells cards apart. No production server manages such a card.
     pub fn development(se_id: &[u8]) -> Self {
@@ -129,7 +130,7 @@ impl Profile {
             issuer_privileges: issuer_privileges(),
             keys: keys.concat(),
             default_key_version: DEVELOPMENT_SCP03_VERSION,
-            settings: Settings::default(),
+            settings: Settings { initial_keys: development_initial_keys(), ..Settings::default() },
             load_files: Vec::new(),
             instances: Vec::new(),
             life_cycle: CardLifeCycle::OpReady,
@@ -143,6 +144,13 @@ impl Profile {
 pub const DEVELOPMENT_KEY: [u8; 16] =
     [0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F];
 
+/// The key version of the first keys of a security domain on a development card.
+pub const DEVELOPMENT_DOMAIN_VERSION: u8 = 0x01;
+
+fn development_initial_keys() -> InitialKeys {
+    InitialKeys::Derived { version: DEVELOPMENT_DOMAIN_VERSION, root: DEVELOPMENT_KEY.to_vec() }
+}
+
 /// The secure channel protocols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -153,22 +161,6 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// 02 or 03.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Scp02 => 0x02,
-            Self::Scp03 => 0x03,
-        }
-    }
-
-    pub(crate) const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0x02 => Some(Self::Scp02),
-            0x03 => Some(Self::Scp03),
-            _ => None,
-        }
-    }
-
     pub(crate) const fn key_type(self) -> KeyType {
         match self {
             Self::Scp02 => KeyType::DES,

@@ -10,8 +10,11 @@ use sha2::{Digest, Sha256};
 /// Clones are the same library.
 #[derive(Debug, Clone, Default)]
 pub struct LoadFileLibrary {
-    blocks: Arc<Mutex<HashMap<[u8; 32], Weak<[u8]>>>>,
+    blocks: Arc<Mutex<Blocks>>,
 }
+
+/// Blocks by their SHA-256, as long as somebody holds them.
+type Blocks = HashMap<[u8; 32], Weak<[u8]>>;
 
 impl LoadFileLibrary {
     /// An empty library.

@@ -129,7 +129,7 @@ fn torn_at_every_write() {
         let code = ObjectKey { owner: 2, space: Space::Code, object: 0 };
         vec![
             (data, Some(vec![round as u8; 150 + usize::from(round)])),
-            (code, (round % 2 == 0).then(|| vec![round as u8; 700])),
+            (code, round.is_multiple_of(2).then(|| vec![round as u8; 700])),
         ]
     };
     let mut whole = empty();

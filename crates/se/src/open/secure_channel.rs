@@ -8,7 +8,7 @@ use tsm_globalplatform::key::KeyType;
 use tsm_globalplatform::primitives::{AesKey, DesKey};
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_globalplatform::{scp02, scp03};
-use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
+use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord, tlv};
 use zeroize::Zeroizing;
 
 use super::Open;
@@ -17,6 +17,7 @@ use super::registry::EntryId;
 use crate::applet::Answer;
 use crate::domain::KeyRing;
 use crate::domain::session::{Handshake, OpenSession, Session, StartedSession};
+use crate::profile::Protocol;
 
 /// A complete set of secure channel keys.
 enum KeySet {
@@ -177,10 +178,22 @@ impl Open {
         self.registry_mut().domain_mut(domain).keys.set_counter(key_version, counter);
     }
 
+    /// The SE-ID: the object 92 within GET DATA 0044, or its whole value.
+    pub(crate) fn se_id(&self) -> &[u8] {
+        let value =
+            self.domain_data(EntryId::ISSUER_DOMAIN).objects.get(&0x0044).map_or(&[][..], Vec::as_slice);
+        tlv::find_one(value, 0x92).unwrap_or(value)
+    }
+
+    /// The protocol of the issuer's default keys.
+    pub(crate) fn default_protocol(&self) -> Protocol {
+        let keys = &self.domain_data(EntryId::ISSUER_DOMAIN).keys;
+        if defaults_to_scp03(keys) { Protocol::Scp03 } else { Protocol::Scp02 }
+    }
+
     /// The last ten bytes of the SE-ID, by which hosts find the card's keys.
     fn diversification_data(&self) -> [u8; 10] {
-        let se_id =
-            self.domain_data(EntryId::ISSUER_DOMAIN).objects.get(&0x0044).map_or(&[][..], Vec::as_slice);
+        let se_id = self.se_id();
         let tail = &se_id[se_id.len().saturating_sub(10)..];
         let mut data = [0; 10];
         data[10 - tail.len()..].copy_from_slice(tail);

@@ -2,8 +2,6 @@
 
 use tsm_iso7816::tlv;
 
-use crate::profile::Protocol;
-
 /// The settings of a card, fixed for its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -27,16 +25,15 @@ pub enum InitialKeys {
     /// It has none of its own and uses those of the domain it is associated with, until its
     /// first PUT KEY (GPC 2.3.1, 7.5.3).
     OfAssociatedDomain,
-    /// It has keys that come from roots in two levels: its AID, then the SE-ID (decision D-40).
-    /// A manufacturer puts such keys on a card; this one computes them, having been given the
-    /// roots, which only a card of a test system may be.
+    /// It has keys that come from one root in two levels: its AID, then the SE-ID
+    /// (decision D-40), of the protocol of the issuer's default keys. A manufacturer puts such keys
+    /// on a card; this one computes them, having been given the root, which only a card of a test
+    /// system may be.
     Derived {
         /// The key version that the keys get.
         version: u8,
-        /// Whether they are for SCP02 or SCP03.
-        protocol: Protocol,
-        /// The roots of the three keys, 16 bytes each for SCP02.
-        roots: [Vec<u8>; 3],
+        /// The root: 16 bytes, or for SCP03 any AES key.
+        root: Vec<u8>,
     },
 }
 
@@ -59,7 +56,6 @@ const SCP02: u32 = 0x03;
 const SCP03: u32 = 0x04;
 const TRIES: u32 = 0x05;
 const INITIAL_KEYS: u32 = 0x06;
-const ROOT: u32 = 0x07;
 
 impl Settings {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -69,10 +65,8 @@ impl Settings {
         tlv::write(&mut out, SCP02, &[self.scp02_i]);
         tlv::write(&mut out, SCP03, &[self.scp03_i]);
         tlv::write(&mut out, TRIES, &[self.authentication_tries]);
-        if let InitialKeys::Derived { version, protocol, roots } = &self.initial_keys {
-            let mut value = vec![*version, protocol.number()];
-            roots.iter().for_each(|root| tlv::write(&mut value, ROOT, root));
-            tlv::write(&mut out, INITIAL_KEYS, &value);
+        if let InitialKeys::Derived { version, root } = &self.initial_keys {
+            tlv::write(&mut out, INITIAL_KEYS, &[&[*version], &root[..]].concat());
         }
         out
     }
@@ -90,14 +84,8 @@ impl Settings {
                 (SCP02, [i]) => settings.scp02_i = *i,
                 (SCP03, [i]) => settings.scp03_i = *i,
                 (TRIES, [tries]) => settings.authentication_tries = *tries,
-                (INITIAL_KEYS, [version, protocol, roots @ ..]) => {
-                    let roots = tlv::parse_all(roots).ok()?;
-                    let roots: Vec<_> = roots.iter().map(|root| root.value.to_vec()).collect();
-                    settings.initial_keys = InitialKeys::Derived {
-                        version: *version,
-                        protocol: Protocol::from_number(*protocol)?,
-                        roots: roots.try_into().ok()?,
-                    };
+                (INITIAL_KEYS, [version, root @ ..]) => {
+                    settings.initial_keys = InitialKeys::Derived { version: *version, root: root.to_vec() };
                 }
                 _ => {}
             }

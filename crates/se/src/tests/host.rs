@@ -1,5 +1,6 @@
 //! A host for the tests, made of the host halves of the secure channels.
 
+use sha2::{Digest, Sha256};
 use tsm_capfile::CapBuilder;
 use tsm_globalplatform::commands::delete::DeleteExtent;
 use tsm_globalplatform::commands::get_status::{GetStatus, RegistryScope};
@@ -9,7 +10,7 @@ use tsm_globalplatform::commands::put_key::KeyField;
 use tsm_globalplatform::commands::set_status::StatusTarget;
 use tsm_globalplatform::commands::{Delete, Load, PutKey, Select, SetStatus, load::BlockPosition};
 use tsm_globalplatform::key::{KeyType, key_check_value};
-use tsm_globalplatform::primitives::{AesKey, DesKey};
+use tsm_globalplatform::primitives::{Aes, AesKey, DesKey};
 use tsm_globalplatform::registry::RegistryEntry;
 use tsm_globalplatform::{Privileges, SecurityLevel, scp02, scp03};
 use tsm_iso7816::{Aid, CommandApdu, LogicalChannel, ResponseApdu};
@@ -78,6 +79,18 @@ pub(super) fn development(protocol: Protocol) -> Keys {
         Protocol::Scp03 => DEVELOPMENT_SCP03_VERSION,
     };
     (version, protocol, [DEVELOPMENT_KEY; 3])
+}
+
+/// The first keys of a domain on the development card, computed as its issuer does.
+pub(super) fn initial_keys(aid: &Aid) -> Keys {
+    let level = |key: [u8; 16], factor: &[u8]| {
+        let mut block = [0; 16];
+        block.copy_from_slice(&factor[..16]);
+        Aes::new(&AesKey::from(key)).encrypt_block(&block)
+    };
+    let domain = level(DEVELOPMENT_KEY, &Sha256::digest(aid.as_bytes()));
+    let keys = [1, 2, 3].map(|id| level(domain, &Sha256::digest([&[id], SE_ID].concat())));
+    (0x01, Protocol::Scp03, keys)
 }
 
 impl Card {
@@ -365,8 +378,8 @@ impl Card {
     ) {
         let mut issuer = self.open_issuer(Protocol::Scp03, SecurityLevel::C_MAC);
         issuer.ok(self, &install_domain(aid, privileges, parameters));
-        let mut session = self.open(CONTACT, &aid, &development(Protocol::Scp03), SecurityLevel::C_MAC);
-        let put = session.put_keys(0, keys);
+        let mut session = self.open(CONTACT, &aid, &initial_keys(&aid), SecurityLevel::C_MAC);
+        let put = session.put_keys(0x01, keys);
         session.ok(self, &put);
         session.ok(self, &set_status(aid, 0x0F));
     }
