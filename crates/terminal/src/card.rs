@@ -97,10 +97,12 @@ impl PurseCard {
         Management::decode(&content).map_err(|_| ExchangeError::Answer { command: "READ BINARY" })
     }
 
-    /// The metro's record of EF1A.
+    /// The metro's record of EF1A; a card that has never been in a metro may have none yet.
     pub fn rail_record(&self, reader: &mut impl CardReader) -> Result<RailRecord, ExchangeError> {
         let command = ReadRecord::number(Sfi::TRANSIT_RECORDS, RecordId::RAIL.number());
-        let content = exchange(reader, "READ RECORD", &command.to_apdu())?;
+        let Some(content) = record(reader, &command.to_apdu())? else {
+            return Ok(RailRecord::empty());
+        };
         RailRecord::decode(&content, CrcTail::None)
             .map_err(|_| ExchangeError::Answer { command: "READ RECORD" })
     }

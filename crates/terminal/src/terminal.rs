@@ -110,7 +110,12 @@ pub(crate) enum Settled {
 enum Found {
     DidNotHappen,
     CannotTell,
-    Happened { tac: Option<Tac>, proof: RecordProof },
+    Happened {
+        tac: Option<Tac>,
+        proof: RecordProof,
+    },
+    /// Its proof has a MAC2 that is not the card's.
+    Forged,
 }
 
 /// A terminal with its PSAM, its state and where the state is kept.
@@ -246,11 +251,16 @@ impl<K: CardKeys, P: Persistence> Terminal<K, P> {
         let found = self.find_out(reader, card, &pending)?;
         self.state.take_pending(card.serial());
         let record = pending.record;
+        let at = record.at;
         let settled = match found {
             Found::DidNotHappen => Settled::DidNotHappen,
             Found::CannotTell => {
                 self.state.push_record(TerminalRecord { proof: RecordProof::Unknown, ..record });
                 Settled::CannotTell
+            }
+            Found::Forged => {
+                self.state.push_record(TerminalRecord { proof: RecordProof::Unknown, ..record });
+                return Err(self.refuse(Some(card), at, Refusal::NotGenuine(WrongKey::Mac2))?);
             }
             Found::Happened { tac, proof } => {
                 let mut record = TerminalRecord { tac, proof, ..record };
@@ -306,9 +316,13 @@ impl<K: CardKeys, P: Persistence> Terminal<K, P> {
         };
         // The PSAM still has the session when this card is the first to come after the loss.
         let still_open = self.psam.state().last_sequence == record.terminal_sequence;
-        let proven = still_open && self.verify_mac2(proof.mac2) == Ok(());
-        let how = if proven { RecordProof::Mac2 } else { RecordProof::Recovered };
-        Ok(Found::Happened { tac: Some(proof.tac), proof: how })
+        let verified = still_open.then(|| self.verify_mac2(proof.mac2));
+        let tac = Some(proof.tac);
+        Ok(match verified {
+            Some(Ok(())) => Found::Happened { tac, proof: RecordProof::Mac2 },
+            Some(Err(StatusWord::MAC_INCORRECT)) => Found::Forged,
+            Some(Err(_)) | None => Found::Happened { tac, proof: RecordProof::Recovered },
+        })
     }
 
     /// Buys. `cache` makes the records that become effective with the debit.
