@@ -1,0 +1,329 @@
+//! The SP-TSM's steps.
+
+use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ProvenPurse};
+use tsm_domain::money::{
+    Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Tac, TopUpRefusal, TopUpStage,
+};
+use tsm_domain::{ConversationId, Fen, OnlineCounter, PaymentReference};
+use tsm_storage::shared::{ChainKey, Fence};
+use tsm_storage::sp_tsm::*;
+use tsm_storage::{SpTsmStore, StorageError};
+
+use crate::on_sp_tsm;
+use crate::sample::*;
+
+const LIMIT: Fen = Fen::new(100_000);
+
+fn with(n: u128) -> With {
+    With { deliveries: vec![delivery(n, 0)], notes: vec![note(se(1), "step")], incidents: vec![] }
+}
+
+async fn sent(store: &dyn SpTsmStore) -> Vec<u128> {
+    let due = store.due_deliveries(at(99), 100).await.unwrap();
+    due.into_iter().map(|delivery| delivery.id.as_uuid().as_u128()).collect()
+}
+
+fn payment(text: &str) -> PaymentReference {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_consent_is_given_once() {
+    on_sp_tsm(async |store| {
+        let conversation = ConversationId::from_uuid(uuid(1));
+        let allowed = Consent {
+            conversation,
+            se: se(1),
+            application: aid(0x30),
+            to: ConsentTo::Download,
+            refused: None,
+            at: at(1),
+            result: None,
+        };
+        assert_eq!(store.record_consent(allowed.clone()).await, Ok(allowed.clone()));
+        let refused = Consent { refused: Some("no".into()), at: at(2), ..allowed.clone() };
+        assert_eq!(
+            store.record_consent(refused.clone()).await,
+            Ok(allowed.clone()),
+            "asked again: the same answer"
+        );
+        let deletion = Consent { to: ConsentTo::Deletion, ..refused };
+        assert_eq!(store.record_consent(deletion.clone()).await, Ok(deletion.clone()));
+        for result in ["installed", "failed"] {
+            let reported =
+                store.report_result(conversation, ConsentTo::Download, result.into(), with(1)).await;
+            reported.unwrap();
+        }
+        let stored = store.consent(conversation, ConsentTo::Download).await.unwrap().unwrap();
+        assert_eq!(stored.result.as_deref(), Some("installed"), "the first report counts");
+        assert_eq!(store.consent(conversation, ConsentTo::Deletion).await.unwrap(), Some(deletion));
+        let unknown = ConversationId::from_uuid(uuid(9));
+        let reported = store.report_result(unknown, ConsentTo::Download, "x".into(), With::default()).await;
+        assert!(matches!(reported, Err(StorageError::Unknown { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_card_number_is_given_once() {
+    on_sp_tsm(async |store| {
+        let order = card_order(1, se(1), card_number(1));
+        assert_eq!(store.order_card(order.clone(), with(1)).await, Ok(CardOrdered::Accepted(order.clone())));
+        let changed = CardOrder { card: card_number(2), ..order.clone() };
+        assert_eq!(
+            store.order_card(changed, with(2)).await,
+            Ok(CardOrdered::Accepted(order.clone())),
+            "run again"
+        );
+        let taken = card_order(2, se(2), card_number(1));
+        assert_eq!(store.order_card(taken.clone(), with(3)).await, Ok(CardOrdered::NumberTaken));
+        assert_eq!(store.card_order(taken.order).await, Ok(None));
+        assert_eq!(sent(store).await, [1]);
+        assert_eq!(store.open_card_order(se(1), aid(0x30)).await.unwrap(), Some(order));
+        assert_eq!(store.open_card_order(se(1), aid(0x31)).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cards_and_orders_move_along_their_tables() {
+    on_sp_tsm(async |store| {
+        let fence = link(store, 1, se(1)).await;
+        let order = card_order(1, se(1), card_number(1));
+        store.order_card(order.clone(), With::default()).await.unwrap();
+        let at_state = |state, card_state| SpChange {
+            cards: vec![CardRecord { state: card_state, ..card(se(1), card_number(1)) }],
+            orders: vec![CardOrder { state, ..order.clone() }],
+            ..SpChange::default()
+        };
+        let skip = at_state(CardOrderState::Opened, CardState::Issuing);
+        assert!(matches!(store.commit(fence, skip).await, Err(StorageError::Card(_))));
+        assert_eq!(store.card(card_number(1)).await, Ok(None), "a refused change changes nothing");
+        let intended = at_state(CardOrderState::PersonalisationIntended, CardState::Issuing);
+        store.commit(fence, intended.clone()).await.unwrap();
+        store.commit(fence, intended).await.unwrap();
+        let opened = at_state(CardOrderState::Opened, CardState::Active);
+        store.commit(fence, SpChange { deliveries: vec![delivery(1, 0)], ..opened }).await.unwrap();
+        assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().state, CardState::Active);
+        for _ in 0..2 {
+            assert_eq!(store.card_told(order.order).await.unwrap().state, CardOrderState::Told);
+        }
+        assert_eq!(store.open_card_order(se(1), aid(0x30)).await.unwrap(), None);
+        assert_eq!(store.cards_on(se(1)).await.unwrap().len(), 1);
+        assert_eq!(store.cards(None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.cards(Some(card_number(1)), 10).await.unwrap(), []);
+        store.set_frozen(card_number(1), Some("odd".into()), with(2)).await.unwrap();
+        assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().frozen.as_deref(), Some("odd"));
+        store.set_frozen(card_number(1), None, With::default()).await.unwrap();
+        let proven = ProvenPurse { balance: Fen::new(7), counter: OnlineCounter(2), at: at(3) };
+        store.record_proven(fence, card_number(1), proven).await.unwrap();
+        assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().proven, Some(proven));
+        let domain = tsm_domain::security_domain::DomainOnSe::created(aid(0xD0), 1, at(1));
+        store.commit(fence, SpChange { domains: vec![domain], ..SpChange::default() }).await.unwrap();
+        assert_eq!(store.domains_on(se(1)).await.unwrap(), [domain]);
+    })
+    .await;
+}
+
+/// A card that is in use and a paid order for it, and the link to its SE.
+async fn paid(store: &dyn SpTsmStore, order: u128) -> Fence {
+    let fence = link(store, 100 + order, se(1)).await;
+    let change = SpChange { cards: vec![card(se(1), card_number(1))], ..SpChange::default() };
+    if store.card(card_number(1)).await.unwrap().is_none() {
+        store.commit(fence, change).await.unwrap();
+    }
+    store.order_top_up(top_up(order, se(1), card_number(1))).await.unwrap();
+    let reference = payment(&format!("P{order}"));
+    store.confirm_payment(order_id(order), reference, Fen::new(5_000), With::default()).await.unwrap();
+    fence
+}
+
+async fn attempt(store: &dyn SpTsmStore, n: u16, balance: u64) -> Attempt {
+    let terminal = store.next_terminal_number(card_number(1), 3001).await.unwrap();
+    Attempt { terminal, counter: OnlineCounter(n), balance: Fen::new(balance) }
+}
+
+#[tokio::test]
+async fn one_payment_pays_once() {
+    on_sp_tsm(async |store| {
+        let order = top_up(1, se(1), card_number(1));
+        assert_eq!(store.order_top_up(order.clone()).await, Ok(order.clone()));
+        assert_eq!(store.order_top_up(order.clone()).await, Ok(order.clone()));
+        let confirm = async |reference: &str, fen, n| {
+            store.confirm_payment(order.order, payment(reference), Fen::new(fen), with(n)).await.unwrap()
+        };
+        let expected = PaymentConfirmed::WrongAmount { expected: Fen::new(5_000) };
+        assert_eq!(confirm("P1", 4_999, 1).await, expected);
+        assert!(matches!(confirm("P1", 5_000, 2).await, PaymentConfirmed::Now(_)));
+        assert!(matches!(confirm("P1", 5_000, 3).await, PaymentConfirmed::Before(_)));
+        assert_eq!(confirm("P2", 5_000, 4).await, PaymentConfirmed::PaidByAnother(payment("P1")));
+        assert_eq!(sent(store).await, [2], "one report of the payment");
+        assert!(matches!(store.close_top_up(order.order).await, Err(StorageError::Conflict { .. })));
+        store.order_top_up(top_up(2, se(1), card_number(1))).await.unwrap();
+        store.close_top_up(order_id(2)).await.unwrap();
+        let late = store.confirm_payment(order_id(2), payment("P3"), Fen::new(5_000), with(5)).await;
+        assert_eq!(late, Ok(PaymentConfirmed::Closed));
+        let unknown = store.confirm_payment(order_id(9), payment("P4"), Fen::new(1), with(6)).await;
+        assert!(matches!(unknown, Err(StorageError::Unknown { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_terminal_number_never_returns() {
+    on_sp_tsm(async |store| {
+        let first = store.next_terminal_number(card_number(1), 3001).await.unwrap();
+        let second = store.next_terminal_number(card_number(1), 3001).await.unwrap();
+        assert_eq!([first, second].map(|number| number.to_string()), ["300100000001", "300100000002"]);
+        let other = store.next_terminal_number(card_number(2), 3001).await.unwrap();
+        assert_eq!(other, first, "each card counts for itself");
+        let refused = store.next_terminal_number(card_number(1), 10_000).await;
+        assert!(matches!(refused, Err(StorageError::Conflict { .. })));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_top_up_from_payment_to_report() {
+    on_sp_tsm(async |store| {
+        let fence = paid(store, 1).await;
+        let tried = attempt(store, 9, 100).await;
+        let intended = store.intend_load(fence, order_id(1), tried, LIMIT, at(5), with(1)).await.unwrap();
+        assert_eq!(intended.stage, TopUpStage::Intended(tried));
+        let again = store.intend_load(fence, order_id(1), tried, LIMIT, at(5), with(1)).await;
+        assert_eq!(again, Ok(intended), "the same step again");
+        assert!(matches!(store.cancel_top_up(order_id(1), with(9)).await, Err(StorageError::TopUp(_))));
+        let tac = Tac([1, 2, 3, 4]);
+        for _ in 0..2 {
+            let loaded =
+                store.record_loaded(fence, order_id(1), tried.terminal, tac, at(6), with(2)).await.unwrap();
+            assert_eq!(loaded.stage, TopUpStage::Loaded(tried, LoadProof::Tac(tac)));
+        }
+        let proven = store.card(card_number(1)).await.unwrap().unwrap().proven.unwrap();
+        assert_eq!((proven.balance, proven.counter), (Fen::new(5_100), OnlineCounter(10)));
+        assert_eq!(store.open_top_ups(card_number(1)).await.unwrap().len(), 1);
+        for _ in 0..2 {
+            assert_eq!(
+                store.top_up_told(order_id(1)).await.unwrap().stage,
+                TopUpStage::Told(tried, LoadProof::Tac(tac))
+            );
+        }
+        assert_eq!(store.open_top_ups(card_number(1)).await.unwrap(), []);
+        assert_eq!(sent(store).await, [1, 2]);
+        let journal = store.chain(ChainKey::Se(se(1)), 0, 10).await.unwrap();
+        assert!(!journal.is_empty());
+        assert_eq!(store.top_ups_of(card_number(1), 10).await.unwrap().len(), 1);
+        assert!(store.top_up(order_id(1)).await.unwrap().unwrap().paid().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_attempt_needs_payment_the_newest_terminal_number_and_the_link() {
+    on_sp_tsm(async |store| {
+        let fence = paid(store, 1).await;
+        store.order_top_up(top_up(2, se(1), card_number(1))).await.unwrap();
+        let stale = attempt(store, 9, 100).await;
+        let fresh = attempt(store, 9, 100).await;
+        let intend = async |fence, order, tried| {
+            store.intend_load(fence, order_id(order), tried, LIMIT, at(5), with(9)).await.unwrap_err()
+        };
+        assert!(
+            matches!(intend(fence, 2, fresh).await, StorageError::TopUp(TopUpRefusal::Stage { .. })),
+            "unpaid"
+        );
+        assert_eq!(intend(fence, 1, stale).await, StorageError::TopUp(TopUpRefusal::AnotherAttempt));
+        let poor = Attempt { balance: Fen::new(99_999), ..fresh };
+        assert!(matches!(intend(fence, 1, poor).await, StorageError::TopUp(TopUpRefusal::TooMuch(_))));
+        let elsewhere = link(store, 50, se(2)).await;
+        assert!(
+            matches!(intend(elsewhere, 1, fresh).await, StorageError::Conflict { .. }),
+            "another SE's link"
+        );
+        let newer = link(store, 51, se(1)).await;
+        assert!(matches!(intend(fence, 1, fresh).await, StorageError::Fenced { .. }));
+        store.set_frozen(card_number(1), Some("odd".into()), With::default()).await.unwrap();
+        assert!(matches!(intend(newer, 1, fresh).await, StorageError::Card(_)), "a frozen card");
+        store.set_frozen(card_number(1), None, With::default()).await.unwrap();
+        assert_eq!(sent(store).await, [], "refused steps send nothing");
+        store.intend_load(newer, order_id(1), fresh, LIMIT, at(5), with(1)).await.unwrap();
+        let third = paid(store, 3).await;
+        let later = attempt(store, 9, 100).await;
+        assert_eq!(
+            intend(third, 3, later).await,
+            StorageError::TopUp(TopUpRefusal::OutcomeUnknown),
+            "one after another"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_settled_by_the_card() {
+    let cases = [
+        (9, 100, Resolution::NotCredited, vec![1]),
+        (10, 5_100, Resolution::Credited(LoadProof::TacUnavailable), vec![1, 2]),
+    ];
+    for (counter, balance, expected, messages) in cases {
+        on_sp_tsm(async |store| {
+            let fence = paid(store, 1).await;
+            let tried = attempt(store, 9, 100).await;
+            store.intend_load(fence, order_id(1), tried, LIMIT, at(5), With::default()).await.unwrap();
+            let seen = ProvenObservation::after_mac1(OnlineCounter(counter), Fen::new(balance));
+            for _ in 0..2 {
+                let settled = store
+                    .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), with(1), with(2))
+                    .await;
+                assert_eq!(settled.unwrap().1, expected, "and again the same");
+            }
+            let proven = store.card(card_number(1)).await.unwrap().unwrap().proven.unwrap();
+            assert_eq!((proven.balance, proven.counter), (Fen::new(balance), OnlineCounter(counter)));
+            assert_eq!(sent(store).await, messages);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_suspicious_card_is_frozen() {
+    on_sp_tsm(async |store| {
+        let fence = paid(store, 1).await;
+        let tried = attempt(store, 9, 100).await;
+        store.intend_load(fence, order_id(1), tried, LIMIT, at(5), With::default()).await.unwrap();
+        let seen = ProvenObservation::after_mac1(OnlineCounter(9), Fen::new(101));
+        let settled = store
+            .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), with(1), with(2))
+            .await;
+        assert!(matches!(settled.unwrap().1, Resolution::Suspicious(_)));
+        let frozen = store.card(card_number(1)).await.unwrap().unwrap();
+        assert!(frozen.frozen.is_some());
+        assert_eq!(frozen.proven.unwrap().balance, Fen::new(100), "what it claims is not believed");
+        assert!(matches!(store.cancel_top_up(order_id(1), with(3)).await, Err(StorageError::TopUp(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancel_follows_the_cards_proof() {
+    on_sp_tsm(async |store| {
+        let fence = paid(store, 1).await;
+        let tried = attempt(store, 9, 100).await;
+        store.intend_load(fence, order_id(1), tried, LIMIT, at(5), With::default()).await.unwrap();
+        let refused = store.cancel_top_up(order_id(1), with(1)).await;
+        assert_eq!(refused, Err(StorageError::TopUp(TopUpRefusal::OutcomeUnknown)));
+        let seen = ProvenObservation::after_mac1(OnlineCounter(9), Fen::new(100));
+        let none = With::default;
+        store
+            .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), none(), none())
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.cancel_top_up(order_id(1), with(2)).await.unwrap().stage, TopUpStage::Cancelled);
+        }
+        assert_eq!(sent(store).await, [2], "one refund is asked for");
+        let next = attempt(store, 9, 100).await;
+        let after = store.intend_load(fence, order_id(1), next, LIMIT, at(8), none()).await;
+        assert!(matches!(after, Err(StorageError::TopUp(_))), "what was cancelled is not credited");
+    })
+    .await;
+}

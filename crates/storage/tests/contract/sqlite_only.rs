@@ -1,0 +1,111 @@
+//! Files: reopening, migration marks, group commit, damage.
+
+use futures_util::future::join_all;
+use tsm_domain::Fen;
+use tsm_domain::money::TransferCode;
+use tsm_storage::clearing::Books;
+use tsm_storage::shared::{ChainKey, Chains, Outbox};
+use tsm_storage::sqlite::{OpenError, SqliteClearing, SqliteSeTsm, SqliteSpTsm};
+use tsm_storage::{ClearingStore, SeTsmStore, StorageError};
+
+use crate::TemporaryFile;
+use crate::sample::{at, card_number, delivery, note, se, se_record, uuid};
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_reopening() {
+    let file = TemporaryFile::new();
+    let store = SqliteSeTsm::open(&file.path()).unwrap();
+    store.add_se(se_record(1)).await.unwrap();
+    drop(store);
+    let again = SqliteSeTsm::open(&file.path()).unwrap();
+    assert_eq!(again.se(se(1)).await.unwrap(), Some(se_record(1)));
+}
+
+#[tokio::test]
+async fn a_service_opens_its_own_file_only() {
+    let file = TemporaryFile::new();
+    drop(SqliteSeTsm::open(&file.path()).unwrap());
+    assert!(matches!(SqliteSpTsm::open(&file.path()), Err(OpenError::AnotherService { .. })));
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(SqliteSeTsm::open(&file.path()), Err(OpenError::Newer { found: 99, .. })));
+    let garbage = file.directory().join("garbage.sqlite");
+    std::fs::write(&garbage, b"this is not a database, not at all, whatever its name says").unwrap();
+    assert!(matches!(SqliteSeTsm::open(&garbage), Err(OpenError::Sqlite { .. })));
+    let nowhere = file.directory().join("no/such/directory.sqlite");
+    assert!(matches!(SqliteSeTsm::open(&nowhere), Err(OpenError::Create { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_is_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = TemporaryFile::new();
+    drop(SqliteSeTsm::open(&file.path()).unwrap());
+    let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+}
+
+#[tokio::test]
+async fn waiting_steps_share_a_commit_and_refusals_stay_alone() {
+    let file = TemporaryFile::new();
+    let store = SqliteClearing::open(&file.path()).unwrap();
+    let steps = (0..400u32).map(|n| {
+        // Every fourth asks for money that is not there.
+        let code = if n % 4 == 3 { TransferCode::Loaded } else { TransferCode::PaymentConfirmed };
+        let id = tsm_domain::TransferId::from_uuid(uuid(u128::from(n)));
+        let transfer = code.transfer(id, card_number(u64::from(n)), Fen::new(10), at(1));
+        store.transfer(Books { transfers: vec![transfer], ..Books::default() })
+    });
+    let results = join_all(steps).await;
+    for (n, result) in results.iter().enumerate() {
+        assert_eq!(result.is_ok(), n % 4 != 3, "{n}: {result:?}");
+    }
+    assert_eq!(store.totals().await.unwrap().paid_in, 3_000);
+    assert!(store.commits() < 400, "{} commits for 400 steps", store.commits());
+}
+
+#[tokio::test]
+async fn a_dropped_caller_cancels_nothing() {
+    let file = TemporaryFile::new();
+    let store = SqliteSeTsm::open(&file.path()).unwrap();
+    {
+        let step = store.put_delivery(delivery(1, 0));
+        // Polled once, the step is handed in; then its caller goes away.
+        let waker = std::task::Waker::noop();
+        let mut step = step;
+        let _ = step.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    }
+    drop(store);
+    let again = SqliteSeTsm::open(&file.path()).unwrap();
+    assert_eq!(again.due_deliveries(at(0), 10).await.unwrap(), [delivery(1, 0)]);
+}
+
+#[tokio::test]
+async fn transfers_cannot_be_changed_behind_the_program() {
+    let file = TemporaryFile::new();
+    let store = SqliteClearing::open(&file.path()).unwrap();
+    let id = tsm_domain::TransferId::from_uuid(uuid(1));
+    let paid = TransferCode::PaymentConfirmed.transfer(id, card_number(1), Fen::new(10), at(1));
+    store.transfer(Books { transfers: vec![paid], ..Books::default() }).await.unwrap();
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    assert!(raw.execute("UPDATE transfers SET amount_fen = 11", []).is_err());
+    assert!(raw.execute("DELETE FROM transfers", []).is_err());
+}
+
+#[tokio::test]
+async fn damage_is_seen() {
+    let file = TemporaryFile::new();
+    let store = SqliteSeTsm::open(&file.path()).unwrap();
+    let hash = store.put_blob(std::sync::Arc::from(&b"a load file"[..])).await.unwrap();
+    store.append(note(se(1), "login")).await.unwrap();
+    store.add_se(se_record(1)).await.unwrap();
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.execute("UPDATE blobs SET content = x'00'", []).unwrap();
+    raw.execute("UPDATE chains SET hash = zeroblob(32)", []).unwrap();
+    raw.execute("UPDATE ses SET body = '{}'", []).unwrap();
+    let corrupt = |error: StorageError| matches!(error, StorageError::Corrupt { .. });
+    assert!(corrupt(store.blob(hash).await.unwrap_err()));
+    assert!(corrupt(store.chain(ChainKey::Se(se(1)), 0, 10).await.unwrap_err()));
+    assert!(corrupt(store.se(se(1)).await.unwrap_err()));
+}
