@@ -132,8 +132,8 @@ impl Observing {
             }
             ObservationScope::Domain => None,
         };
-        let applications = channel.add(script, pages(RegistryScope::Applications))?;
-        let load_files = channel.add(script, pages(RegistryScope::LoadFilesAndModules))?;
+        let applications = channel.add(script, pages(RegistryScope::Applications, PAGES_AHEAD))?;
+        let load_files = channel.add(script, pages(RegistryScope::LoadFilesAndModules, PAGES_AHEAD))?;
         Ok(Self { scope, data, applications, load_files, card })
     }
 
@@ -228,20 +228,17 @@ fn status_command(scope: RegistryScope) -> GetStatus {
 }
 
 // 6A88 of the first page: no entries. What a card answers to "next" behind its last entry differs.
-fn pages(scope: RegistryScope) -> Vec<Command> {
+fn pages(scope: RegistryScope, count: usize) -> Vec<Command> {
     let first = status_command(scope);
-    let next = (1..PAGES_AHEAD).map(|_| next_page(&first));
-    let empty = [StatusWord::MORE_DATA_AVAILABLE, StatusWord::REFERENCED_DATA_NOT_FOUND];
-    std::iter::once(Command::new("GET STATUS", first.to_apdu()).or(&empty)).chain(next).collect()
-}
-
-fn next_page(first: &GetStatus) -> Command {
-    Command::new("GET STATUS [next]", first.next().to_apdu()).or(&[
+    let next = Command::new("GET STATUS [next]", first.next().to_apdu()).or(&[
         StatusWord::MORE_DATA_AVAILABLE,
         StatusWord::REFERENCED_DATA_NOT_FOUND,
         StatusWord::CONDITIONS_NOT_SATISFIED,
         StatusWord::INCORRECT_P1_P2,
-    ])
+    ]);
+    let first = Command::new("GET STATUS", first.to_apdu())
+        .or(&[StatusWord::MORE_DATA_AVAILABLE, StatusWord::REFERENCED_DATA_NOT_FOUND]);
+    std::iter::once(first).chain(std::iter::repeat_n(next, count - 1)).collect()
 }
 
 /// The pages of one listing, as far as they are there.
@@ -251,51 +248,57 @@ struct Listing {
 }
 
 enum ListingEnd {
+    /// Nothing was answered yet.
+    NotBegun,
     /// 6310: more entries.
     More,
     /// 9000: the card said that this was all.
     Card,
-    /// 6A88: no entries, which carries no MAC.
+    /// 6A88 to the first page: no entries, which carries no MAC.
     NothingFound,
+    /// The card promised more and then refused to give it.
+    BrokenOff,
 }
 
 impl Listing {
     fn new(answers: Vec<ResponseApdu>) -> Self {
-        let mut listing = Self { data: Vec::new(), end: ListingEnd::More };
+        let mut listing = Self { data: Vec::new(), end: ListingEnd::NotBegun };
         answers.into_iter().for_each(|answer| listing.append(answer));
         listing
     }
 
     fn append(&mut self, answer: ResponseApdu) {
-        if !matches!(self.end, ListingEnd::More) {
-            return;
-        }
-        self.data.extend(answer.data);
-        self.end = match answer.status {
-            StatusWord::MORE_DATA_AVAILABLE => ListingEnd::More,
-            StatusWord::SUCCESS => ListingEnd::Card,
-            _ => ListingEnd::NothingFound,
+        self.end = match (&self.end, answer.status) {
+            (ListingEnd::NotBegun | ListingEnd::More, StatusWord::MORE_DATA_AVAILABLE) => ListingEnd::More,
+            (ListingEnd::NotBegun | ListingEnd::More, StatusWord::SUCCESS) => ListingEnd::Card,
+            (ListingEnd::NotBegun, _) => ListingEnd::NothingFound,
+            (ListingEnd::More, _) => ListingEnd::BrokenOff,
+            (ListingEnd::Card | ListingEnd::NothingFound | ListingEnd::BrokenOff, _) => return,
         };
+        self.data.extend(answer.data);
     }
 
+    /// Reads the listing again with more pages ahead, until it is whole: a card forgets where a listing
+    /// stood as soon as another one begins.
     async fn complete(
         &mut self,
         card: &mut impl CardChannel,
         channel: &mut SecureChannel,
         scope: RegistryScope,
     ) -> Result<(), ProcedureError> {
-        for _ in PAGES_AHEAD..MAX_PAGES {
-            if !matches!(self.end, ListingEnd::More) {
-                return Ok(());
-            }
+        let mut count = PAGES_AHEAD;
+        while matches!(self.end, ListingEnd::NotBegun | ListingEnd::More) && count < MAX_PAGES {
+            count = (count * 4).min(MAX_PAGES);
             let mut script = Script::new();
-            let ticket = channel.add(&mut script, vec![next_page(&status_command(scope))])?;
+            let ticket = channel.add(&mut script, pages(scope, count))?;
             let mut answers = script.run(card).await?;
-            self.append(channel.take_one(&mut answers, &ticket)?);
+            *self = Self::new(channel.take(&mut answers, &ticket)?);
         }
         match self.end {
-            ListingEnd::More => Err(ProcedureError::Channel("the registry has no end".to_owned())),
             ListingEnd::Card | ListingEnd::NothingFound => Ok(()),
+            ListingEnd::NotBegun | ListingEnd::More | ListingEnd::BrokenOff => {
+                Err(ProcedureError::Channel("the listing of the registry breaks off".to_owned()))
+            }
         }
     }
 
@@ -310,7 +313,9 @@ impl Listing {
             .map_err(|error| SecureChannel::unreadable(command, error))?;
         let trust = match self.end {
             ListingEnd::Card => trust,
-            ListingEnd::More | ListingEnd::NothingFound => Trust::Hint,
+            ListingEnd::NotBegun | ListingEnd::More | ListingEnd::NothingFound | ListingEnd::BrokenOff => {
+                Trust::Hint
+            }
         };
         Ok(Observed { value: entries.into_iter().filter_map(kind).collect(), trust })
     }
@@ -330,13 +335,14 @@ pub(crate) fn read<T, E: ToString>(
     Ok(Some(Observed { value, trust }))
 }
 
-// Cards answer 0044 with the object or with its value alone.
+// Cards answer 0044 with the object or with its value alone; the value is the SE-ID, or holds it as
+// object 92 next to an ICCID (91).
 fn parse_se_id(data: &[u8]) -> Result<SeId, String> {
     let value = match tlv::parse_all(data).as_deref() {
         Ok([object]) if object.tag.0 == 0x44 => object.value,
         _ => data,
     };
-    SeId::new(value).map_err(|error| error.to_string())
+    SeId::new(tlv::find_one(value, 0x92).unwrap_or(value)).map_err(|error| error.to_string())
 }
 
 fn parse_card_state(data: &[u8], command: CommandName) -> Result<CardLifeCycle, ProcedureError> {

@@ -8,13 +8,18 @@ use tsm_domain::SeId;
 use tsm_epurse::{CardFactor, IssuerFactor};
 use tsm_iso7816::Aid;
 
-use crate::reference::KeySetReference;
+use crate::reference::{DomainKey, KeyReference, KeySetReference};
 
 /// The path from a master key to one leaf key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Derivation {
-    /// Root -> domain AID -> SE-ID (B-8.4.1.b, D-40). Also receipt keys.
-    Domain(DomainPath),
+    /// Root -> domain AID -> SE-ID, one key of the three (B-8.4.1.b, D-40). Also receipt keys.
+    Domain {
+        /// The domain whose key it is.
+        path: DomainPath,
+        /// Which of its keys.
+        key: DomainKey,
+    },
     /// Root -> issuer factor -> card factor (JT/T 978; D-36).
     Purse(PursePath),
 }
@@ -60,10 +65,10 @@ pub enum DomainKeySource {
         /// How they are diversified.
         scheme: CardScheme,
     },
-    /// A root for each of the three keys, diversified in two levels (B-8.4.1.b, D-40).
+    /// One root, diversified in two levels (B-8.4.1.b, D-40).
     TwoLevel {
-        /// The roots.
-        roots: KeySetReference,
+        /// The root.
+        root: KeyReference,
         /// The factors.
         path: DomainPath,
     },

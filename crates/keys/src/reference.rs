@@ -39,8 +39,8 @@ impl DomainKey {
 pub enum KeyPurpose {
     /// Member of a key set that cards hold as it is, or that a common card scheme diversifies.
     Domain(DomainKey),
-    /// Root of one key of a set in two-level diversification: root, SSD AID, SE-ID (B-8.4.1.b, D-40).
-    DomainRoot(DomainKey),
+    /// Root of two-level diversification: root, SSD AID, SE-ID (B-8.4.1.b, D-40).
+    DomainRoot,
     /// KIC of SCP80 (P-5.8.9.3.b).
     OtaEncryption,
     /// KID of SCP80 (P-5.8.9.3.b).
@@ -79,7 +79,7 @@ impl fmt::Display for KeyPurpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain(key) => write!(f, "domain-{key}"),
-            Self::DomainRoot(key) => write!(f, "domain-root-{key}"),
+            Self::DomainRoot => f.write_str("domain-root"),
             Self::OtaEncryption => f.write_str("ota-encryption"),
             Self::OtaMac => f.write_str("ota-mac"),
             Self::Dap => f.write_str("dap"),
@@ -117,6 +117,7 @@ impl FromStr for KeyPurpose {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let plain = [
+            Self::DomainRoot,
             Self::OtaEncryption,
             Self::OtaMac,
             Self::Dap,
@@ -131,7 +132,6 @@ impl FromStr for KeyPurpose {
         plain
             .into_iter()
             .chain(DomainKey::ALL.into_iter().map(Self::Domain))
-            .chain(DomainKey::ALL.into_iter().map(Self::DomainRoot))
             .chain(KeyRole::ALL.into_iter().map(Self::Purse))
             .find(|purpose| purpose.to_string() == text)
             .ok_or_else(|| ReferenceError::Purpose(text.to_owned()))
@@ -213,18 +213,14 @@ impl KeySetReference {
         Ok(Self { owner: checked_name(owner)?, label: checked_name(label)?, version })
     }
 
-    /// The reference of one member that cards hold as it is, or that a card scheme diversifies.
+    /// The reference of one member.
     pub fn member(&self, key: DomainKey) -> KeyReference {
-        self.named(KeyPurpose::Domain(key))
-    }
-
-    /// The reference of the root that one member comes from in two-level diversification.
-    pub fn root(&self, key: DomainKey) -> KeyReference {
-        self.named(KeyPurpose::DomainRoot(key))
-    }
-
-    fn named(&self, purpose: KeyPurpose) -> KeyReference {
-        KeyReference { purpose, owner: self.owner.clone(), label: self.label.clone(), version: self.version }
+        KeyReference {
+            purpose: KeyPurpose::Domain(key),
+            owner: self.owner.clone(),
+            label: self.label.clone(),
+            version: self.version,
+        }
     }
 }
 
@@ -251,9 +247,9 @@ mod tests {
         let purposes = DomainKey::ALL
             .map(KeyPurpose::Domain)
             .into_iter()
-            .chain(DomainKey::ALL.map(KeyPurpose::DomainRoot))
             .chain(KeyRole::ALL.map(KeyPurpose::Purse))
             .chain([
+                KeyPurpose::DomainRoot,
                 KeyPurpose::OtaEncryption,
                 KeyPurpose::OtaMac,
                 KeyPurpose::Dap,

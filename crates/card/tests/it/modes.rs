@@ -17,8 +17,8 @@ use tsm_globalplatform::privileges::Privileges;
 use tsm_globalplatform::receipt::{Confirmed, Receipt};
 use tsm_iso7816::StatusWord;
 use tsm_keys::{
-    Derivation, DomainPath, KeyAlgorithm, KeyHandle, KeyReference, KeyService, NewKeys, PutKeyRequest,
-    SessionRequest, SignatureScheme,
+    Derivation, DomainKey, DomainPath, KeyAlgorithm, KeyHandle, KeyReference, KeyService, NewKeys,
+    PutKeyRequest, SessionRequest, SignatureScheme,
 };
 
 use crate::support::*;
@@ -158,7 +158,8 @@ fn delegated() -> (World, KeyReference, KeyHandle) {
     let receipt_root = name("receipt/operator/main/1");
     world.operator.generate(&receipt_root, KeyAlgorithm::Aes128).unwrap();
     let path = DomainPath { domain: ISD, se_id: SeId::new(&SE_ID).unwrap() };
-    let receipt = world.operator.derive(&receipt_root, &Derivation::Domain(path)).unwrap();
+    let receipt =
+        world.operator.derive(&receipt_root, &Derivation::Domain { path, key: DomainKey::Mac }).unwrap();
     let public = world.operator.public_key(&token).unwrap();
     let mut issuer = issuer_channel(&world);
     put_key(&world, &mut issuer, SignatureKeyUse::Token, &SignatureKey::Public(public));
@@ -304,10 +305,10 @@ fn a_domain_with_applications_and_the_issuers_domain_are_not_deleted() {
 #[test]
 fn keys_of_the_issuers_domain_and_of_a_domain_are_replaced() {
     let world = world_with_domain(DomainMode::Two(Management::Own), DomainSpace::Shared);
-    let roots = tsm_keys::KeySetReference::new("operator", "isd-root", 1).unwrap();
-    world.operator.generate_roots(&roots, KeyAlgorithm::Aes128).unwrap();
+    let root = name("domain-root/operator/isd/1");
+    world.operator.generate(&root, KeyAlgorithm::Aes128).unwrap();
     let path = DomainPath { domain: ISD, se_id: SeId::new(&SE_ID).unwrap() };
-    let own = tsm_keys::DomainKeySource::TwoLevel { roots, path };
+    let own = tsm_keys::DomainKeySource::TwoLevel { root, path };
     let request = PutKeyRequest { replaces: 0x30, version: 0x31, keys: NewKeys::Own(own.clone()) };
     let card = &mut world.card.channel();
     run(async {
@@ -322,16 +323,15 @@ fn keys_of_the_issuers_domain_and_of_a_domain_are_replaced() {
         assert!(seen.application(&SSD).is_some());
     });
 
-    let next = tsm_keys::KeySetReference::new("provider", "domain", 2).unwrap();
-    world.provider.generate_roots(&next, KeyAlgorithm::Aes128).unwrap();
-    let path = DomainPath { domain: SSD, se_id: SeId::new(&SE_ID).unwrap() };
-    let source = tsm_keys::DomainKeySource::TwoLevel { roots: next, path };
-    let request = PutKeyRequest { replaces: SP_VERSION, version: 0x02, keys: NewKeys::Own(source.clone()) };
+    let next = world.provider_root.at_version(2);
+    world.provider.generate(&next, KeyAlgorithm::Aes128).unwrap();
+    let source = tsm_keys::DomainKeySource::TwoLevel { root: next, path: domain_path() };
+    let request = PutKeyRequest { replaces: SP_VERSION, version: 0x03, keys: NewKeys::Own(source.clone()) };
     let mut provider = provider_channel(&world);
     run(replace_domain_keys(card, &mut provider, &request, AfterReplacement::Unchanged, Script::new()))
         .unwrap();
-    let session = SessionRequest { keys: source, key_version: 0x02, ..world.provider_session() };
+    let session = SessionRequest { keys: source, key_version: 0x03, ..world.provider_session() };
     let mut script = Script::new();
     let channel = run(open_channel(card, &world.provider, &session, &mut script)).unwrap();
-    assert_eq!(channel.key_version(), 0x02);
+    assert_eq!(channel.key_version(), 0x03);
 }

@@ -31,7 +31,8 @@ use tsm_domain::environment::Entropy;
 use tsm_epurse::file::{ApplicationSerial, Management as CardManagement, PublicInformation};
 use tsm_epurse::{Algorithm, Date, IssuerFactor, KeyRole};
 use tsm_globalplatform::security_level::SecurityLevel;
-use tsm_iso7816::{Aid, ResponseApdu};
+use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
+use tsm_keys::software::DEVELOPMENT_CARD_KEY;
 use tsm_keys::{
     Derivation, DomainKeySource, DomainPath, KeyAlgorithm, KeyHandle, KeyPurpose, KeyReference, KeyService,
     KeySetReference, NewKeys, Protocol, PursePath, PutKeyRequest, SessionRequest, SoftwareKeyService,
@@ -44,7 +45,8 @@ pub const PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x0
 pub const MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x01, 0x01]);
 pub const PURSE: Aid = Aid::constant(&[0xA0, 0, 0, 6, 0x32, 1, 1, 5, 0x10, 0, 0x91, 0x56, 0, 0, 0x14, 0xA1]);
 pub const SE_ID: [u8; 10] = [0x01, 0x23, 0x45, 0x67, 0x89, 0x00, 0x00, 0x00, 0x00, 0x42];
-pub const SP_VERSION: u8 = 0x01;
+pub const INITIAL_VERSION: u8 = 0x01;
+pub const SP_VERSION: u8 = 0x02;
 
 pub const SCP03: Protocol = Protocol::Scp03(0x70);
 pub const PROVEN: SecurityLevel = SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC;
@@ -156,11 +158,12 @@ pub struct Counted<C> {
     pub exchanges: usize,
     pub commands: usize,
     pub instructions: Vec<u8>,
+    pub sent: Vec<CommandApdu>,
 }
 
 impl<C> Counted<C> {
     pub fn new(channel: C) -> Self {
-        Self { channel, exchanges: 0, commands: 0, instructions: Vec::new() }
+        Self { channel, exchanges: 0, commands: 0, instructions: Vec::new(), sent: Vec::new() }
     }
 }
 
@@ -168,6 +171,7 @@ impl<C: CardChannel> CardChannel for Counted<C> {
     async fn exchange(&mut self, steps: Vec<Step>) -> Result<Vec<ResponseApdu>, ChannelError> {
         self.exchanges += 1;
         self.commands += steps.len();
+        self.sent.extend(steps.iter().map(Step::to_apdu));
         self.instructions.extend(steps.iter().map(|step| step.to_apdu().ins));
         self.channel.exchange(steps).await
     }
@@ -179,7 +183,8 @@ pub struct World {
     pub operator: SoftwareKeyService,
     pub provider: SoftwareKeyService,
     pub kek: KeyReference,
-    pub provider_roots: KeySetReference,
+    pub provider_root: KeyReference,
+    pub initial: DomainKeySource,
     pub isd: SessionRequest,
     pub data_block: Arc<[u8]>,
 }
@@ -208,8 +213,11 @@ impl World {
         Counting::from(7).next(&mut kek_value);
         operator.import_clear(&kek, KeyAlgorithm::Aes256, kek_value.clone()).unwrap();
         provider.import_clear(&kek, KeyAlgorithm::Aes256, kek_value).unwrap();
-        let provider_roots = KeySetReference::new("provider", "domain", 1).unwrap();
-        provider.generate_roots(&provider_roots, KeyAlgorithm::Aes128).unwrap();
+        let provider_root = name("domain-root/provider/domain/1");
+        provider.generate(&provider_root, KeyAlgorithm::Aes128).unwrap();
+        let initial_root = name("domain-root/operator/initial/1");
+        operator.import_development(&initial_root, KeyAlgorithm::Aes128, &DEVELOPMENT_CARD_KEY).unwrap();
+        let initial = DomainKeySource::TwoLevel { root: initial_root, path: domain_path() };
         for role in KeyRole::ALL {
             provider.generate(&purse_root(role), KeyAlgorithm::TripleDes).unwrap();
         }
@@ -222,18 +230,23 @@ impl World {
         };
         let cap = CapBuilder::new(PACKAGE).applet(MODULE).version(1, 0).padding(300).build_cap().unwrap();
         let data_block = cap.load_file_data_block(Descriptor::Omit).into();
-        Self { card, operator, provider, kek, provider_roots, isd, data_block }
+        Self { card, operator, provider, kek, provider_root, initial, isd, data_block }
     }
 
     /// Where the provider's keys of its domain come from.
     pub fn provider_source(&self) -> DomainKeySource {
-        let path = DomainPath { domain: SSD, se_id: SeId::new(&SE_ID).unwrap() };
-        DomainKeySource::TwoLevel { roots: self.provider_roots.clone(), path }
+        DomainKeySource::TwoLevel { root: self.provider_root.clone(), path: domain_path() }
     }
 
-    /// The session with the new domain under its initial keys: those of the issuer's.
+    /// The session with the new domain under its initial keys, two levels below the platform's root
+    /// (B-8.4.1.b, D-40).
     pub fn initial(&self) -> SessionRequest {
-        SessionRequest { application: SSD, ..self.isd.clone() }
+        SessionRequest {
+            application: SSD,
+            keys: self.initial.clone(),
+            key_version: INITIAL_VERSION,
+            ..self.isd.clone()
+        }
     }
 
     /// The provider's session with its domain.
@@ -251,7 +264,7 @@ impl World {
     pub fn put_key(&self) -> PutKeyRequest {
         let set = self.provider.export_domain_keys(&self.provider_source(), &self.kek).unwrap();
         PutKeyRequest {
-            replaces: 0,
+            replaces: INITIAL_VERSION,
             version: SP_VERSION,
             keys: NewKeys::Transferred { set, kek: self.kek.clone() },
         }
@@ -392,6 +405,10 @@ impl World {
         }
         hand_over.take(&mut answers)
     }
+}
+
+pub fn domain_path() -> DomainPath {
+    DomainPath { domain: SSD, se_id: SeId::new(&SE_ID).unwrap() }
 }
 
 pub fn purse_root(role: KeyRole) -> KeyReference {

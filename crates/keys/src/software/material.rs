@@ -1,11 +1,10 @@
 //! A key in the clear, for the time of one call or of one handle: check values and derivation.
 
+use sha2::{Digest, Sha256};
 use tsm_epurse::{Algorithm as PurseAlgorithm, Key as PurseKey, diversification as purse_diversification};
-use tsm_globalplatform::diversification::{
-    DesScheme, Factor, KeyPurpose as KeyUse, kdf3, two_level_aes, two_level_des,
-};
+use tsm_globalplatform::diversification::{DesScheme, KeyPurpose as KeyUse, kdf3};
 use tsm_globalplatform::key::{KeyType, key_check_value};
-use tsm_globalplatform::primitives::{AesKey, DesKey};
+use tsm_globalplatform::primitives::{Aes, AesKey, DesKey, TripleDes};
 use zeroize::Zeroizing;
 
 use super::signing;
@@ -59,8 +58,8 @@ impl Material {
     /// The leaf key that `derivation` names, if this key's purpose and algorithm allow it.
     pub(super) fn derive(&self, purpose: KeyPurpose, derivation: &Derivation) -> Result<Self, KeyError> {
         match (purpose, derivation) {
-            (KeyPurpose::DomainRoot(_) | KeyPurpose::Receipt, Derivation::Domain(path)) => {
-                self.derive_domain_key(path)
+            (KeyPurpose::DomainRoot | KeyPurpose::Receipt, Derivation::Domain { path, key }) => {
+                self.derive_domain_key(path, *key)
             }
             (KeyPurpose::Purse(_), Derivation::Purse(path)) => self.derive_purse_key(path),
             _ => Err(KeyError::Purpose { found: purpose, operation: "derive this key" }),
@@ -68,27 +67,9 @@ impl Material {
     }
 
     /// Root -> domain AID -> SE-ID (D-40).
-    pub(super) fn derive_domain_key(&self, path: &DomainPath) -> Result<Self, KeyError> {
-        let operation = "derive domain keys";
-        let refused = |_| KeyError::Algorithm { found: self.algorithm, operation };
-        let first = Factor::rightmost(path.domain.as_bytes());
-        let second = Factor::rightmost(path.se_id.as_bytes());
-        match self.algorithm {
-            KeyAlgorithm::TripleDes => {
-                let root = DesKey::from_slice(&self.bytes).map_err(refused)?;
-                let leaf = two_level_des(&root, first, second);
-                Ok(Self { algorithm: self.algorithm, bytes: Zeroizing::new(leaf.as_bytes().to_vec()) })
-            }
-            // Whatever the size of the root, its leaves are keys of one block.
-            KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256 => {
-                let root = AesKey::from_slice(&self.bytes).map_err(refused)?;
-                let leaf = two_level_aes(&root, first, second);
-                Ok(Self { algorithm: KeyAlgorithm::Aes128, bytes: Zeroizing::new(leaf.as_bytes().to_vec()) })
-            }
-            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
-                Err(KeyError::Algorithm { found, operation })
-            }
-        }
+    pub(super) fn derive_domain_key(&self, path: &DomainPath, key: DomainKey) -> Result<Self, KeyError> {
+        let domain = self.one_level(&domain_factor(path.domain.as_bytes()))?;
+        domain.one_level(&se_factor(path.se_id.as_bytes(), key))
     }
 
     fn derive_purse_key(&self, path: &PursePath) -> Result<Self, KeyError> {
@@ -133,4 +114,33 @@ impl Material {
         };
         Ok(Self { algorithm: self.algorithm, bytes })
     }
+
+    // One level encrypts 16 or 32 bytes of the factor with the key above (ECB over two DES blocks, or
+    // CBC with a zero vector over AES blocks) and keeps as many as the key has.
+    fn one_level(&self, factor: &[u8; 32]) -> Result<Self, KeyError> {
+        let refused = |_| KeyError::Algorithm { found: self.algorithm, operation: "derive domain keys" };
+        let mut derived = Zeroizing::new(factor[..self.bytes.len().next_multiple_of(16).min(32)].to_vec());
+        match self.algorithm {
+            KeyAlgorithm::TripleDes => {
+                TripleDes::new(&DesKey::from_slice(&self.bytes).map_err(refused)?).encrypt_ecb(&mut derived);
+            }
+            KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256 => {
+                Aes::new(&AesKey::from_slice(&self.bytes).map_err(refused)?)
+                    .encrypt_cbc(&[0; 16], &mut derived);
+            }
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+                return Err(KeyError::Algorithm { found, operation: "derive domain keys" });
+            }
+        }
+        derived.truncate(self.bytes.len());
+        Ok(Self { algorithm: self.algorithm, bytes: derived })
+    }
+}
+
+fn domain_factor(domain: &[u8]) -> [u8; 32] {
+    Sha256::digest(domain).into()
+}
+
+fn se_factor(se_id: &[u8], key: DomainKey) -> [u8; 32] {
+    Sha256::new().chain_update([key.identifier()]).chain_update(se_id).finalize().into()
 }

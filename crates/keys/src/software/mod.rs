@@ -96,11 +96,6 @@ impl SoftwareKeyService {
         self.0.add(key, Material::new(algorithm, value)?, origin)
     }
 
-    /// Draws the three roots of a set for two-level diversification.
-    pub fn generate_roots(&self, roots: &KeySetReference, algorithm: KeyAlgorithm) -> Result<(), KeyError> {
-        DomainKey::ALL.into_iter().try_for_each(|key| self.generate(&roots.root(key), algorithm).map(drop))
-    }
-
     /// Takes a key of the development profile, marked so that a production profile refuses to start.
     pub fn import_development(
         &self,
@@ -231,8 +226,9 @@ impl Inner {
                     .ok_or(KeyError::Length { what: "the card's diversification data", length: 0 })?;
                 each(&|key| self.material(&masters.member(key))?.derive_for_card(*scheme, card_data, key))
             }
-            DomainKeySource::TwoLevel { roots, path } => {
-                each(&|key| self.material(&roots.root(key))?.derive_domain_key(path))
+            DomainKeySource::TwoLevel { root, path } => {
+                let root = self.material_for(root, &[KeyPurpose::DomainRoot], "derive domain keys")?;
+                each(&|key| root.derive_domain_key(path, key))
             }
         }
     }

@@ -166,13 +166,13 @@ mod store {
     #[test]
     fn versions_stand_side_by_side_and_none_is_overwritten() {
         let keys = service();
-        let first = name("domain-root-enc/operator/own/1");
+        let first = name("domain-root/operator/own/1");
         let second = first.at_version(2);
         let one = keys.generate(&first, KeyAlgorithm::Aes128).unwrap();
         let two = keys.generate(&second, KeyAlgorithm::Aes128).unwrap();
         assert_ne!(one.check_value, two.check_value);
         assert_eq!(keys.generate(&first, KeyAlgorithm::Aes128), Err(KeyError::Exists(first.clone())));
-        let derivation = Derivation::Domain(domain_path());
+        let derivation = Derivation::Domain { path: domain_path(), key: DomainKey::Enc };
         let old = keys.derive(&first, &derivation).unwrap().check_value();
         let new = keys.derive(&second, &derivation).unwrap().check_value();
         assert_ne!(old, new);
@@ -189,7 +189,7 @@ mod store {
         assert!(keys.is_development());
         let sneaked = service();
         let value = hex::encode(DEVELOPMENT_CARD_KEY);
-        put(&sneaked, "domain-root-enc/operator/own/1", KeyAlgorithm::TripleDes, &value);
+        put(&sneaked, "domain-root/operator/own/1", KeyAlgorithm::TripleDes, &value);
         assert!(sneaked.is_development());
     }
 
@@ -200,7 +200,7 @@ mod store {
         let kek_value = "00F1D3A29C4B8E7766554B3D2C1F0E0DAABBCCDDEEFF00112F3D4C5B6A798877";
         let kek = put(&centre, "key-encryption/operator/centre/1", KeyAlgorithm::Aes256, kek_value);
         put(&platform, "key-encryption/operator/centre/1", KeyAlgorithm::Aes256, kek_value);
-        let isd = name("domain-root-enc/operator/isd-batch-7/1");
+        let isd = name("domain-root/operator/isd-batch-7/1");
         let described = centre.generate(&isd, KeyAlgorithm::TripleDes).unwrap();
         let mut wrapped = centre.export_key(&isd, &kek).unwrap();
         assert_eq!(wrapped.check_value, described.check_value);
@@ -297,20 +297,18 @@ mod between_organisations {
         let keys = service();
         let kic = name("ota-encryption/operator/main/1");
         keys.generate(&kic, KeyAlgorithm::TripleDes).unwrap();
-        let derivation = Derivation::Domain(domain_path());
+        let derivation = Derivation::Domain { path: domain_path(), key: DomainKey::Enc };
         assert!(matches!(keys.derive(&kic, &derivation), Err(KeyError::Purpose { .. })));
-        // A set of the same owner, label and version does not find them either.
-        let roots = KeySetReference::new("operator", "main", 1).unwrap();
         let request = SessionRequest {
             application: domain_path().domain,
-            keys: DomainKeySource::TwoLevel { roots, path: domain_path() },
+            keys: DomainKeySource::TwoLevel { root: kic, path: domain_path() },
             protocol: Protocol::Scp02(0x55),
             key_version: 0,
             level: SecurityLevel::C_MAC,
         };
         let pending = keys.begin_session(request).unwrap();
         let answer = ResponseApdu::success(vec![0; 28]);
-        assert!(matches!(pending.authenticate(&answer), Err(SessionError::Key(KeyError::Unknown(_)))));
+        assert!(matches!(pending.authenticate(&answer), Err(SessionError::Key(KeyError::Purpose { .. }))));
     }
 }
 
@@ -684,9 +682,9 @@ mod sessions {
         let kek_value = "00F1D3A29C4B8E7766554B3D2C1F0E0DAABBCCDDEEFF00112F3D4C5B6A798877";
         let kek = put(&sp, "key-encryption/sp/platform/1", KeyAlgorithm::Aes256, kek_value);
         put(&platform, "key-encryption/sp/platform/1", KeyAlgorithm::Aes256, kek_value);
-        let roots = KeySetReference::new("sp", "own", 1).unwrap();
-        sp.generate_roots(&roots, KeyAlgorithm::Aes128).unwrap();
-        let own = DomainKeySource::TwoLevel { roots: roots.clone(), path: domain_path() };
+        let root = name("domain-root/sp/own/1");
+        sp.generate(&root, KeyAlgorithm::Aes128).unwrap();
+        let own = DomainKeySource::TwoLevel { root: root.clone(), path: domain_path() };
         let set = sp.export_domain_keys(&own, &kek).unwrap();
         for protocol in [Protocol::Scp03(0x70), Protocol::Scp03(0x60)] {
             let (mut session, card) = open(&service_with(&kek, kek_value), protocol, SecurityLevel::C_MAC);
@@ -701,7 +699,7 @@ mod sessions {
             for (field, key) in read.keys.iter().zip(DomainKey::ALL) {
                 let value = field.as_symmetric().unwrap();
                 let clear = card.decrypt(value.encrypted);
-                let leaf = sp.derive(&roots.root(key), &Derivation::Domain(domain_path())).unwrap();
+                let leaf = sp.derive(&root, &Derivation::Domain { path: domain_path(), key }).unwrap();
                 let found = Material::new(KeyAlgorithm::Aes128, Zeroizing::new(clear)).unwrap();
                 assert_eq!(found.check_value(), Some(leaf.check_value()));
                 assert_eq!(field.check_value, leaf.check_value().0);
