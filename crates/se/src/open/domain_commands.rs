@@ -50,7 +50,8 @@ impl Open {
     }
 
     /// The command without secure messaging. In a session every command must be as the session's
-    /// level says, except that GET DATA, which reveals nothing, may stand outside.
+    /// level says, except that GET DATA, which reveals nothing, may stand outside where its class
+    /// tells that it does.
     fn plain_command(
         &mut self,
         domain: EntryId,
@@ -62,7 +63,9 @@ impl Open {
         match level {
             None if class.secured => Err(StatusWord::SECURITY_STATUS_NOT_SATISFIED),
             None => Ok(command.clone()),
-            Some(_) if command.ins == GetData::INS && !class.secured => Ok(command.clone()),
+            Some(level) if command.ins == GetData::INS && !class.secured && level.has_c_mac() => {
+                Ok(command.clone())
+            }
             Some(_) => self.unwrap_command(domain, place, command),
         }
     }

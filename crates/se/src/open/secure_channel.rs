@@ -8,7 +8,7 @@ use tsm_globalplatform::key::KeyType;
 use tsm_globalplatform::primitives::{AesKey, DesKey};
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_globalplatform::{scp02, scp03};
-use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord, tlv};
+use tsm_iso7816::{Aid, CommandApdu, ResponseApdu, StatusWord, tlv};
 use zeroize::Zeroizing;
 
 use super::Open;
@@ -52,10 +52,13 @@ impl Open {
         let (key_version, keys) =
             key_set(&data.keys, request.key_version).ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
         let counter = data.keys.counter(key_version);
+        // GPC 2.3.1 E.4.2.3, amendment D 6.2.2.1: a pseudo-random challenge is made from the AID of the
+        // application that was selected and uses the domain's services, or the domain's own.
+        let application = self.registry.entry(self.channel(place).selected.unwrap_or(domain)).aid;
         let (handshake, response) = match &keys {
-            KeySet::Scp02(keys) => self.begin_scp02(domain, keys, key_version, counter, &request)?,
+            KeySet::Scp02(keys) => self.begin_scp02(application, keys, key_version, counter, &request)?,
             KeySet::Scp03(keys) => {
-                let begun = self.begin_scp03(domain, keys, key_version, counter, &request)?;
+                let begun = self.begin_scp03(application, keys, key_version, counter, &request)?;
                 self.set_counter(key_holder, key_version, counter + 1);
                 begun
             }
@@ -67,7 +70,7 @@ impl Open {
 
     fn begin_scp02(
         &mut self,
-        domain: EntryId,
+        application: Aid,
         keys: &scp02::StaticKeys,
         key_version: u8,
         counter: u32,
@@ -88,7 +91,7 @@ impl Open {
             implementation,
             diversification_data: self.diversification_data(),
             sequence_counter: counter as u16,
-            application: self.registry.entry(domain).aid,
+            application,
             random,
         };
         let (handshake, response) = scp02::card::Handshake::begin(&parameters, host_challenge);
@@ -97,7 +100,7 @@ impl Open {
 
     fn begin_scp03(
         &mut self,
-        domain: EntryId,
+        application: Aid,
         keys: &scp03::StaticKeys,
         key_version: u8,
         counter: u32,
@@ -116,7 +119,7 @@ impl Open {
             implementation,
             diversification_data: self.diversification_data(),
             sequence_counter: counter,
-            application: self.registry.entry(domain).aid,
+            application,
             random,
         };
         let begun = scp03::card::Handshake::begin(&parameters, &request.host_challenge);
