@@ -26,6 +26,7 @@ use crate::open::{Open, cvm};
 ///
 /// `Ok` carries any status word and commits what the command wrote (so a wrong PIN is an `Ok` of
 /// 63Cx, whose counter must stay). `Err` answers the status word alone and undoes every write.
+/// Volatile state is never undone.
 pub type Answer = Result<ResponseApdu, StatusWord>;
 
 /// The behaviour of one application instance.
@@ -43,7 +44,7 @@ pub trait Applet: Send {
     /// file control information, and a status word, which may be a warning such as 6283.
     ///
     /// A status word of 6283 or another warning selects; an error (`Err`, or an `Ok` with an
-    /// error status word such as 9303) is answered and leaves nothing selected anew.
+    /// error status word such as 9303) is answered and leaves nothing selected on the channel.
     fn select(&mut self, context: &mut AppletContext<'_>) -> Answer {
         let _ = context;
         Ok(ResponseApdu::success([]))
@@ -210,9 +211,11 @@ impl<'a> AppletContext<'a> {
     // --- Volatile state ---------------------------------------------------------------------
 
     /// This instance's volatile value on this channel of this interface; made by `default` at
-    /// first use, lost at deselection and reset.
+    /// first use, lost at deselection and reset. While the instance is personalised through its
+    /// domain it has one too, from INSTALL [for personalization] to the last block.
     pub fn volatile<T: Any + Send + Default>(&mut self) -> &mut T {
-        self.open.channel_mut(self.place).volatile::<T>()
+        let owner = self.entry;
+        self.open.channel_mut(self.place).volatile::<T>(owner)
     }
 
     /// Forgets the volatile value of this channel.

@@ -3,6 +3,7 @@
 use tsm_globalplatform::life_cycle::CardLifeCycle;
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 
+use crate::applet::AppletFactory;
 use crate::memory::{Driver, ImageDriver, LoadFileLibrary, MemoryError};
 use crate::open::Open;
 use crate::profile::{Profile, ProfileError};
@@ -134,6 +135,14 @@ impl SecureElement {
         randomness: Box<dyn Randomness>,
     ) -> Result<Self, CardError> {
         Ok(Self { open: Open::power_on(driver, library, randomness)? })
+    }
+
+    /// The same card with another way to make the behaviour of its applications, as after
+    /// [`SecureElement::open`] for a card that was created with one.
+    #[must_use]
+    pub fn with_factory(mut self, factory: AppletFactory) -> Self {
+        self.open.set_factory(factory);
+        self
     }
 
     /// Serves one command, given and answered as bytes.

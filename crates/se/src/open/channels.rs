@@ -5,7 +5,7 @@
 
 use std::any::Any;
 
-use tsm_iso7816::{Aid, LogicalChannel};
+use tsm_iso7816::{Aid, LogicalChannel, ResponseApdu};
 
 use super::registry::EntryId;
 use crate::card::Interface;
@@ -45,7 +45,10 @@ pub(crate) struct Channel {
     pub(crate) page: Option<Page>,
     /// The number of the STORE DATA block expected next.
     pub(crate) store_data_next: u8,
-    volatile: Option<Box<dyn Any + Send>>,
+    /// What is left of an answer that did not fit: GET RESPONSE fetches it.
+    pub(crate) rest: Option<Box<ResponseApdu>>,
+    /// What an application keeps, selected or being personalised here, and whose it is.
+    volatile: Option<(EntryId, Box<dyn Any + Send>)>,
 }
 
 impl Channel {
@@ -54,12 +57,20 @@ impl Channel {
         Self { selected, ..Self::default() }
     }
 
-    pub(crate) fn volatile<T: Any + Send + Default>(&mut self) -> &mut T {
-        if !self.volatile.as_ref().is_some_and(|value| value.is::<T>()) {
-            self.volatile = Some(Box::new(T::default()));
+    /// The volatile value of application `owner`; nobody sees that of another.
+    pub(crate) fn volatile<T: Any + Send + Default>(&mut self, owner: EntryId) -> &mut T {
+        if !self.volatile.as_ref().is_some_and(|(whose, value)| *whose == owner && value.is::<T>()) {
+            self.volatile = Some((owner, Box::new(T::default())));
         }
-        let value = self.volatile.as_mut().and_then(|value| value.downcast_mut::<T>());
+        let value = self.volatile.as_mut().and_then(|(_, value)| value.downcast_mut::<T>());
         value.expect("the value was just made of this type")
+    }
+
+    /// STORE DATA is for the selected domain itself from now on.
+    pub(crate) fn end_personalisation(&mut self) {
+        self.personalising = None;
+        self.store_data_next = 0;
+        self.volatile = None;
     }
 
     /// Whether something is going on that deleting the application would break.

@@ -119,7 +119,8 @@ impl Open {
     fn is_in_use(&self, id: EntryId, place: Place) -> bool {
         self.all_channels().any(|(other, channel)| {
             let concerned = channel.selected == Some(id) || channel.personalising == Some(id);
-            concerned && (other.interface == place.interface || channel.is_busy())
+            let loading = channel.loading.as_ref().is_some_and(|loading| loading.domain == id);
+            loading || concerned && (other.interface == place.interface || channel.is_busy())
         })
     }
 

@@ -10,6 +10,7 @@ mod delete;
 mod dispatch;
 mod domain_commands;
 mod get_data;
+mod get_response;
 pub(crate) mod get_status;
 mod install;
 pub(crate) mod load;
@@ -63,6 +64,9 @@ impl Open {
         if !self.memory.is_powered() {
             return None;
         }
+        if let Some(rest) = self.continue_response(interface, command) {
+            return Some(rest);
+        }
         let before = Arc::clone(&self.registry);
         let answer = self.dispatch(interface, command);
         let response = match answer {
@@ -79,10 +83,12 @@ impl Open {
                 ResponseApdu::from(status)
             }
         };
-        Some(match Class::parse(command.cla) {
-            Ok(class) => self.protect_response(Place { interface, channel: class.channel }, response),
-            Err(_) => response,
-        })
+        let Ok(class) = Class::parse(command.cla) else {
+            return Some(response);
+        };
+        let place = Place { interface, channel: class.channel };
+        let response = self.protect_response(place, response);
+        Some(self.fit_response(place, command, response))
     }
 
     /// Makes the command's changes durable: registry entries that differ, and all objects written.

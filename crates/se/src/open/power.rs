@@ -95,6 +95,12 @@ impl Open {
         }
     }
 
+    /// Makes the behaviour of applications in another way from now on.
+    pub(crate) fn set_factory(&mut self, factory: AppletFactory) {
+        self.factory = factory;
+        self.applets.clear();
+    }
+
     /// Closes the channels of one interface and opens its basic channel anew.
     pub(crate) fn reset(&mut self, interface: Interface) {
         let selected = self.default_application(interface, LogicalChannel::BASIC);
@@ -240,8 +246,19 @@ fn read_card(memory: &Memory) -> Result<(Registry, Settings), CardError> {
     if registry.get(EntryId::ISSUER_DOMAIN).is_none_or(|entry| entry.as_domain().is_none()) {
         return Err(CardError::NotACard("there is no issuer security domain"));
     }
-    if registry.iter().any(|(_, entry)| registry.get(entry.domain).is_none()) {
+    if registry
+        .iter()
+        .any(|(_, entry)| registry.get(entry.domain).is_none_or(|domain| domain.as_domain().is_none()))
+    {
         return Err(CardError::NotACard("an entry belongs to a security domain that is not there"));
+    }
+    let load_file_of = |entry: &Entry| entry.as_application().and_then(|application| application.load_file);
+    if registry
+        .iter()
+        .filter_map(|(_, entry)| load_file_of(entry))
+        .any(|id| registry.get(id).is_none_or(|entry| entry.as_load_file().is_none()))
+    {
+        return Err(CardError::NotACard("an application was made from a load file that is not there"));
     }
     Ok((registry, settings))
 }

@@ -278,7 +278,9 @@ impl Open {
     }
 
     pub(crate) fn session_level(&self, id: EntryId, place: Place) -> Option<SecurityLevel> {
-        self.require_session(self.registry.entry(id).domain, place).ok()
+        let domain = self.registry.entry(id).domain;
+        self.require_domain_services(domain).ok()?;
+        self.require_session(domain, place).ok()
     }
 
     pub(crate) fn unwrap_for(
@@ -287,7 +289,9 @@ impl Open {
         place: Place,
         command: &CommandApdu,
     ) -> Result<CommandApdu, StatusWord> {
-        self.unwrap_command(self.registry.entry(id).domain, place, command)
+        let domain = self.registry.entry(id).domain;
+        self.require_domain_services(domain)?;
+        self.unwrap_command(domain, place, command)
     }
 
     pub(crate) fn decrypt_for(
@@ -296,7 +300,9 @@ impl Open {
         place: Place,
         data: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StatusWord> {
-        self.decrypt_sensitive(self.registry.entry(id).domain, place, data)
+        let domain = self.registry.entry(id).domain;
+        self.require_domain_services(domain)?;
+        self.decrypt_sensitive(domain, place, data)
     }
 
     /// A domain that is locked serves no application.

@@ -36,17 +36,18 @@ impl Open {
         let id = self.find_selectable(place, &command.data, occurrence)?;
         self.require_free_to_select(id, place)?;
         self.leave_selection(place);
-        let mut answer = match self.registry.entry(id).kind {
+        self.channel_mut(place).selected = Some(id);
+        let answer = match self.registry.entry(id).kind {
             Kind::SecurityDomain(..) => Ok(self.domain_control_information(id)),
-            Kind::Application(_) => self.with_applet(id, place, |applet, context| {
-                // What the applet keeps for the channel while selecting belongs to the selection.
-                applet.select(context)
-            }),
+            Kind::Application(_) => self.with_applet(id, place, |applet, context| applet.select(context)),
             Kind::LoadFile(_) => Err(StatusWord::NOT_FOUND),
-        }?;
-        if answer.status.is_success() || answer.status.is_warning() {
-            self.channel_mut(place).selected = Some(id);
+        };
+        let selected =
+            answer.as_ref().is_ok_and(|answer| answer.status.is_success() || answer.status.is_warning());
+        if !selected {
+            *self.channel_mut(place) = Channel::selecting(None);
         }
+        let mut answer = answer?;
         self.drop_idle_applets();
         if command.p2 & NO_RESPONSE_DATA == NO_RESPONSE_DATA {
             answer.data.clear();

@@ -3,7 +3,7 @@
 
 use tsm_globalplatform::commands::StoreData;
 use tsm_globalplatform::commands::load::BlockPosition;
-use tsm_globalplatform::commands::store_data::{DataGroup, DataStructure};
+use tsm_globalplatform::commands::store_data::{DataEncryption, DataGroup, DataStructure};
 use tsm_globalplatform::key::{KeyComponent, KeyType};
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord, tlv};
 
@@ -40,8 +40,7 @@ impl Open {
         let channel = self.channel_mut(place);
         channel.store_data_next = request.number.wrapping_add(1);
         if request.position == BlockPosition::Last {
-            channel.personalising = None;
-            channel.store_data_next = 0;
+            channel.end_personalisation();
         }
         Ok(answer)
     }
@@ -65,6 +64,10 @@ impl Open {
 
     /// Stores data in a domain: its own, or one below that it personalises.
     fn store_for_domain(&mut self, target: EntryId, place: Place, request: &StoreData) -> Answer {
+        // Only keys come encrypted, and their data group says so by itself.
+        if request.encryption == DataEncryption::Encrypted && request.structure != DataStructure::Dgi {
+            return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+        }
         let before = self.domain_data(target).size();
         match request.structure {
             DataStructure::BerTlv => self.store_objects(target, &request.data)?,

@@ -21,7 +21,7 @@ fn issuer(card: &mut Card) -> Session {
 
 /// The whole life of a package: loaded, installed, selected, used, deleted.
 ///
-/// req: B-6.2.1.b, B-6.2.7.b, B-6.2.7.c, B-6.2.7.d, B-6.2.5.b
+/// req: B-6.2.1.b, B-6.2.7.b, B-6.2.7.c, B-6.2.7.d, B-6.2.5.b, P-5.8.4.1.1.h
 #[test]
 fn load_install_select_delete() {
     for (protocol, level) in [(Protocol::Scp02, SecurityLevel::C_DECRYPTION_C_MAC), (Protocol::Scp03, FULL)] {
@@ -117,8 +117,6 @@ fn combined_process() {
 }
 
 /// Blocks come in order; a hash that was announced is compared; what breaks off leaves nothing.
-///
-/// req: P-5.8.7.2.f
 #[test]
 fn a_load_that_goes_wrong_leaves_nothing() {
     let package = Package::new();
@@ -171,8 +169,6 @@ fn a_load_that_goes_wrong_leaves_nothing() {
 }
 
 /// The memory of an unfinished LOAD counts as used until the loading is given up.
-///
-/// req: P-5.8.7.1.d
 #[test]
 fn an_unfinished_load_is_discarded() {
     let package = Package::sized(2000);
@@ -252,4 +248,23 @@ fn a_selected_application_stays() {
     session.ok(&mut card, &delete(INSTANCE));
     let answer = card.send(CONTACTLESS, &CommandApdu::new(0x80, 0x5C, 0, 2));
     assert_eq!(answer.status, StatusWord::CONDITIONS_NOT_SATISFIED);
+}
+
+/// A domain that a load file is on its way to is not deleted under it.
+#[test]
+fn a_domain_that_is_loaded_for_stays() {
+    let mut card = Card::new();
+    let keys = test_keys(0x21, Protocol::Scp03, 1);
+    card.make_domain(DOMAIN, Privileges::AMSD, Default::default(), &keys);
+    let mut contactless =
+        card.open(CONTACTLESS, &ISSUER_DOMAIN, &development(Protocol::Scp02), SecurityLevel::C_MAC);
+    let commands = Package::new().load_commands(Some(DOMAIN));
+    let (last, first) = commands.split_last().unwrap();
+    for command in first {
+        contactless.ok(&mut card, command);
+    }
+    let mut session = issuer(&mut card);
+    session.expect(&mut card, &delete(DOMAIN), 0x6985);
+    contactless.ok(&mut card, last);
+    session.ok(&mut card, &delete_related(DOMAIN));
 }

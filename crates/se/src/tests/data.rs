@@ -72,7 +72,7 @@ fn get_data() {
 
 /// Registration data, identification numbers: in data groups and in data objects.
 ///
-/// req: P-5.5.2.q, P-5.5.2.r
+/// req: P-5.5.2.q
 #[test]
 fn store_data_in_a_domain() {
     let mut card = Card::new();
@@ -130,7 +130,7 @@ fn store_data_blocks_are_in_order() {
 
 /// The keys of a new domain, stored by the domain above it.
 ///
-/// req: P-5.8.4.6.3.f, P-5.8.4.6.3.c
+/// req: P-5.8.4.6.3.f
 #[test]
 fn a_domain_is_personalised_by_the_one_above() {
     let mut card = Card::new();

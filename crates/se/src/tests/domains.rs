@@ -38,7 +38,7 @@ fn domain_of(card: &mut Card, session: &mut Session, aid: &Aid) -> Aid {
 
 /// Mode two: managed by itself with authorized management, or by the issuer without.
 ///
-/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.b, B-4.a, B-6.2.2.d
+/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.b, B-4.a, B-6.2.1.c, B-6.2.2.b
 #[test]
 fn mode_two() {
     let mut card = Card::new();
@@ -203,7 +203,7 @@ fn put_token(install: Install, token: Vec<u8>) -> Install {
 
 /// Mode four: each step needs the issuer's token, and answers a receipt.
 ///
-/// req: P-5.8.3.1.1.b, P-5.8.9.3.f, B-4.a
+/// req: P-5.8.3.1.1.b, B-4.a
 #[test]
 fn mode_four() {
     let mut card = Card::new();
@@ -264,8 +264,6 @@ fn mode_four() {
 }
 
 /// An SSD that holds applications is not deleted without them.
-///
-/// req: P-5.8.3.3.1.b, P-5.8.3.3.1.d
 #[test]
 fn deleting_domains() {
     let mut card = Card::new();

@@ -49,6 +49,48 @@ pub(super) enum Channel {
     Scp03(scp03::host::Session),
 }
 
+pub(super) enum Handshake {
+    Scp02(scp02::host::Handshake),
+    Scp03(scp03::host::Handshake),
+}
+
+impl Handshake {
+    pub(super) fn begin((version, protocol, values): &Keys, level: SecurityLevel) -> (Self, CommandApdu) {
+        match protocol {
+            Protocol::Scp02 => {
+                let [enc, mac, dek] = values.map(DesKey::new);
+                let r_mac = level.has_r_mac();
+                let implementation =
+                    if r_mac { scp02::Implementation::I75 } else { scp02::Implementation::I55 };
+                let keys = scp02::StaticKeys { enc, mac, dek };
+                let (handshake, begin) =
+                    scp02::host::Handshake::begin(keys, implementation, *version, [7; 8]);
+                (Self::Scp02(handshake), begin)
+            }
+            Protocol::Scp03 => {
+                let [enc, mac, dek] = values.map(AesKey::from);
+                let (keys, i) = (scp03::StaticKeys { enc, mac, dek }, scp03::Implementation::I70);
+                let (handshake, begin) = scp03::host::Handshake::begin(keys, i, *version, &[7; 8]).unwrap();
+                (Self::Scp03(handshake), begin)
+            }
+        }
+    }
+
+    /// The session and EXTERNAL AUTHENTICATE; none where the host does not believe the card.
+    pub(super) fn finish(self, answer: &[u8], level: SecurityLevel) -> Option<(Channel, CommandApdu)> {
+        Some(match self {
+            Self::Scp02(handshake) => {
+                let (session, authenticate) = handshake.finish(answer, level).ok()?;
+                (Channel::Scp02(session), authenticate)
+            }
+            Self::Scp03(handshake) => {
+                let (session, authenticate) = handshake.finish(answer, level).ok()?;
+                (Channel::Scp03(session), authenticate)
+            }
+        })
+    }
+}
+
 /// An open session on a channel.
 pub(super) struct Session {
     pub(super) at: At,
@@ -140,49 +182,17 @@ impl Card {
         keys: &Keys,
         level: SecurityLevel,
     ) -> Result<Session, ResponseApdu> {
-        let (version, protocol, values) = keys;
-        let channel = match protocol {
-            Protocol::Scp02 => {
-                let [enc, mac, dek] = values.map(DesKey::new);
-                let (handshake, begin) = scp02::host::Handshake::begin(
-                    scp02::StaticKeys { enc, mac, dek },
-                    if level.has_r_mac() { scp02::Implementation::I75 } else { scp02::Implementation::I55 },
-                    *version,
-                    [7; 8],
-                );
-                let answer = self.send(at, &begin);
-                if !answer.status.is_success() {
-                    return Err(answer);
-                }
-                let (session, authenticate) = handshake.finish(&answer.data, level).unwrap();
-                let answer = self.send(at, &authenticate);
-                if !answer.status.is_success() {
-                    return Err(answer);
-                }
-                Channel::Scp02(session)
-            }
-            Protocol::Scp03 => {
-                let [enc, mac, dek] = values.map(AesKey::from);
-                let (handshake, begin) = scp03::host::Handshake::begin(
-                    scp03::StaticKeys { enc, mac, dek },
-                    scp03::Implementation::I70,
-                    *version,
-                    &[7; 8],
-                )
-                .unwrap();
-                let answer = self.send(at, &begin);
-                if !answer.status.is_success() {
-                    return Err(answer);
-                }
-                let (session, authenticate) = handshake.finish(&answer.data, level).unwrap();
-                let answer = self.send(at, &authenticate);
-                if !answer.status.is_success() {
-                    return Err(answer);
-                }
-                Channel::Scp03(session)
-            }
+        let (handshake, begin) = Handshake::begin(keys, level);
+        let answer = self.send(at, &begin);
+        if !answer.status.is_success() {
+            return Err(answer);
+        }
+        // A host that does not believe the card sends nothing more.
+        let Some((channel, authenticate)) = handshake.finish(&answer.data, level) else {
+            return Err(answer);
         };
-        Ok(Session { at, channel })
+        let answer = self.send(at, &authenticate);
+        if answer.status.is_success() { Ok(Session { at, channel }) } else { Err(answer) }
     }
 
     /// Runs a table of plain commands and expected answers, in hexadecimal. `..` at the end of an
@@ -378,6 +388,11 @@ impl Card {
     ) {
         let mut issuer = self.open_issuer(Protocol::Scp03, SecurityLevel::C_MAC);
         issuer.ok(self, &install_domain(aid, privileges, parameters));
+        let made = issuer.registry(self, RegistryScope::Applications);
+        let shown = made.iter().any(|entry| {
+            matches!(entry, RegistryEntry::Application(entry) if entry.aid == aid && entry.privileges == privileges)
+        });
+        assert!(shown, "the domain is in the registry with its privileges");
         let mut session = self.open(CONTACT, &aid, &initial_keys(&aid), SecurityLevel::C_MAC);
         let put = session.put_keys(0x01, keys);
         session.ok(self, &put);

@@ -23,7 +23,7 @@ fn versions(card: &mut Card) -> Vec<u8> {
 
 /// Keys are added and replaced, by both protocols; the answer repeats version and check values.
 ///
-/// req: P-5.8.3.2.2.b, P-5.8.9.3.a
+/// req: P-5.8.3.2.2.b
 #[test]
 fn keys_are_added_and_replaced() {
     for protocol in [Protocol::Scp02, Protocol::Scp03] {
@@ -107,8 +107,6 @@ fn keys_are_deleted() {
 }
 
 /// A new domain has initial keys; replacing them ends them.
-///
-/// req: P-5.8.3.1.1.c
 #[test]
 fn initial_keys_are_replaced() {
     let mut card = Card::new();
@@ -119,11 +117,13 @@ fn initial_keys_are_replaced() {
     let answer = card.send(CONTACT, &begin);
     assert_eq!(answer.data[10], 0x01);
     card.open(CONTACT, &DOMAIN, &keys, FULL);
-    let initial = initial_keys(&DOMAIN);
-    assert_ne!(initial.2, keys.2);
+    assert_ne!(initial_keys(&DOMAIN).2, keys.2);
 }
 
-/// A domain without keys of its own uses those of the domain above it, until it has some.
+/// A domain without keys of its own uses those of the domain above it, until it has some, be they
+/// of another protocol.
+///
+/// req: B-6.2.1.d
 #[test]
 fn a_domain_without_keys() {
     let mut profile = Profile::development(SE_ID);
@@ -141,4 +141,26 @@ fn a_domain_without_keys() {
         card.open(CONTACT, &DOMAIN, &keys, SecurityLevel::C_MAC);
         card.open_issuer(Protocol::Scp03, FULL);
     }
+}
+
+/// A domain holds keys of every purpose, each by version and identifier: secure channel, over the
+/// air, token, receipt and DAP.
+///
+/// req: P-5.8.9.3.a, B-6.4.a
+#[test]
+fn a_domain_holds_keys_of_every_purpose() {
+    let mut card = Card::new();
+    let mut session = card.open_issuer(Protocol::Scp03, SecurityLevel::C_MAC);
+    let over_the_air = session.put_keys(0, &test_keys(0x01, Protocol::Scp02, 1));
+    session.ok(&mut card, &over_the_air);
+    for version in [0x70, 0x71, 0x73] {
+        let put = session.put_signature_key(version, &[version; 16]);
+        session.ok(&mut card, &put);
+    }
+    let answer = card.send(CONTACT, &GetData::KEY_INFORMATION.to_apdu());
+    let keys = KeyInformation::parse_template(&answer.data).unwrap();
+    let held: Vec<(u8, u8)> = keys.iter().map(|key| (key.version, key.identifier)).collect();
+    let sets = [0x01, 0x20, 0x30].into_iter().flat_map(|version| (1..=3).map(move |id| (version, id)));
+    let expected: Vec<_> = sets.chain([(0x70, 1), (0x71, 1), (0x73, 1)]).collect();
+    assert_eq!(held, expected);
 }

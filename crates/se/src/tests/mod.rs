@@ -1,5 +1,6 @@
 //! The card as a host meets it: scripts of commands and answers over both protocols.
 
+mod applications;
 mod channels;
 mod content;
 mod data;

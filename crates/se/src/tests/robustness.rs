@@ -5,7 +5,7 @@ use tsm_globalplatform::{Privileges, SecurityLevel};
 use tsm_iso7816::CommandApdu;
 
 use super::host::*;
-use crate::memory::LoadFileLibrary;
+use crate::memory::{ImageDriver, LoadFileLibrary, Memory};
 use crate::profile::Protocol;
 use crate::{Interface, Profile, SecureElement};
 
@@ -106,6 +106,43 @@ fn any_commands() {
         }
         card.se.cancel_power_cut();
         card.copy();
+    });
+}
+
+/// An image whose objects were tampered with is refused or makes a card that answers.
+#[test]
+fn any_image() {
+    let start = sample().se.image();
+    bolero::check!().with_type::<Vec<(u16, u16, u8)>>().for_each(|changes| {
+        let driver = Box::new(ImageDriver::from_image(&start));
+        let mut memory = Memory::open(driver, LoadFileLibrary::new()).unwrap();
+        let keys: Vec<_> = memory.owners().into_iter().flat_map(|owner| memory.keys(owner)).collect();
+        for (which, position, byte) in changes.iter().take(8) {
+            let key = keys[usize::from(*which) % keys.len()];
+            let mut value = memory.read(key).unwrap_or_default().to_vec();
+            match value.len() {
+                0 => value.push(*byte),
+                length if position & 0x8000 != 0 => value.truncate(usize::from(*position) % length),
+                length => value[usize::from(*position) % length] = *byte,
+            }
+            memory.write(key, &value);
+        }
+        memory.commit().unwrap();
+        let opened = SecureElement::open(&memory.image(), LoadFileLibrary::new(), randomness());
+        if let Ok(se) = opened {
+            let mut card = Card { se };
+            for ins in [0xA4, 0xCA, 0x50, 0x70, 0xF2] {
+                card.try_send(CONTACT, &CommandApdu::new(0, ins, 4, 0).with_any_response());
+                card.try_send(
+                    CONTACT,
+                    &CommandApdu::new(0x80, ins, 0xFF, 0x21).with_data([1; 8]).with_any_response(),
+                );
+            }
+            if let Some(mut session) = card.authenticate_or_none(&development(Protocol::Scp03)) {
+                session.send(&mut card, &delete_related(DOMAIN));
+                session.send(&mut card, &install(INSTANCE));
+            }
+        }
     });
 }
 

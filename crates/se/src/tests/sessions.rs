@@ -15,7 +15,7 @@ fn read_issuer() -> CommandApdu {
 
 /// Both protocols at every level that their options have.
 ///
-/// req: B-6.5.a, P-5.8.9.1.b, P-5.8.9.1.d
+/// req: B-6.5.a, P-5.8.9.1.b, P-5.8.9.1.d, P-5.8.9.2.b
 #[test]
 fn both_protocols_at_every_level() {
     let cases = [
@@ -95,6 +95,47 @@ fn a_wrong_host_is_refused() {
         let answer = card.send(at, &CommandApdu::new(0x84, 0x82, 1, 0).with_data(forged));
         assert_eq!(answer.status, StatusWord::AUTHENTICATION_FAILED);
         assert!(card.authenticate(at, &keys, SecurityLevel::C_MAC).is_ok(), "the right host is let in after");
+    }
+}
+
+/// Every byte of the handshake counts: the host does not believe an answer to another challenge or
+/// an altered one, and the card believes no altered EXTERNAL AUTHENTICATE.
+///
+/// req: P-5.8.9.2.c
+#[test]
+fn every_byte_of_the_handshake_counts() {
+    let level = SecurityLevel::C_MAC;
+    for protocol in [Protocol::Scp02, Protocol::Scp03] {
+        let keys = development(protocol);
+        let mut card = Card::new();
+        for altered in 0..8 {
+            let (host, mut begin) = Handshake::begin(&keys, level);
+            begin.data[altered] ^= 1;
+            let answer = card.send(CONTACT, &begin);
+            assert!(answer.status.is_success());
+            assert!(host.finish(&answer.data, level).is_none(), "{protocol:?}, challenge byte {altered}");
+        }
+        // The ten bytes in front only help to find the keys.
+        for altered in 10.. {
+            let (host, begin) = Handshake::begin(&keys, level);
+            let mut answer = card.send(CONTACT, &begin).data;
+            let Some(byte) = answer.get_mut(altered) else { break };
+            // The counter of SCP03 only explains the challenge, and i what the card offers.
+            if protocol == Protocol::Scp03 && (altered == 12 || altered >= 29) {
+                continue;
+            }
+            *byte ^= 1;
+            assert!(host.finish(&answer, level).is_none(), "{protocol:?}, answer byte {altered}");
+        }
+        for altered in 0..16 {
+            let (host, begin) = Handshake::begin(&keys, level);
+            let answer = card.send(CONTACT, &begin);
+            let (_, mut authenticate) = host.finish(&answer.data, level).unwrap();
+            authenticate.data[altered] ^= 1;
+            let answer = card.send(CONTACT, &authenticate);
+            assert!(!answer.status.is_success(), "{protocol:?}, command byte {altered}");
+        }
+        assert!(card.authenticate(CONTACT, &keys, level).is_ok());
     }
 }
 

@@ -77,7 +77,7 @@ fn tear(name: &str, prepare: &[CommandApdu], command: impl Fn(&Session) -> Comma
     assert!(undone > 0 && undone + done <= total, "{name}: {undone} undone, {done} done");
 }
 
-/// req: P-5.8.3.2.1.d, B-6.1.6.c
+/// Each command that changes the card, torn.
 #[test]
 fn every_command_happens_or_not() {
     let groups = DataGroup { identifier: 0x1047, value: vec![1; 100] }.to_bytes();
@@ -105,7 +105,7 @@ fn every_command_happens_or_not() {
     tear("SET STATUS of the card", &[], |_| set_card_status(0x07));
 }
 
-/// Making a card either yields one, or nothing that could be taken for one.
+/// An INITIALIZE UPDATE that the power fails on does not bring a challenge back.
 #[test]
 fn a_torn_authentication_leaves_the_counter_usable() {
     let start = furnished();

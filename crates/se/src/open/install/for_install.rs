@@ -50,6 +50,7 @@ impl Open {
         if !is_domain {
             let own = parameters.application.unwrap_or_default();
             self.with_applet(id, place, |applet, context| applet.install(context, &own))?;
+            self.channel_mut(place).clear_volatile();
         }
         self.drop_idle_applets();
         self.confirm_install(authority, load_file, form.application)

@@ -17,15 +17,13 @@ impl Open {
         place: Place,
         form: &InstallForPersonalization,
     ) -> Answer {
-        self.channel_mut(place).personalising = None;
+        self.channel_mut(place).end_personalisation();
         let found = self.registry.find_application(&form.application);
         let (id, entry) = found.ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
         if id != domain && entry.domain != domain || entry.state() & LOCKED != 0 {
             return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
         }
-        let channel = self.channel_mut(place);
-        channel.personalising = Some(id);
-        channel.store_data_next = 0;
+        self.channel_mut(place).personalising = Some(id);
         Ok(ResponseApdu::success([0x00]))
     }
 }
