@@ -217,6 +217,7 @@ fn the_final_application() {
     let second = InstallForInstall::new(PACKAGE, MODULE, MODULE, Privileges::FINAL_APPLICATION);
     session.expect(&mut card, &second.to_apdu(), 0x6985);
     session.expect(&mut card, &update(INSTANCE, Privileges::AMSD), 0x6A80);
+    session.expect(&mut card, &update(ISSUER_DOMAIN, Privileges::SECURITY_DOMAIN), 0x6985);
     session.ok(&mut card, &set_card_status(0xFF));
     assert!(card.select(CONTACTLESS, &INSTANCE).status.is_success());
     assert_eq!(card.select(CONTACTLESS, &ISSUER_DOMAIN).status, StatusWord::FUNCTION_NOT_SUPPORTED);

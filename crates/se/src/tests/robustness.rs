@@ -48,6 +48,12 @@ fn write_the_sample_image() {
     std::fs::write("tests/data/card-version-1.image", sample().se.image()).unwrap();
 }
 
+/// A card may be served from any thread.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<SecureElement>();
+};
+
 /// An idle card is small, its load files aside.
 #[test]
 fn an_idle_card_is_small() {

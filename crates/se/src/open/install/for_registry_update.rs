@@ -27,6 +27,10 @@ impl Open {
         self.require_within(id, domain)?;
         let parameters = InstallParameters::parse(&form.parameters).map_err(|error| error.status_word())?;
         if let Some(privileges) = form.privileges {
+            // The issuer's domain keeps what it was made with: without it nobody manages the card.
+            if id == EntryId::ISSUER_DOMAIN {
+                return Err(StatusWord::CONDITIONS_NOT_SATISFIED);
+            }
             // An application does not become a security domain, nor cease to be one.
             if privileges.is_security_domain() != current.is_security_domain() {
                 return Err(StatusWord::WRONG_DATA);
