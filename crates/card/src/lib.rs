@@ -8,8 +8,8 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`step`], [`channel`], [`direct`], [`relay`], `pcsc` | steps, and the ways to a card |
-//! | [`script`], [`open_channel`] | lists gathered from several procedures; secure channels |
+//! | [`step`], [`channel`], [`direct`], [`mod@relay`], `pcsc` | steps, and the ways to a card |
+//! | [`script`], [`mod@open_channel`] | lists gathered from several procedures; secure channels |
 //! | [`observe`], [`plan`] | what is on the card; what is missing |
 //! | [`create_domain`], [`replace_domain_keys`], [`put_signature_key`] | security domains |
 //! | [`download`], [`install`], [`extradite`], [`personalise`], [`authorise`] | applications |

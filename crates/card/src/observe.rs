@@ -166,7 +166,7 @@ impl Observing {
         let (se_id, keys) = match self.scope {
             ObservationScope::Card => (read(identity, identity_name, trust, parse_se_id)?, None),
             ObservationScope::Domain => {
-                (None, read(identity, identity_name, trust, |data| KeyInformation::parse_template(data))?)
+                (None, read(identity, identity_name, trust, KeyInformation::parse_template)?)
             }
         };
         Ok(Observation {

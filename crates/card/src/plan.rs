@@ -340,7 +340,7 @@ mod tests {
         let install = InstancePlan::Install { instance: INSTANCE, extradition: ExtraditionNeed::None };
         let empty = plan(&card(vec![], vec![]), &wanted(), ResiduePolicy::Resume);
         assert_eq!((empty.domain, &empty.loads[..]), (DomainPlan::Create, &[FILE][..]));
-        assert_eq!(empty.instances, [install.clone()]);
+        assert_eq!(empty.instances, std::slice::from_ref(&install));
         assert_eq!(empty.bytes_needed, 8000);
 
         let created = plan(

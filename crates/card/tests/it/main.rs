@@ -6,4 +6,5 @@ mod management;
 mod modes;
 mod opening;
 mod purse;
+mod relayed;
 mod support;

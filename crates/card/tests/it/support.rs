@@ -430,3 +430,23 @@ pub fn public_information() -> PublicInformation {
 pub fn management() -> CardManagement {
     CardManagement::decode(&[&[0, 0, 1, 0x56, 0x24, 0, 0x24, 0x82, 0, 1, 1][..], &[0; 49]].concat()).unwrap()
 }
+
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future that waits for another thread.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
