@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsm_iso7816::Aid;
 
 use crate::id::{OperatorId, ProviderId};
+use crate::se::{Inventory, MirrorKind};
 
 /// The four modes (P-5.3.1.d, D-16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -214,21 +215,25 @@ impl DomainDefinition {
         }
     }
 
+    /// The domain's own parameters, the value of C9: the protocol (81: SCP and `i`).
+    pub const fn own_parameters(&self) -> [u8; 4] {
+        match self.protocol {
+            ChannelProtocol::Scp02 { i } => [0x81, 0x02, 0x02, i],
+            ChannelProtocol::Scp03 { i } => [0x81, 0x02, 0x03, i],
+        }
+    }
+
     /// Privileges and install parameters, generated from mode, protocol and space (P-5.3.1.g).
     ///
-    /// C9 carries the protocol (81: SCP and `i`). EF carries, for fixed space, the quotas C7 and C8 and the
-    /// reserved memory D7 and D8, so that the space is set apart at once and never exceeded.
+    /// C9 carries [`Self::own_parameters`]. EF carries, for fixed space, C7 and C8: the volatile and the
+    /// non-volatile space set apart for the domain.
     pub fn installation(&self) -> DomainInstallation {
-        let (scp, i) = match self.protocol {
-            ChannelProtocol::Scp02 { i } => (0x02, i),
-            ChannelProtocol::Scp03 { i } => (0x03, i),
-        };
-        let mut parameters = vec![0xC9, 0x04, 0x81, 0x02, scp, i];
+        let own = self.own_parameters();
+        let mut parameters = vec![0xC9, own.len() as u8];
+        parameters.extend(own);
         if let SpaceManagement::Fixed { non_volatile, volatile } = self.space {
             let mut system = Vec::new();
-            for (tag, bytes) in
-                [(0xC7, volatile), (0xC8, non_volatile), (0xD7, volatile), (0xD8, non_volatile)]
-            {
+            for (tag, bytes) in [(0xC7, volatile), (0xC8, non_volatile)] {
                 system.push(tag);
                 let value = memory_size(bytes);
                 system.push(value.len() as u8);
@@ -292,6 +297,26 @@ pub struct DomainOnSe {
     pub keys_since: jiff::Timestamp,
 }
 
+/// Why a domain is not deleted from an SE.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DomainDeletionRefusal {
+    /// It is the issuer's.
+    #[error("the issuer security domain cannot be deleted")]
+    IssuerDomain,
+    /// Something belongs to it.
+    #[error("{} applications or load files belong to the domain and are deleted first", .0.len())]
+    Occupied(Vec<Aid>),
+}
+
+/// Whether a domain may be deleted from an SE whose registry is `inventory` (P-5.8.3.3.1).
+pub fn may_delete_from_se(domain: &Aid, inventory: &Inventory) -> Result<(), DomainDeletionRefusal> {
+    if inventory.entry(domain).is_some_and(|entry| entry.kind == MirrorKind::IssuerDomain) {
+        return Err(DomainDeletionRefusal::IssuerDomain);
+    }
+    let inside: Vec<Aid> = inventory.belonging_to(domain).map(|entry| entry.aid).collect();
+    if inside.is_empty() { Ok(()) } else { Err(DomainDeletionRefusal::Occupied(inside)) }
+}
+
 /// Why a key change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyChangeRefusal {
@@ -351,6 +376,12 @@ impl DomainOnSe {
         }
     }
 
+    /// Whether the domain goes once nothing belongs to it any more (P-5.3.1.e).
+    pub fn goes_now(&self, definition: &DomainDefinition, inventory: &Inventory) -> bool {
+        definition.deletion == DeletionRule::WithLastApplication
+            && inventory.belonging_to(&self.aid).next().is_none()
+    }
+
     /// Whether the keys are older than the definition's period (P-5.3.1.f).
     pub fn keys_are_due(&self, definition: &DomainDefinition, now: jiff::Timestamp) -> bool {
         let age = now.as_second().saturating_sub(self.keys_since.as_second());
@@ -361,6 +392,7 @@ impl DomainOnSe {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::se::MirrorEntry;
 
     pub(crate) fn definition() -> DomainDefinition {
         DomainDefinition {
@@ -395,22 +427,8 @@ pub(crate) mod tests {
             (Managed, FinalApplication, SpaceManagement::NotFixed, scp02, "800200", "C90481020255"),
             (Dap, Nothing, SpaceManagement::NotFixed, scp02, "C00000", "C90481020255"),
             (Token, Nothing, SpaceManagement::NotFixed, scp02, "A00000", "C90481020255"),
-            (
-                Managed,
-                Nothing,
-                fixed(16_384, 512),
-                scp03,
-                "800000",
-                "C90481020370EF10C7020200C8024000D7020200D8024000",
-            ),
-            (
-                Token,
-                Nothing,
-                fixed(65_536, 512),
-                scp03,
-                "A00000",
-                "C90481020370EF14C7020200C80400010000D7020200D80400010000",
-            ),
+            (Managed, Nothing, fixed(16_384, 512), scp03, "800000", "C90481020370EF08C7020200C8024000"),
+            (Token, Nothing, fixed(65_536, 512), scp03, "A00000", "C90481020370EF0AC7020200C80400010000"),
         ];
         for (mode, management, space, protocol, privileges, parameters) in rows {
             let made = DomainDefinition { mode, management, space, protocol, ..definition() }.installation();
@@ -482,6 +500,60 @@ pub(crate) mod tests {
         assert_eq!(changing.answered(2), Ok(DomainKeys::Settled { version: 2 }));
         assert_eq!(changing.answered(9), Err(KeyChangeRefusal::AnotherVersion(9)));
         assert_eq!(settled.to_try().collect::<Vec<_>>(), [1]);
+    }
+
+    fn registry(applications: &[u8]) -> Inventory {
+        let entry = |aid, kind, domain| MirrorEntry {
+            aid,
+            kind,
+            life_cycle: 0x07,
+            privileges: [0; 3],
+            load_file: None,
+            domain,
+            modules: vec![],
+        };
+        let issuer = Aid::constant(b"ISSUER");
+        let inside = |last: &u8| {
+            let aid = Aid::constant(&[b'A', b'P', b'P', b'L', b'I', *last]);
+            entry(aid, MirrorKind::Application, Some(definition().aid))
+        };
+        let domains = [
+            entry(issuer, MirrorKind::IssuerDomain, None),
+            entry(definition().aid, MirrorKind::SecurityDomain, Some(issuer)),
+        ];
+        let entries = domains.into_iter().chain(applications.iter().map(inside)).collect();
+        Inventory { entries, ..Inventory::default() }
+    }
+
+    /// req: P-5.8.3.3.1.b
+    #[test]
+    fn a_domain_goes_empty_and_the_issuers_never() {
+        let domain = definition().aid;
+        assert_eq!(may_delete_from_se(&domain, &registry(&[])), Ok(()));
+        let occupied = may_delete_from_se(&domain, &registry(&[1, 2]));
+        let listed = [1, 2].map(|last| Aid::constant(&[b'A', b'P', b'P', b'L', b'I', last]));
+        assert_eq!(occupied, Err(DomainDeletionRefusal::Occupied(listed.to_vec())));
+        let issuer = may_delete_from_se(&Aid::constant(b"ISSUER"), &registry(&[]));
+        assert_eq!(issuer, Err(DomainDeletionRefusal::IssuerDomain));
+    }
+
+    /// Both deletion rules, before and after the last application goes.
+    #[test]
+    fn a_domain_goes_with_its_last_application_where_its_rule_says_so() {
+        let domain = DomainOnSe::created(definition().aid, 1, jiff::Timestamp::UNIX_EPOCH);
+        let rows = [
+            (DeletionRule::WithLastApplication, vec![1], false),
+            (DeletionRule::WithLastApplication, vec![], true),
+            (DeletionRule::ByCommandOnly, vec![], false),
+        ];
+        for (deletion, applications, goes) in rows {
+            let definition = DomainDefinition { deletion, ..definition() };
+            assert_eq!(
+                domain.goes_now(&definition, &registry(&applications)),
+                goes,
+                "{deletion:?} {applications:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use super::schema::Schema;
@@ -14,6 +14,9 @@ use crate::error::{Result, StorageError};
 
 /// At most so many steps share one commit, which bounds how long the first of them waits.
 const STEPS_PER_COMMIT: usize = 256;
+
+/// At most so many steps wait for the writer; further callers wait before they hand theirs in.
+const STEPS_WAITING: usize = 1_024;
 
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +74,12 @@ impl Database {
         let mut connection = Connection::open(path).map_err(sqlite)?;
         configure(&connection).map_err(sqlite)?;
         migrate::<S>(&mut connection, path)?;
-        let (jobs, receiver) = channel();
+        let (jobs, mut receiver) = channel(STEPS_WAITING);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name(format!("sqlite-{}", S::FILE))
-            .spawn(move || write_until_closed(&connection, &receiver, &counter))
+            .spawn(move || write_until_closed(&connection, &mut receiver, &counter))
             .map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
@@ -91,7 +94,8 @@ impl Database {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Hands a step to the writer and waits until it is committed. Dropping the future does not cancel it.
+    /// Hands a step to the writer and waits until it is committed. Once it is handed in, dropping the future
+    /// does not cancel it.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -99,7 +103,7 @@ impl Database {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Step { step: Some(step), result: None, reply });
         let stopped = || StorageError::Unavailable("the writer has stopped".into());
-        self.jobs.as_ref().ok_or_else(stopped)?.send(job).map_err(|_| stopped())?;
+        self.jobs.as_ref().ok_or_else(stopped)?.send(job).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -225,8 +229,8 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T> + Send> Job for Step<T, F> {
     }
 }
 
-fn write_until_closed(connection: &Connection, jobs: &Receiver<Box<dyn Job>>, commits: &AtomicU64) {
-    while let Ok(first) = jobs.recv() {
+fn write_until_closed(connection: &Connection, jobs: &mut Receiver<Box<dyn Job>>, commits: &AtomicU64) {
+    while let Some(first) = jobs.blocking_recv() {
         let mut batch = Vec::new();
         let committed = write_batch(connection, first, jobs, &mut batch);
         commits.fetch_add(1, Ordering::Relaxed);
@@ -235,7 +239,7 @@ fn write_until_closed(connection: &Connection, jobs: &Receiver<Box<dyn Job>>, co
             error.to_string()
         });
         for job in batch {
-            job.answer(committed.as_ref().map(|()| ()).map_err(String::as_str));
+            job.answer(committed.as_ref().copied().map_err(String::as_str));
         }
     }
 }
@@ -244,7 +248,7 @@ fn write_until_closed(connection: &Connection, jobs: &Receiver<Box<dyn Job>>, co
 fn write_batch(
     connection: &Connection,
     first: Box<dyn Job>,
-    jobs: &Receiver<Box<dyn Job>>,
+    jobs: &mut Receiver<Box<dyn Job>>,
     batch: &mut Vec<Box<dyn Job>>,
 ) -> rusqlite::Result<()> {
     batch.push(first);

@@ -43,7 +43,7 @@ async fn an_account_is_opened_once() {
         assert!(matches!(elsewhere, Err(StorageError::Conflict { .. })), "one card, one SE");
         assert_eq!(store.chain(ChainKey::Card(card_number(1)), 0, 10).await.unwrap().len(), 1);
         store.open_account(card_number(2), se(2), at(3), Books::default()).await.unwrap();
-        assert_eq!(store.accounts(None, 1).await.unwrap(), [opened.clone()]);
+        assert_eq!(store.accounts(None, 1).await.unwrap(), std::slice::from_ref(&opened));
         assert_eq!(store.accounts(Some(card_number(1)), 10).await.unwrap().len(), 1);
         assert_eq!(store.account(card_number(1)).await.unwrap(), Some(opened));
         assert_eq!(store.account(card_number(9)).await, Ok(None));

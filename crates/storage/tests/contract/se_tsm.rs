@@ -297,7 +297,7 @@ async fn a_change_about_an_se_is_stored_as_a_whole() {
             store.commit(fence, change.clone()).await.unwrap();
             let record = store.se(se(1)).await.unwrap().unwrap();
             assert_eq!((record.inventory, record.observed_at), (inventory.clone(), Some(at(6))));
-            assert_eq!(store.applications_on(se(1)).await.unwrap(), [on_se.clone()]);
+            assert_eq!(store.applications_on(se(1)).await.unwrap(), std::slice::from_ref(&on_se));
             assert_eq!(store.domains_on(se(1)).await.unwrap(), [made]);
             assert_eq!(store.subscriptions_of(se(1)).await.unwrap(), [subscription(1, se(1), number(1))]);
             assert_eq!(store.open_intentions(se(1)).await.unwrap(), intended(Outcome::Unknown)[1..]);

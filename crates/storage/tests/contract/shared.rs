@@ -119,7 +119,7 @@ async fn the_outbox_repeats_until_delivered() {
         assert_eq!(store.next_delivery_at().await.unwrap(), Some(at(10)));
         assert_eq!(store.due_deliveries(at(9), 10).await.unwrap(), []);
         assert_eq!(store.due_deliveries(at(20), 10).await.unwrap(), [early.clone(), late.clone()]);
-        assert_eq!(store.due_deliveries(at(20), 1).await.unwrap(), [early.clone()]);
+        assert_eq!(store.due_deliveries(at(20), 1).await.unwrap(), std::slice::from_ref(&early));
         store.postpone_delivery(early.id, at(30)).await.unwrap();
         let again = Delivery { due_at: at(30), attempts: 1, ..early.clone() };
         assert_eq!(store.due_deliveries(at(30), 10).await.unwrap(), [late.clone(), again]);
