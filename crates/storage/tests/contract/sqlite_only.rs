@@ -5,7 +5,9 @@ use tsm_domain::Fen;
 use tsm_domain::money::TransferCode;
 use tsm_storage::clearing::Books;
 use tsm_storage::shared::{ChainKey, Chains, Outbox};
-use tsm_storage::sqlite::{OpenError, SqliteClearing, SqliteSeTsm, SqliteSpTsm};
+use tsm_storage::sqlite::{
+    OpenError, PaymentSchema, Schema, Sqlite, SqliteClearing, SqlitePayment, SqliteSeTsm, SqliteSpTsm,
+};
 use tsm_storage::{ClearingStore, SeTsmStore, StorageError};
 
 use crate::TemporaryFile;
@@ -34,6 +36,33 @@ async fn a_service_opens_its_own_file_only() {
     assert!(matches!(SqliteSeTsm::open(&garbage), Err(OpenError::Sqlite { .. })));
     let nowhere = file.directory().join("no/such/directory.sqlite");
     assert!(matches!(SqliteSeTsm::open(&nowhere), Err(OpenError::Create { .. })));
+}
+
+/// The payment sandbox of a later program: one migration more.
+#[derive(Debug)]
+enum Later {}
+
+impl Schema for Later {
+    const SERVICE: &'static str = PaymentSchema::SERVICE;
+    const FILE: &'static str = PaymentSchema::FILE;
+    const MARK: i32 = PaymentSchema::MARK;
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[PaymentSchema::MIGRATIONS[0], &["ALTER TABLE refunds ADD COLUMN reason TEXT"]];
+}
+
+#[tokio::test]
+async fn an_older_file_is_migrated_and_keeps_its_rows() {
+    let file = TemporaryFile::new();
+    let store = SqlitePayment::open(&file.path()).unwrap();
+    store.put_delivery(delivery(1, 0)).await.unwrap();
+    drop(store);
+    let later = Sqlite::<Later>::open(&file.path()).unwrap();
+    assert_eq!(later.due_deliveries(at(0), 10).await.unwrap(), [delivery(1, 0)]);
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.execute("UPDATE refunds SET reason = 'none'", []).expect("the new column is there");
+    drop(later);
+    Sqlite::<Later>::open(&file.path()).expect("a migrated file is not migrated again");
+    assert!(matches!(SqlitePayment::open(&file.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
 }
 
 #[cfg(unix)]
