@@ -1,24 +1,25 @@
 //! The later life of applications, personalisation in three ways, the SE's own data.
 
 use proptest::prelude::*;
-use tsm_card::delete::{Deleted, Deletion, delete};
+use tsm_card::delete::{Deleted, Deleting, Deletion, delete};
 use tsm_card::download::{Download, download};
 use tsm_card::extradite::{Extradition, extradite};
 use tsm_card::install::{NewInstance, install};
 use tsm_card::lock::{LockChange, change_locks};
-use tsm_card::observe::{Observation, ObservationScope, Trust, observe};
+use tsm_card::observe::{Observation, ObservationScope, Observing, Trust, observe};
 use tsm_card::personalise::{
     DataGroupTemplate, Personalising, Piece, StoreDataForm, pass_through, personalise_through_domain,
 };
-use tsm_card::purse::read_card;
+use tsm_card::purse::{PurseIssue, purse_keys, read_card};
 use tsm_card::registration::{BindingData, TokenForm};
 use tsm_card::synchronise::synchronise;
 use tsm_card::write_registration::write_registration;
 use tsm_card::{ProcedureError, Script, SecureChannel, open_channel};
+use tsm_epurse::{Algorithm, KeyRole};
 use tsm_globalplatform::life_cycle::{ApplicationLifeCycle, LifeCycle};
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_iso7816::{Aid, CommandApdu, StatusWord};
-use tsm_keys::{KeyAlgorithm, KeyService, Protocol, SessionRequest};
+use tsm_keys::{KeyAlgorithm, KeyPurpose, KeyReference, KeyService, Protocol, SessionRequest};
 use tsm_se::Profile;
 use zeroize::Zeroizing;
 
@@ -124,8 +125,6 @@ fn a_deletion_takes_three_round_trips_with_its_observations() {
     run(async {
         let mut script = Script::new();
         let mut issuer = open_channel(card, &world.operator, &world.isd, &mut script).await.unwrap();
-        use tsm_card::delete::Deleting;
-        use tsm_card::observe::Observing;
         let before = Observing::add(&mut issuer, ObservationScope::Card, &mut script).unwrap();
         let deleting = Deleting::add(&mut issuer, &[Deletion::object(PURSE)], &mut script).unwrap();
         let after = Observing::add(&mut issuer, ObservationScope::Card, &mut script).unwrap();
@@ -165,18 +164,19 @@ fn an_instance_is_extradited_to_the_domain_of_its_application() {
     assert_eq!(observation(&world).application(&SECOND).unwrap().security_domain, Some(SSD));
 }
 
-const GREETING_PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x03]);
-const GREETING_MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x03, 0x01]);
+const PASSWORD_PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x03]);
+const PASSWORD_MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x03, 0x01]);
+const PLATFORMS_PASSWORD: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x03, 0x02]);
 
 /// A world whose provider's domain holds the login password applet.
 fn with_login_password() -> World {
     let world = opened();
-    let cap = tsm_capfile::CapBuilder::new(GREETING_PACKAGE).applet(GREETING_MODULE).build_cap().unwrap();
+    let cap = tsm_capfile::CapBuilder::new(PASSWORD_PACKAGE).applet(PASSWORD_MODULE).build_cap().unwrap();
     let block = cap.load_file_data_block(tsm_capfile::Descriptor::Omit);
     in_provider_channel(&world, async |channel, script| {
         let card = &mut world.card.channel();
-        download(card, channel, &Download::new(GREETING_PACKAGE, block.into()), script).await?;
-        let instance = NewInstance::new(GREETING_PACKAGE, GREETING_MODULE, GREETING_MODULE);
+        download(card, channel, &Download::new(PASSWORD_PACKAGE, block.into()), script).await?;
+        let instance = NewInstance::new(PASSWORD_PACKAGE, PASSWORD_MODULE, PASSWORD_MODULE);
         install(card, channel, &instance, Script::new()).await
     })
     .unwrap();
@@ -185,7 +185,7 @@ fn with_login_password() -> World {
 
 fn verify_password(world: &World, password: &[u8]) -> StatusWord {
     let verify = CommandApdu::new(0x00, 0x20, 0x00, 0x00).with_data(password);
-    let answer = run(pass_through(&mut world.card.channel(), GREETING_MODULE, vec![verify]));
+    let answer = run(pass_through(&mut world.card.channel(), PASSWORD_MODULE, vec![verify]));
     match answer {
         Ok(_) => StatusWord::SUCCESS,
         Err(error) => error.status().unwrap(),
@@ -207,13 +207,13 @@ fn way_one_passes_the_providers_commands_through_byte_for_byte() {
     let world = with_login_password();
     let change = CommandApdu::new(0x00, 0x24, 0x00, 0x00).with_data(*b"\x00\x06secret");
     let mut card = Counted::new(world.card.channel());
-    run(pass_through(&mut card, GREETING_MODULE, vec![change.clone()])).unwrap();
+    run(pass_through(&mut card, PASSWORD_MODULE, vec![change.clone()])).unwrap();
     assert_eq!(card.exchanges, 1);
     assert_eq!(card.sent.last(), Some(&change));
     assert_eq!(verify_password(&world, b"secret"), StatusWord::SUCCESS);
 }
 
-/// req: P-5.8.4.6.d, P-5.8.4.6.2.d, P-5.8.4.6.2.g, P-5.8.4.6.2.h, B-6.6.1.b, B-6.6.2.a
+/// req: P-5.8.4.6.d, P-5.8.4.6.2.d, P-5.8.4.6.2.e, P-5.8.4.6.2.g, P-5.8.4.6.2.h, B-6.6.1.b, B-6.6.2.a
 #[test]
 fn way_two_opens_a_channel_with_the_application_under_its_domains_keys() {
     for level in
@@ -240,7 +240,7 @@ fn way_two_opens_a_channel_with_the_application_under_its_domains_keys() {
     }
 }
 
-/// req: P-5.8.4.6.e, P-5.8.4.6.3.b, P-5.8.4.6.3.c, P-5.8.4.6.3.d, B-6.6.3.a
+/// req: P-5.8.4.6.e, P-5.8.4.6.1.e, P-5.8.4.6.3.b, P-5.8.4.6.3.c, P-5.8.4.6.3.d, B-6.6.3.a
 #[test]
 fn way_three_goes_through_the_domain() {
     let world = with_login_password();
@@ -252,11 +252,91 @@ fn way_three_goes_through_the_domain() {
     ];
     in_provider_channel(&world, async |channel, script| {
         let card = &mut world.card.channel();
-        personalise_through_domain(card, channel, GREETING_MODULE, &groups, StoreDataForm::default(), script)
+        personalise_through_domain(card, channel, PASSWORD_MODULE, &groups, StoreDataForm::default(), script)
             .await
     })
     .unwrap();
     assert_eq!(verify_password(&world, b"secret"), StatusWord::SUCCESS);
+}
+
+/// A provider's script under the TK, its secret under the KEK inside; the platform's own domain, and the
+/// secret goes from KEK to DEK in the platform's key service.
+///
+/// req: P-5.8.4.6.3.a, P-5.8.4.6.2.b
+#[test]
+fn a_script_of_the_provider_is_carried_out_by_the_platforms_domain() {
+    let world = with_login_password();
+    let tk = name("transport/provider/operator/1");
+    let tk_value = Zeroizing::new((0..32u8).map(|byte| byte.wrapping_mul(37) ^ 0x5A).collect::<Vec<u8>>());
+    world.provider.import_clear(&tk, KeyAlgorithm::Aes256, tk_value.clone()).unwrap();
+    world.operator.import_clear(&tk, KeyAlgorithm::Aes256, tk_value).unwrap();
+    let secret = world.provider.wrap_value(&padded(b"secret"), &world.kek).unwrap();
+    let script = world.provider.transport_encrypt(&tk, b"order 7", &secret.0).unwrap();
+
+    let opened = world.operator.transport_decrypt(&tk, b"order 7", &script).unwrap();
+    let value = tsm_keys::transfer::WrappedValue(opened.to_vec());
+    let own = NewInstance::new(PASSWORD_PACKAGE, PASSWORD_MODULE, PLATFORMS_PASSWORD);
+    in_issuer_channel(&world, async |channel, script| {
+        let card = &mut world.card.channel();
+        install(card, channel, &own, script).await?;
+        let sensitive = Piece::Sensitive { value, kek: world.kek.clone() };
+        let groups = [DataGroupTemplate { identifier: 0xD101, pieces: vec![sensitive] }];
+        let form = StoreDataForm::default();
+        personalise_through_domain(card, channel, PLATFORMS_PASSWORD, &groups, form, Script::new()).await
+    })
+    .unwrap();
+    let verify = CommandApdu::new(0x00, 0x20, 0x00, 0x00).with_data(*b"secret");
+    run(pass_through(&mut world.card.channel(), PLATFORMS_PASSWORD, vec![verify])).unwrap();
+}
+
+/// req: P-5.8.4.6.1.c
+#[test]
+fn the_platform_personalises_with_keys_of_its_own_in_its_own_domain() {
+    let world = opened();
+    for role in KeyRole::ALL {
+        let root = KeyReference::new(KeyPurpose::Purse(role), "operator", "city", 1).unwrap();
+        world.operator.generate(&root, KeyAlgorithm::TripleDes).unwrap();
+    }
+    let root = |role| KeyReference::new(KeyPurpose::Purse(role), "operator", "city", 1).unwrap();
+    let keys = purse_keys(&world.operator, root, &public_information()).unwrap();
+    let issue = PurseIssue::new_card(public_information(), management(), Algorithm::TripleDes, keys);
+    in_issuer_channel(&world, async |channel, script| {
+        let card = &mut world.card.channel();
+        install(card, channel, &NewInstance::new(PACKAGE, MODULE, SECOND), script).await?;
+        let form = StoreDataForm::default();
+        personalise_through_domain(card, channel, SECOND, &issue.data_groups(), form, Script::new()).await
+    })
+    .unwrap();
+    let reading = run(read_card(&mut world.card.channel(), SECOND)).unwrap();
+    assert_eq!(reading.public_information, public_information());
+}
+
+/// req: P-5.8.3.3.2.a
+#[test]
+fn a_domain_is_deleted_through_the_issuers_and_the_free_space_read_again() {
+    let world = opened();
+    in_issuer_channel(&world, async |channel, script| {
+        delete(&mut world.card.channel(), channel, &[Deletion::with_related(PACKAGE)], script).await
+    })
+    .unwrap();
+    let mut card = Counted::new(world.card.channel());
+    let card = &mut card;
+    let observation = run(async {
+        let (mut issuer, mut script) = world.open_issuer(card).await.unwrap();
+        let deleting = Deleting::add(&mut issuer, &[Deletion::object(SSD)], &mut script).unwrap();
+        let after = Observing::add(&mut issuer, ObservationScope::Card, &mut script).unwrap();
+        let mut answers = script.run(card).await.unwrap();
+        deleting.take(&mut issuer, &mut answers).unwrap();
+        after.finish(card, &mut issuer, &mut answers).await.unwrap()
+    });
+    let mut trace = card.instructions.clone();
+    trace.dedup();
+    assert_eq!(trace, [0xA4, 0x50, 0x82, 0xE4, 0xCA, 0xF2]);
+    let free = observation.resources.unwrap();
+    assert_eq!(
+        (free.value.free_non_volatile, free.trust),
+        (world.card.se(|se| se.usage().non_volatile_free()), Trust::Proven,)
+    );
 }
 
 /// req: P-5.5.2.p
@@ -344,15 +424,7 @@ fn both_protocols_at_every_level_observe_the_card() {
 fn a_long_registry_is_read_to_its_end() {
     let world = opened();
     let many: Vec<Aid> = (0..25u8)
-        .map(|number| {
-            Aid::new(&[PURSE.as_bytes(), &[]].concat()[..15])
-                .map(|aid| {
-                    let mut bytes = aid.as_bytes().to_vec();
-                    bytes.push(0xC0 + number);
-                    Aid::new(&bytes).unwrap()
-                })
-                .unwrap()
-        })
+        .map(|number| Aid::new(&[&PURSE.as_bytes()[..15], &[0xC0 + number]].concat()).unwrap())
         .collect();
     in_provider_channel(&world, async |channel, script| {
         let card = &mut world.card.channel();
@@ -381,7 +453,7 @@ proptest! {
         let groups = [DataGroupTemplate { identifier: 0xD101, pieces: vec![sensitive] }];
         in_provider_channel(&world, async |channel, script| {
             let card = &mut world.card.channel();
-            personalise_through_domain(card, channel, GREETING_MODULE, &groups, StoreDataForm::default(), script).await
+            personalise_through_domain(card, channel, PASSWORD_MODULE, &groups, StoreDataForm::default(), script).await
         })
         .unwrap();
         prop_assert_eq!(verify_password(&world, password.as_bytes()), StatusWord::SUCCESS);

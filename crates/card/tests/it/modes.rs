@@ -13,6 +13,7 @@ use tsm_card::replace_domain_keys::{AfterReplacement, replace_domain_keys};
 use tsm_card::{ProcedureError, Script, SecureChannel};
 use tsm_domain::SeId;
 use tsm_globalplatform::dap::HashAlgorithm;
+use tsm_globalplatform::life_cycle::{LifeCycle, SecurityDomainLifeCycle};
 use tsm_globalplatform::privileges::Privileges;
 use tsm_globalplatform::receipt::{Confirmed, Receipt};
 use tsm_iso7816::StatusWord;
@@ -108,6 +109,35 @@ fn mode_two_loads_by_itself_once_it_is_personalised() {
     });
     assert_eq!(observation(&world).application(&SSD).unwrap().privileges, Privileges::AMSD);
     assert_eq!(observation(&world).application(&PURSE).unwrap().security_domain, Some(SSD));
+}
+
+/// An operator's own domain: its initial keys are replaced by keys of the platform, and are dead then.
+///
+/// req: P-5.8.3.1.1.c
+#[test]
+fn the_initial_keys_of_an_own_domain_are_dead_once_it_is_personalised() {
+    let world = World::new();
+    let root = name("domain-root/operator/own/1");
+    world.operator.generate(&root, KeyAlgorithm::Aes128).unwrap();
+    let own = tsm_keys::DomainKeySource::TwoLevel { root, path: domain_path() };
+    let request = PutKeyRequest { replaces: INITIAL_VERSION, version: 0x10, keys: NewKeys::Own(own.clone()) };
+    let card = &mut world.card.channel();
+    run(async {
+        let (mut issuer, script) = world.open_issuer(card).await.unwrap();
+        tsm_card::create_domain::create_domain(card, &mut issuer, &world.domain(), script).await.unwrap();
+        let mut script = Script::new();
+        let mut domain = open_channel(card, &world.operator, &world.initial(), &mut script).await.unwrap();
+        replace_domain_keys(card, &mut domain, &request, AfterReplacement::Personalized, script)
+            .await
+            .unwrap();
+
+        let dead = open_channel(card, &world.operator, &world.initial(), &mut Script::new()).await;
+        assert_eq!(dead.map(drop).unwrap_err().status(), Some(StatusWord::REFERENCED_DATA_NOT_FOUND));
+        let session = SessionRequest { keys: own, key_version: 0x10, ..world.initial() };
+        open_channel(card, &world.operator, &session, &mut Script::new()).await.unwrap();
+    });
+    let life_cycle = observation(&world).application(&SSD).unwrap().life_cycle;
+    assert_eq!(life_cycle, LifeCycle::SecurityDomain(SecurityDomainLifeCycle::Personalized));
 }
 
 /// A domain that the issuer manages cannot load by itself.

@@ -16,7 +16,9 @@ use crate::support::*;
 
 const REPORT: usize = 1;
 
-/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.d, P-5.8.4.1.1.i, B-8.4.2.d
+/// Through the application's own domain; the next but one test goes through the issuer's.
+///
+/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.d, P-5.8.4.1.1.i, P-5.8.4.1.2.a, B-8.4.2.d
 #[test]
 fn an_amsd_domain_is_opened_in_six_round_trips() {
     let world = World::new();
@@ -60,6 +62,7 @@ fn the_commands_go_in_the_order_of_the_platform_text() {
     assert_eq!(trace, expected);
 }
 
+/// req: P-5.8.4.1.2.a
 #[test]
 fn a_domain_filled_by_the_issuer_is_opened_in_seven_round_trips() {
     let world = World::new();
@@ -123,7 +126,7 @@ fn the_observation_is_the_cards_own_word() {
     assert!(free(&after) + world.data_block.len() as u32 <= free(&before));
 }
 
-/// req: P-5.8.4.1.1.f
+/// req: P-5.8.4.1.1.f, B-8.4.1.a
 #[test]
 fn what_is_there_is_not_sent_again() {
     let world = World::new();

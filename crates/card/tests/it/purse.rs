@@ -47,6 +47,9 @@ async fn top_up(world: &World, card: &mut impl CardChannel) -> Result<CreditOutc
     credit(card, &world.provider, &load, &tac, &attempt, at()).await
 }
 
+/// The keys and data that the card was personalised with are those that its provider has.
+///
+/// req: P-5.8.4.6.a
 #[test]
 fn a_top_up_takes_three_round_trips_and_is_proven_by_the_tac() {
     let world = opened();
