@@ -6,4 +6,5 @@
 
 pub mod conversation;
 pub mod runtime;
+pub mod se_tsm;
 pub mod server;

@@ -336,6 +336,8 @@ pub enum SeForm {
 pub struct SecureChannelProfile {
     /// The protocol.
     pub protocol: SecureChannelProtocol,
+    /// Its options, the byte `i`: SCP02 15, 55, 35, 75; SCP03 00 to 70.
+    pub options: u8,
     /// The key version.
     pub key_version: u8,
     /// The security level for management commands, as configured; 02 is read as 03 (D-4).
@@ -568,9 +570,9 @@ pub struct NewDomain {
 /// A change of a security-domain definition: only what is given changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct DomainChange {
-    /// The name.
+    /// Its space; not once a secure element has the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub space: Option<DomainSpace>,
     /// When it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_rule: Option<DomainDeletionRule>,
@@ -588,10 +590,22 @@ pub struct DomainRecord {
     pub aid: HexBytes,
     /// How it stands.
     pub state: AuditState,
-    /// What was entered.
+    /// The owner.
+    pub provider: ProviderId,
+    /// Its mode.
+    pub mode: DomainMode,
+    /// Its space.
     #[serde(flatten)]
-    pub entry: NewDomain,
-    /// The install parameters made from it.
+    pub space: DomainSpace,
+    /// When it goes.
+    pub deletion_rule: DomainDeletionRule,
+    /// After how many days its keys are replaced.
+    pub key_period_days: u32,
+    /// Its secure channel.
+    pub secure_channel: SecureChannelProfile,
+    /// The privileges made from the mode.
+    pub privileges: HexBytes,
+    /// The install parameters made from mode, protocol and space.
     pub install_parameters: HexBytes,
 }
 
@@ -626,6 +640,8 @@ pub enum ApplicationLifeCycle {
     AuditFailed,
     /// Defined.
     Defined,
+    /// Tested, and waits for its confirmation.
+    AwaitsConfirmation,
     /// Tested and confirmed.
     Tested,
     /// Published.
