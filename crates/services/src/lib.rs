@@ -4,7 +4,14 @@
 //! ([`runtime::Environment`]); it takes none of them itself, so that the simulator runs the same code on
 //! virtual time. No handler touches SQL or a card; no service opens another service's storage.
 
+pub mod clearing;
 pub mod conversation;
+pub mod names;
+pub mod outbox;
+pub mod payment_sandbox;
+pub mod purse;
 pub mod runtime;
 pub mod se_tsm;
 pub mod server;
+pub mod sp_tsm;
+pub mod stored;

@@ -1,0 +1,35 @@
+//! Who calls: institutions only, by certificate and signature.
+
+use async_trait::async_trait;
+use tsm_api::Access;
+use tsm_api::problem::{Problem, ProblemCode};
+
+use super::Clearing;
+use crate::server::{Credentials, Service};
+
+/// An institution, by its number.
+#[derive(Debug)]
+pub struct Institution(pub String);
+
+#[async_trait]
+impl Service for Clearing {
+    type Caller = Institution;
+
+    async fn authenticate(
+        &self,
+        access: Access,
+        credentials: Credentials<'_>,
+    ) -> Result<Institution, Problem> {
+        match access {
+            Access::Peer => {}
+            Access::Public | Access::Wallet | Access::Conversation | Access::Staff(_) | Access::Provider => {
+                return Err(ProblemCode::NotAllowed.into());
+            }
+        }
+        let claimed = self.gate.claimed(&credentials)?;
+        let known = self.institutions.iter().find(|peer| peer.institution == claimed);
+        let peer = known.ok_or(ProblemCode::PeerCertificateRequired)?;
+        self.gate.admit(&credentials, peer, self.environment.now())?;
+        Ok(Institution(peer.institution.clone()))
+    }
+}

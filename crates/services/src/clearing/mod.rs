@@ -1,0 +1,75 @@
+//! The clearing centre, first slice (B-7.2.1.c, B-7.3.1, B-7.4.1.c): card accounts, credits recorded once,
+//! consumption verified by TAC, and the money equation over a double-entry ledger.
+//!
+//! Every entry has an identity that follows from what it books, so a report that comes twice books once.
+//! A card's journal is a hash chain; no ledger row is ever changed.
+
+mod access;
+mod account;
+mod books;
+mod consumption;
+mod credit;
+mod entries;
+mod open_account;
+mod order_reports;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tsm_api::clearing;
+use tsm_domain::TerminalNumber;
+use tsm_keys::KeyService;
+use tsm_storage::ClearingStore;
+
+use crate::purse::PurseKeys;
+use crate::runtime::Environment;
+use crate::server::{Peer, PeerGate, Routes};
+
+/// What the centre is built from.
+pub struct Parts {
+    /// Its store.
+    pub store: Arc<dyn ClearingStore>,
+    /// Its keys: the TAC roots of the issuers.
+    pub keys: Arc<dyn KeyService>,
+    /// Time, randomness, tasks, timers.
+    pub environment: Environment,
+    /// The institutions that may report.
+    pub institutions: Vec<Peer>,
+    /// The issuers' purse keys, by the eight digits that their card numbers begin with.
+    pub issuers: Vec<(String, PurseKeys)>,
+    /// The terminals whose consumption is taken.
+    pub terminals: BTreeSet<TerminalNumber>,
+}
+
+/// The clearing centre.
+pub struct Clearing {
+    store: Arc<dyn ClearingStore>,
+    keys: Arc<dyn KeyService>,
+    environment: Environment,
+    institutions: Vec<Peer>,
+    issuers: Vec<(String, PurseKeys)>,
+    terminals: BTreeSet<TerminalNumber>,
+    gate: PeerGate,
+}
+
+impl Clearing {
+    /// Builds the role.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, keys, environment, institutions, issuers, terminals } = parts;
+        let gate = PeerGate::open(environment.now());
+        Arc::new(Self { store, keys, environment, institutions, issuers, terminals, gate })
+    }
+}
+
+/// The role's routes.
+pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
+    Routes::new(centre)
+        .on(&clearing::OPEN_ACCOUNT, open_account::open_account)
+        .on(&clearing::PAYMENT, order_reports::payment)
+        .on(&clearing::CANCELLATION, order_reports::cancellation)
+        .on(&clearing::REFUND, order_reports::refund)
+        .on(&clearing::CREDIT, credit::credit)
+        .on(&clearing::CONSUMPTION, consumption::consumption)
+        .on(&clearing::ACCOUNT, account::account)
+        .on(&clearing::BOOKS, books::books)
+}

@@ -1,0 +1,29 @@
+//! Identities that follow from what they name, so that a step which is run again names the same thing.
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// The identity that these words name. Each word goes in with its length, so no two lists are the same.
+pub fn derived(words: &[&str]) -> Uuid {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update((word.len() as u64).to_be_bytes());
+        hash.update(word.as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_their_bounds() {
+        assert_eq!(derived(&["loaded", "7"]), derived(&["loaded", "7"]));
+        assert_ne!(derived(&["loaded", "7"]), derived(&["loaded7", ""]));
+        assert_ne!(derived(&["a", "b"]), derived(&["ab"]));
+    }
+}

@@ -1,0 +1,101 @@
+//! Who calls: wallets show the SE-TSM's word about their session, institutions their certificate and
+//! signature (B-5.3). Everything else is refused.
+
+use async_trait::async_trait;
+use tracing::warn;
+use tsm_api::Access;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::signature::{Assertion, SignatureError};
+use tsm_domain::{Msisdn, SeId};
+
+use super::SpTsm;
+use crate::purse::se_from_wire;
+use crate::server::{Credentials, Service};
+
+/// Who calls.
+#[derive(Debug)]
+pub enum Caller {
+    /// Whoever has an unguessable number.
+    Anyone,
+    /// A wallet that the SE-TSM vouches for.
+    Wallet(WalletCaller),
+    /// The SE-TSM.
+    SeTsm,
+    /// The payment platform.
+    Payment,
+}
+
+/// A wallet that the SE-TSM vouches for.
+#[derive(Debug, Clone)]
+pub struct WalletCaller {
+    /// Its secure element.
+    pub se: SeId,
+    /// The bound number.
+    pub number: Option<Msisdn>,
+}
+
+impl Caller {
+    /// The wallet.
+    pub(super) fn wallet(self) -> Result<WalletCaller, Problem> {
+        match self {
+            Self::Wallet(wallet) => Ok(wallet),
+            Self::Anyone | Self::SeTsm | Self::Payment => Err(ProblemCode::SessionRequired.into()),
+        }
+    }
+
+    /// Nobody but the SE-TSM.
+    pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
+        match self {
+            Self::SeTsm => Ok(()),
+            Self::Anyone | Self::Wallet(_) | Self::Payment => Err(ProblemCode::NotAllowed.into()),
+        }
+    }
+
+    /// Nobody but the payment platform.
+    pub(super) fn require_payment(&self) -> Result<(), Problem> {
+        match self {
+            Self::Payment => Ok(()),
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm => Err(ProblemCode::NotAllowed.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Service for SpTsm {
+    type Caller = Caller;
+
+    async fn authenticate(&self, access: Access, credentials: Credentials<'_>) -> Result<Caller, Problem> {
+        match access {
+            Access::Public | Access::Conversation => Ok(Caller::Anyone),
+            Access::Wallet => self.wallet_caller(&credentials).map(Caller::Wallet),
+            Access::Peer => self.peer_caller(&credentials),
+            Access::Staff(_) | Access::Provider => Err(ProblemCode::NotAllowed.into()),
+        }
+    }
+}
+
+impl SpTsm {
+    fn wallet_caller(&self, credentials: &Credentials<'_>) -> Result<WalletCaller, Problem> {
+        let bearer = credentials.bearer().ok_or(ProblemCode::SessionRequired)?;
+        let verifier = &self.partners.se_tsm.verifier;
+        let assertion = Assertion::verify(bearer, verifier, self.now()).map_err(|error| {
+            warn!(%error, "a wallet's bearer was refused");
+            match error {
+                SignatureError::Stale => Problem::new(ProblemCode::SessionExpired),
+                _ => Problem::new(ProblemCode::SessionRequired),
+            }
+        })?;
+        let number = assertion.msisdn.map(|number| number.parse()).transpose();
+        let number = number.map_err(|_| Problem::new(ProblemCode::SessionRequired))?;
+        Ok(WalletCaller { se: se_from_wire(&assertion.se_id)?, number })
+    }
+
+    fn peer_caller(&self, credentials: &Credentials<'_>) -> Result<Caller, Problem> {
+        let claimed = self.gate.claimed(credentials)?;
+        let partners = [(&self.partners.se_tsm, Caller::SeTsm), (&self.partners.payment, Caller::Payment)];
+        let known = partners.into_iter().find(|(peer, _)| peer.institution == claimed);
+        let (peer, caller) = known.ok_or(ProblemCode::PeerCertificateRequired)?;
+        self.gate.admit(credentials, peer, self.now())?;
+        Ok(caller)
+    }
+}

@@ -1,0 +1,71 @@
+//! The beginning of every flow: the conversation's row and the fence that every write names.
+
+use jiff::SignedDuration;
+use tsm_api::ids::ConversationId as WireConversation;
+use tsm_domain::card::{CardRecord, CardState};
+use tsm_domain::{ConversationId, SeId};
+use tsm_iso7816::Aid;
+use tsm_storage::shared::{Begun, ChainKey, Claim, Conversation, ConversationEnd, Fence, Note};
+
+use super::SpTsm;
+use super::stop::Stop;
+use tsm_api::problem::ProblemCode;
+
+/// How long a conversation keeps the link when its server dies.
+const LEASE: SignedDuration = SignedDuration::from_mins(10);
+
+impl SpTsm {
+    /// Makes the conversation durable and takes the link to the SE.
+    ///
+    /// The wallet is the arbiter of its one link, and the engine lets one conversation of this process run
+    /// at an SE, so whoever held the link before is gone; its late writes are fenced off.
+    pub(super) async fn take_link(
+        &self,
+        se: SeId,
+        conversation: WireConversation,
+        purpose: &str,
+    ) -> Result<Fence, Stop> {
+        let now = self.now();
+        let row = Conversation {
+            id: ConversationId::from_uuid(conversation.0),
+            se,
+            purpose: purpose.into(),
+            started_at: now,
+            ended: None,
+        };
+        let until = now.saturating_add(LEASE).unwrap_or(now);
+        match self.store.begin_conversation(row, Claim::TakeOver, now, until).await? {
+            Begun::Granted(fence) => Ok(fence),
+            Begun::Busy { .. } => Err(ProblemCode::Busy.into()),
+        }
+    }
+
+    /// Gives the link back. A store that does not answer lets it run out.
+    pub(super) async fn give_link_back(&self, fence: Fence, outcome: &str) {
+        let end = self.end(outcome);
+        if let Err(error) = self.store.end_conversation(fence, end).await {
+            tracing::debug!(%error, "a conversation was not ended in the store");
+        }
+    }
+
+    pub(super) fn end(&self, outcome: &str) -> ConversationEnd {
+        ConversationEnd { at: self.now(), outcome: outcome.into(), status_word: None }
+    }
+
+    /// The card that an instance on an SE is, unless it is closed.
+    pub(super) async fn card_on(&self, se: SeId, instance: Aid) -> Result<Option<CardRecord>, Stop> {
+        let cards = self.store.cards_on(se).await?;
+        Ok(cards.into_iter().find(|card| card.instance == instance && card.state != CardState::Closed))
+    }
+
+    /// An entry in a card's journal.
+    pub(super) fn note(&self, card: tsm_domain::CardNumber, event: &str, detail: &serde_json::Value) -> Note {
+        Note {
+            chain: ChainKey::Card(card),
+            at: self.now(),
+            actor: "sp-tsm".into(),
+            event: event.into(),
+            detail: detail.to_string(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Cancelling a top-up order. An unpaid one is closed; a paid one gives its payment back, and only when the
+//! card has proved that nothing was credited or no attempt was ever made. While an attempt is open, nothing
+//! goes back.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::endpoint::Nothing;
+use tsm_api::ids::OrderId as WireOrder;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::sp_tsm::wallet::OrderRecord;
+use tsm_domain::OrderId;
+use tsm_storage::StorageError;
+use tsm_storage::sp_tsm::{TopUpOrderState, With};
+
+use super::access::Caller;
+use super::orders::top_up_record;
+use super::{SpTsm, reports};
+use crate::server::Call;
+use crate::stored;
+
+/// Cancels an own order.
+pub(super) async fn cancel_order(
+    tsm: Arc<SpTsm>,
+    call: Call<Caller, Nothing>,
+) -> Result<OrderRecord, Problem> {
+    let order: WireOrder = call.parameter()?;
+    let se = call.caller.wallet()?.se;
+    let order = OrderId::from_uuid(order.0);
+    let problem = |error: StorageError| stored::problem(&error);
+    let known = tsm.store.top_up(order).await.map_err(problem)?.filter(|known| known.se == se);
+    let known = known.ok_or(ProblemCode::UnknownId)?;
+    match known.state {
+        TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => {
+            tsm.store.close_top_up(order).await.map_err(problem)?;
+        }
+        TopUpOrderState::Paid { .. } => {
+            let now = tsm.now();
+            let note = tsm.note(known.card, "top-up-cancelled", &json!({ "order": order }));
+            let with = With {
+                deliveries: vec![
+                    reports::cancelled(order, known.card, known.amount, now),
+                    reports::refund(order, known.card, known.amount, now),
+                ],
+                notes: vec![note],
+                ..With::default()
+            };
+            tsm.store.cancel_top_up(order, with).await.map_err(problem)?;
+            tsm.outbox.kick();
+        }
+    }
+    let now = tsm.store.top_up(order).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
+    let card = tsm.store.card(now.card).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
+    Ok(top_up_record(&now, card.instance.into()))
+}

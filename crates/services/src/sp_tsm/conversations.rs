@@ -1,0 +1,105 @@
+//! Operations that a wallet starts at the SP-TSM, and the turns of all conversations (W-6.6).
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tsm_api::conversation::{ConversationReply, TurnRequest};
+use tsm_api::endpoint::Nothing;
+use tsm_api::ids::{ConversationId, TaskId};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::sp_tsm::wallet::{Operation, StartRequest};
+use tsm_domain::{OrderId, SeId};
+use tsm_iso7816::Aid;
+
+use super::SpTsm;
+use super::access::Caller;
+use super::locks::LockChange;
+use super::top_up::TopUpRequest;
+use crate::conversation::{Ending, Flow, Start, StopReason};
+use crate::purse::aid_from_wire;
+use crate::server::Call;
+
+/// Starts an operation.
+pub(super) async fn start(
+    tsm: Arc<SpTsm>,
+    call: Call<Caller, StartRequest>,
+) -> Result<ConversationReply, Problem> {
+    let se = call.caller.wallet()?.se;
+    let StartRequest { options, operation, aid, order } = call.request;
+    let application = aid_from_wire(&aid)?;
+    if tsm.settings.product(&application).is_none() {
+        return Err(ProblemCode::UnknownId.into());
+    }
+    let order = order.map(|order| OrderId::from_uuid(order.0));
+    let (word, flow) = tsm.clone().flow(operation, se, application, order)?;
+    let start = Start {
+        se,
+        request: options.request,
+        task: TaskId(tsm.environment.uuid()),
+        operation: word,
+        if_busy: options.if_busy,
+        flow,
+    };
+    tsm.engine.start(start).await
+}
+
+/// Takes a turn.
+pub(super) async fn turn(
+    tsm: Arc<SpTsm>,
+    call: Call<Caller, TurnRequest>,
+) -> Result<ConversationReply, Problem> {
+    let conversation: ConversationId = call.parameter()?;
+    tsm.tickets.check(conversation, call.request.ticket.as_deref())?;
+    tsm.engine.turn(conversation, None, call.request).await
+}
+
+/// Stops a conversation between two lists.
+pub(super) async fn cancel(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<Nothing, Problem> {
+    let conversation: ConversationId = call.parameter()?;
+    let se = call.caller.wallet()?.se;
+    tsm.engine.stop(conversation, Some(&se), StopReason::Cancelled)?;
+    Ok(Nothing {})
+}
+
+impl SpTsm {
+    fn flow(
+        self: Arc<Self>,
+        operation: Operation,
+        se: SeId,
+        application: Aid,
+        order: Option<OrderId>,
+    ) -> Result<(&'static str, Flow), Problem> {
+        match operation {
+            Operation::TopUp => {
+                let order = order.ok_or_else(|| {
+                    Problem::because(ProblemCode::ValueRefused, "A top-up carries out an order.")
+                })?;
+                let request = TopUpRequest { se, application, order };
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.top_up(session, request).await) }.boxed()
+                });
+                Ok(("top-up", flow))
+            }
+            Operation::Lock => Ok(("lock", self.lock_flow(se, application, LockChange::Lock))),
+            Operation::Unlock => Ok(("unlock", self.lock_flow(se, application, LockChange::Unlock))),
+            Operation::Synchronise => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.synchronise(session, se, application).await) }.boxed()
+                });
+                Ok(("synchronise", flow))
+            }
+            Operation::Personalise => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.personalise(session, se, application).await) }.boxed()
+                });
+                Ok(("personalise", flow))
+            }
+        }
+    }
+
+    fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
+        Box::new(move |session| {
+            async move { Ending::from(self.change_lock(session, se, application, change).await) }.boxed()
+        })
+    }
+}

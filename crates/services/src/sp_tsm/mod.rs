@@ -1,0 +1,156 @@
+//! The SP-TSM: the card issuer's trusted service manager (B-7, B-8.5).
+//!
+//! | file | does |
+//! | --- | --- |
+//! | [`settings`], [`access`] | what the issuer sets; who calls |
+//! | `pre_operation`, `handover`, `result` | the SE-TSM's requests: consent, hand-over, results |
+//! | `opening` | loads, installs and personalises through the issuer's own domain |
+//! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
+//! | `top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
+//! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
+//!
+//! The phone between is not trusted: what moves money is proven by MAC1, TAC or R-MAC, and an intention is
+//! durable before the command that may carry it out leaves. What is not known is settled by the next
+//! contact with the card, never by a timeout.
+
+pub mod access;
+mod attempts;
+mod begin;
+mod cancel_order;
+mod card_record;
+mod conversations;
+mod handover;
+mod locks;
+mod opening;
+mod orders;
+mod payment_notification;
+mod pre_operation;
+mod reports;
+mod result;
+pub mod settings;
+mod stop;
+mod synchronisation;
+mod top_up;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tsm_api::client::{ClearingPeer, PaymentPeer, SeTsmPeer};
+use tsm_api::sp_tsm::{peer, wallet};
+use tsm_keys::KeyService;
+use tsm_storage::SpTsmStore;
+
+use crate::conversation::{Engine, Limits, MemoryLeases};
+use crate::outbox::Dispatcher;
+use crate::runtime::Environment;
+use crate::server::{Peer, PeerGate, Routes};
+
+pub use settings::{
+    DomainAccess, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings, SettingsError,
+    TopUpLimits,
+};
+
+use handover::Tickets;
+use pre_operation::Prepared;
+use reports::Reports;
+
+/// The organisations that the SP-TSM works with, as it knows them.
+#[derive(Debug, Clone)]
+pub struct Partners {
+    /// The SE-TSM. Its key also signs its word about wallets' sessions.
+    pub se_tsm: Peer,
+    /// The payment platform.
+    pub payment: Peer,
+}
+
+/// The ways to the other organisations' servers.
+#[derive(Clone)]
+pub struct Links {
+    /// To the SE-TSM.
+    pub se_tsm: SeTsmPeer,
+    /// To the payment platform.
+    pub payment: PaymentPeer,
+    /// To the clearing centre.
+    pub centre: ClearingPeer,
+}
+
+/// What the SP-TSM is built from.
+pub struct Parts {
+    /// Its store.
+    pub store: Arc<dyn SpTsmStore>,
+    /// Its keys.
+    pub keys: Arc<dyn KeyService>,
+    /// Time, randomness, tasks, timers.
+    pub environment: Environment,
+    /// Who may call.
+    pub partners: Partners,
+    /// Whom it calls.
+    pub links: Links,
+    /// What the issuer sets.
+    pub settings: Settings,
+    /// How long conversations are kept.
+    pub limits: Limits,
+}
+
+/// The SP-TSM.
+pub struct SpTsm {
+    store: Arc<dyn SpTsmStore>,
+    keys: Arc<dyn KeyService>,
+    environment: Environment,
+    partners: Partners,
+    links: Links,
+    settings: Settings,
+    engine: Engine,
+    gate: PeerGate,
+    outbox: Dispatcher,
+    prepared: Prepared,
+    tickets: Tickets,
+    confirmed: watch::Sender<()>,
+}
+
+impl SpTsm {
+    /// Builds the role and starts sending what its outbox holds.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, SettingsError> {
+        let Parts { store, keys, environment, partners, links, settings, limits } = parts;
+        settings.check()?;
+        let engine = Engine::new(environment.clone(), Arc::new(MemoryLeases::default()), limits);
+        let reports = Reports { store: store.clone(), links: links.clone() };
+        let outbox = Dispatcher::start(store.clone(), Arc::new(reports), environment.clone());
+        let gate = PeerGate::open(environment.now());
+        Ok(Arc::new(Self {
+            store,
+            keys,
+            environment,
+            partners,
+            links,
+            settings,
+            engine,
+            gate,
+            outbox,
+            prepared: Prepared::default(),
+            tickets: Tickets::default(),
+            confirmed: watch::channel(()).0,
+        }))
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.environment.now()
+    }
+}
+
+/// The role's routes.
+pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
+    Routes::new(tsm)
+        .on(&wallet::ORDER_CARD, orders::order_card)
+        .on(&wallet::ORDER_TOP_UP, orders::order_top_up)
+        .on(&wallet::ORDER, orders::order)
+        .on(&wallet::CANCEL_ORDER, cancel_order::cancel_order)
+        .on(&wallet::START, conversations::start)
+        .on(&wallet::TURN, conversations::turn)
+        .on(&wallet::CANCEL, conversations::cancel)
+        .on(&wallet::CARD, card_record::card)
+        .on(&peer::PRE_OPERATION, pre_operation::pre_operation)
+        .on(&peer::HANDOVER, handover::handover)
+        .on(&peer::RESULT, result::result)
+        .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
+}

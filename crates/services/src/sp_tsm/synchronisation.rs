@@ -1,0 +1,73 @@
+//! Comparing the issuer's records with the purse: what was unknown is settled, what it proves is kept
+//! (P-5.8.4.5; the purse's part of it).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
+use tsm_api::problem::ProblemCode;
+use tsm_domain::card::{CardState, ProvenPurse};
+use tsm_domain::money::Resolution;
+use tsm_domain::{Fen, OnlineCounter, SeId};
+use tsm_iso7816::Aid;
+use tsm_storage::shared::Fence;
+
+use super::SpTsm;
+use super::attempts::suspicious;
+use super::stop::Stop;
+use crate::conversation::Session;
+use crate::purse::to_wire;
+
+impl SpTsm {
+    /// The flow.
+    pub(super) async fn synchronise(
+        self: Arc<Self>,
+        mut session: Session,
+        se: SeId,
+        application: Aid,
+    ) -> Outcome {
+        let fence = match self.take_link(se, session.conversation, "synchronise").await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_synchronisation(&mut session, fence, se, application).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, "synchronised").await;
+        outcome
+    }
+
+    async fn carry_synchronisation(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        se: SeId,
+        application: Aid,
+    ) -> Result<Outcome, Stop> {
+        let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
+        if card.state != CardState::Active {
+            return Err(ProblemCode::StateForbids.into());
+        }
+        session.progress.say(Stage::Observing, 10);
+        let keys = self.load_keys(&card)?;
+        // Nothing is loaded: the amount of an INITIALIZE FOR LOAD that is not followed says nothing.
+        let contact = self.contact(&mut session.card, fence, &card, &keys, Fen::new(1)).await?;
+        let balance = Fen::new(contact.attempt.answer.balance.fen().into());
+        let counter = OnlineCounter(contact.attempt.answer.counter.value());
+        let corrected = match contact.settled {
+            Some((_, Resolution::Suspicious(suspicion))) => return Err(suspicious(&suspicion.to_string())),
+            Some((_, Resolution::Credited(_) | Resolution::NotCredited)) => 1,
+            None => {
+                let before = card.proven.map(|proven| (proven.balance, proven.counter));
+                let proven = ProvenPurse { balance, counter, at: self.now() };
+                self.store.record_proven(fence, card.card, proven).await?;
+                u32::from(before != Some((balance, counter)))
+            }
+        };
+        tracing::debug!(card = %card.card, detail = %json!({ "corrected": corrected }), "a purse was synchronised");
+        Ok(Outcome::done(OutcomeDetail::PurseSynchronised {
+            balance_fen: to_wire(balance),
+            counter: counter.0,
+            corrected,
+        }))
+    }
+}
