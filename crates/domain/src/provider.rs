@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// req: P-5.6.6.b, P-5.6.6.c
+    /// req: P-5.6.6.c
     #[test]
     fn a_blacklisted_provider_adds_nothing_and_its_applications_can_go() {
         let provider = Provider::third_party_for_tests("CITY");

@@ -458,7 +458,6 @@ pub(crate) mod tests {
         );
     }
 
-    /// req: P-5.3.3.a
     #[test]
     fn four_eyes_audit() {
         let clerk = "clerk".parse().unwrap();

@@ -85,7 +85,7 @@ impl Subscription {
 mod tests {
     use super::*;
 
-    /// req: P-5.7.2.2.2.a, P-5.7.2.2.2.c, P-5.7.2.2.2.e, P-5.8.4.2.1.d
+    /// req: P-5.7.2.2.2.a, P-5.7.2.2.2.c, P-5.7.2.2.2.e
     #[test]
     fn full_deletion_ends_it_and_instance_deletion_does_not() {
         let active = Subscription {

@@ -222,7 +222,7 @@ mod tests {
         Aid::constant(b"APPLI")
     }
 
-    /// req: P-5.8.8.a, P-5.8.8.e
+    /// req: P-5.8.8.e
     #[test]
     fn one_runs_and_the_others_wait_in_order() {
         let mut queue = TaskQueue::default();

@@ -426,7 +426,7 @@ pub(crate) mod tests {
         "OPERATOR".parse().unwrap()
     }
 
-    /// req: P-5.4.1.c, P-5.4.1.d, P-5.4.1.e, P-5.4.2.a, P-5.8.4.1.1.h
+    /// req: P-5.4.1.d, P-5.4.1.e, P-5.4.2.a
     #[test]
     fn aids_are_unique_and_the_main_instance_names_the_application() {
         let fine =

@@ -222,7 +222,6 @@ mod tests {
         assert_eq!(record.observed_at, None);
     }
 
-    /// req: P-5.8.7.1.c
     #[test]
     fn space_after_a_download_is_computed() {
         let before = Space { code: 1_000, data: 500, volatile: 100 };

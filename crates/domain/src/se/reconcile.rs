@@ -172,7 +172,6 @@ mod tests {
         ])
     }
 
-    /// req: P-5.8.7.1.d
     #[test]
     fn how_much_a_registry_shows() {
         let file = |last| entry(last, MirrorKind::LoadFile, 0x01);
@@ -218,7 +217,6 @@ mod tests {
         }
     }
 
-    /// req: P-5.5.1.d
     #[test]
     fn drift_is_found_both_ways() {
         let kept = entry(1, MirrorKind::LoadFile, 1);

@@ -56,7 +56,7 @@ fn s_1_rows_5_and_6_personalisation_complete() {
     assert_eq!(at(Instantiated, NoPerso, Open).apply(complete), Err(Refusal::NeedsNoPersonalisation));
 }
 
-/// req: P-5.8.7.2.m, P-5.8.7.2.n
+/// req: P-5.8.7.2.m
 #[test]
 fn s_1_rows_7_and_8_the_open_notice_or_its_absence() {
     for perso in [Perso, NoPerso] {
@@ -174,7 +174,6 @@ fn s_1_row_15_residue() {
     assert!(at(Useable, Perso, Open).apply(SeEvent::ResidueDeleted).is_err());
 }
 
-/// req: P-5.8.7.2.a
 #[test]
 fn s_1_rows_16_and_17_an_interrupted_download_stays_and_resumes() {
     for state in [Ready, Loaded, Instantiated] {

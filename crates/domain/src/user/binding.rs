@@ -150,7 +150,7 @@ mod tests {
 
     /// The rows of table S.5, in its order.
     ///
-    /// req: P-5.5.2.c, P-5.5.2.h, P-5.5.2.i, P-5.5.2.j, P-5.5.2.l, P-5.5.2.m, P-5.5.2.n, P-5.5.2.f
+    /// req: P-5.5.2.j, P-5.5.2.f
     #[test]
     fn s_5_every_row() {
         use NumberState::{Cancelled, InNetwork};

@@ -375,6 +375,35 @@ async fn a_ticket_is_used_by_one_conversation() {
     .await;
 }
 
+/// A thousand tasks for one SE, asked for and started at the same time: never two run, and their order is kept.
+///
+/// req: P-5.8.8.a
+#[tokio::test]
+async fn a_thousand_tasks_wait_and_one_runs() {
+    on_se_tsm(async |store| {
+        let task = |n: u128| Task {
+            id: TaskId::from_uuid(uuid(n)),
+            se: se(1),
+            operation: Operation::Synchronise,
+            actor: Actor::User,
+            created_at: at(n as i64),
+            due_at: at(0),
+            state: TaskState::Waiting,
+        };
+        join_all((1..=1_000).map(|n| store.enqueue_task(task(n)))).await.into_iter().for_each(Result::unwrap);
+        for n in 1..=40 {
+            let started = join_all((0..3).map(|_| store.start_task(se(1), at(9)))).await;
+            let running: Vec<_> =
+                started.into_iter().filter_map(Result::unwrap).map(|task| task.id).collect();
+            assert_eq!(running, [task(n).id], "one of the three that asked, and the oldest task");
+            store.finish_task(se(1), task(n).id, TaskState::Done).await.unwrap();
+        }
+        let waiting: Vec<_> = store.tasks_of(se(1)).await.unwrap().into_iter().map(|task| task.id).collect();
+        assert_eq!(waiting, (41..=1_000).map(|n| task(n).id).collect::<Vec<_>>(), "the others wait in order");
+    })
+    .await;
+}
+
 /// req: P-5.8.8.e
 #[tokio::test]
 async fn one_task_runs_and_the_others_wait() {

@@ -1,5 +1,6 @@
 //! Conversations and their leases, sessions, outbox, incidents, journals.
 
+use futures_util::future::join_all;
 use tsm_domain::{ConversationId, IncidentId, OperatorId, SessionId};
 use tsm_storage::StorageError;
 use tsm_storage::shared::*;
@@ -38,6 +39,20 @@ async fn one_conversation_has_the_link() {
         store.extend_lease(second, at(300)).await.unwrap();
         let until = Begun::Busy { by: second.conversation, until: at(300) };
         assert_eq!(begin(4, Claim::Wait, 250, 400).await, until);
+    })
+    .await;
+}
+
+/// A thousand at once: one has the link.
+///
+/// req: P-5.8.8.a
+#[tokio::test]
+async fn never_two_links_to_one_se() {
+    on_se_tsm(async |store| {
+        let begin = |n| store.begin_conversation(conversation(n, se(1)), Claim::Wait, at(0), at(100));
+        let begun = join_all((1..=1_000).map(begin)).await;
+        let is_granted = |begun: &&Result<Begun, StorageError>| matches!(begun, Ok(Begun::Granted(_)));
+        assert_eq!(begun.iter().filter(is_granted).count(), 1);
     })
     .await;
 }
