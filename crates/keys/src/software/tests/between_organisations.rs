@@ -109,3 +109,21 @@ fn whoever_opens_a_script_with_the_tk_still_does_not_see_what_is_under_the_kek()
     assert_eq!(*opened, script);
     assert!(!opened.windows(secret.len()).any(|window| window == secret));
 }
+
+#[test]
+fn rsa_signatures_verify_as_cards_verify_them() {
+    use tsm_globalplatform::signature::{RsaHash, VerifyingKey};
+    let keys = service();
+    let key = name("dap/provider/rsa/1");
+    keys.generate(&key, KeyAlgorithm::Rsa).unwrap();
+    let PublicKey::Rsa { modulus, exponent } = keys.public_key(&key).unwrap() else { panic!("an RSA key") };
+    assert_eq!(modulus.len(), 256);
+    for (scheme, hash) in
+        [(SignatureScheme::RsaSha1, RsaHash::Sha1), (SignatureScheme::RsaSha256, RsaHash::Sha256)]
+    {
+        let signature = keys.sign(&key, scheme, b"load file hash").unwrap();
+        let verifier = VerifyingKey::rsa(&modulus, &exponent, hash).unwrap();
+        verifier.verify(b"load file hash", &signature).unwrap();
+        assert!(verifier.verify(b"another hash", &signature).is_err());
+    }
+}
