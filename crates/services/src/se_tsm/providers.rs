@@ -152,6 +152,13 @@ impl SeTsm {
         self.store.put_provider(provider, Revision(0)).await.map(drop).map_err(stored)
     }
 
+    /// Opens the operator's own account at the provider's desk, for its own applications. Its first password
+    /// is told once.
+    pub async fn open_operator_desk(&self) -> Result<StaffLogin, Problem> {
+        let operator = self.settings.operator.clone();
+        self.open_provider_account(&operator).await
+    }
+
     async fn found_provider<Q>(&self, call: &Call<Caller, Q>) -> Result<Versioned<Provider>, Problem> {
         let id: WireProviderId = call.parameter()?;
         let id: ProviderId = id.0.parse().map_err(|_| ProblemCode::UnknownId)?;

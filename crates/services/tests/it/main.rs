@@ -1,5 +1,8 @@
 //! The services over real TLS on loopback, each test with free ports and stores of its own.
 
 mod conversation;
+mod phone;
+mod se_tsm;
 mod server;
 mod support;
+mod world;
