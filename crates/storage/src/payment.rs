@@ -27,6 +27,9 @@ pub struct PaymentRow {
     pub expires_at: jiff::Timestamp,
     /// When it was paid.
     pub paid_at: Option<jiff::Timestamp>,
+    /// When it was closed unpaid.
+    #[serde(default)]
+    pub closed_at: Option<jiff::Timestamp>,
 }
 
 /// A refund.
@@ -61,8 +64,8 @@ pub trait PaymentStore: Outbox {
         at: jiff::Timestamp,
         notifications: Vec<Delivery>,
     ) -> Result<PaymentRow>;
-    /// Closes an order that is not paid.
-    async fn close_order(&self, order: OrderId) -> Result<PaymentRow>;
+    /// Closes an order that is not paid. Closing it again changes nothing.
+    async fn close_order(&self, order: OrderId, at: jiff::Timestamp) -> Result<PaymentRow>;
     /// Pays back, once for each refund number.
     async fn refund(&self, refund: Refund, notifications: Vec<Delivery>) -> Result<PaymentRow>;
     /// The refunds of an order, oldest first.

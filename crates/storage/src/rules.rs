@@ -167,3 +167,9 @@ pub(crate) fn moved_payment(row: PaymentRow, event: tsm_domain::money::PaymentEv
     let order: PaymentOrder = row.order.apply(event)?;
     Ok(PaymentRow { order, ..row })
 }
+
+/// A payment order closed unpaid; the time is the first closing's.
+pub(crate) fn closed_payment(row: PaymentRow, at: jiff::Timestamp) -> Result<PaymentRow> {
+    let closed = moved_payment(row, tsm_domain::money::PaymentEvent::Closed)?;
+    Ok(PaymentRow { closed_at: closed.closed_at.or(Some(at)), ..closed })
+}

@@ -70,9 +70,9 @@ impl PaymentStore for Memory<PaymentState> {
         })
     }
 
-    async fn close_order(&self, order: OrderId) -> Result<PaymentRow> {
+    async fn close_order(&self, order: OrderId, at: jiff::Timestamp) -> Result<PaymentRow> {
         self.write(|state| {
-            let closed = rules::moved_payment(state.order(order)?, PaymentEvent::Closed)?;
+            let closed = rules::closed_payment(state.order(order)?, at)?;
             Ok(state.save(closed, Vec::new()))
         })
     }

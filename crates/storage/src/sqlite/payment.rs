@@ -106,9 +106,8 @@ impl PaymentStore for Sqlite<PaymentSchema> {
         .await
     }
 
-    async fn close_order(&self, id: OrderId) -> Result<PaymentRow> {
-        self.write(move |db| save(db, rules::moved_payment(known_order(db, id)?, PaymentEvent::Closed)?, &[]))
-            .await
+    async fn close_order(&self, id: OrderId, at: jiff::Timestamp) -> Result<PaymentRow> {
+        self.write(move |db| save(db, rules::closed_payment(known_order(db, id)?, at)?, &[])).await
     }
 
     async fn refund(&self, refund: Refund, notifications: Vec<Delivery>) -> Result<PaymentRow> {

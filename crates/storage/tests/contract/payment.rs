@@ -18,6 +18,7 @@ fn row(n: u128) -> PaymentRow {
         created_at: at(1),
         expires_at: at(100),
         paid_at: None,
+        closed_at: None,
     }
 }
 
@@ -44,9 +45,12 @@ async fn an_order_is_made_paid_and_closed_once() {
         assert_eq!(pay(1, "P2", 500, 4).await, Err(StorageError::Payment(PaymentRefusal::AlreadyPaid)));
         let sent = store.due_deliveries(at(9), 10).await.unwrap();
         assert_eq!(sent, [delivery(2, 0)], "one notification");
-        assert!(matches!(store.close_order(order_id(1)).await, Err(StorageError::Payment(_))));
+        assert!(matches!(store.close_order(order_id(1), at(6)).await, Err(StorageError::Payment(_))));
         store.create_order(row(2)).await.unwrap();
-        store.close_order(order_id(2)).await.unwrap();
+        for again in [6, 7] {
+            let closed = store.close_order(order_id(2), at(again)).await.unwrap();
+            assert_eq!(closed.closed_at, Some(at(6)), "closed once");
+        }
         assert_eq!(pay(2, "P3", 500, 5).await, Err(StorageError::Payment(PaymentRefusal::Closed)));
         assert!(matches!(pay(9, "P4", 500, 6).await, Err(StorageError::Unknown { .. })));
         assert_eq!(store.order(order_id(1)).await.unwrap(), Some(paid.clone()));
