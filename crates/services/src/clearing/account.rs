@@ -18,9 +18,6 @@ use crate::purse::{card_from_wire, card_to_wire, to_wire};
 use crate::server::Call;
 use crate::stored;
 
-/// Transactions in which the last online one is looked for.
-const LOOKED_THROUGH: usize = 1000;
-
 /// The account of a card.
 pub(super) async fn account(
     centre: Arc<Clearing>,
@@ -36,7 +33,7 @@ impl Clearing {
         let problem = |error: StorageError| stored::problem(&error);
         let row = self.known(card).await?;
         let transfers = self.store.transfers_of(card).await.map_err(problem)?;
-        let transactions = self.store.transactions_of(card, LOOKED_THROUGH).await.map_err(problem)?;
+        let transactions = self.store.transactions_of(card, usize::MAX).await.map_err(problem)?;
         let purse = self.store.balance(card, AccountKind::Purse).await.map_err(problem)?;
         let sum = |code: TransferCode| {
             transfers

@@ -73,13 +73,18 @@ impl Clearing {
                 return Err(ProblemCode::Internal.into());
             }
         }
-        self.record(institution, transaction).await
+        self.record(institution, &facts, transaction).await
     }
 
-    async fn record(&self, institution: &str, transaction: CardTransaction) -> Result<Verdict, Problem> {
+    async fn record(
+        &self,
+        institution: &str,
+        facts: &PurchaseFacts,
+        transaction: CardTransaction,
+    ) -> Result<Verdict, Problem> {
         let (key, amount) = (transaction.key, transaction.amount);
         // An entry without a fare is recorded and moves nothing.
-        let transfers = if amount.is_zero() { Vec::new() } else { vec![self.spent(key, amount)] };
+        let transfers = if amount.is_zero() { Vec::new() } else { vec![self.spent(key, facts)] };
         let note = self.note(key.card, institution, "purchase-recorded", &detail_of(&transaction));
         let books = Books { transfers, notes: vec![note], ..Books::default() };
         match self.store.record_transaction(transaction, books).await {
@@ -88,6 +93,11 @@ impl Clearing {
             Ok(Recorded::Different(_)) => {
                 let text = "a purchase contradicts the one recorded for the same counter".into();
                 self.report("contradicting-purchase", key, text).await?;
+                Ok(Verdict::Contradicts)
+            }
+            Err(StorageError::Transfer(TransferRefusal::ExistsWithDifferences(_))) => {
+                let text = "a purchase carries the TAC of one recorded for another counter".into();
+                self.report("repeated-tac", key, text).await?;
                 Ok(Verdict::Contradicts)
             }
             Err(StorageError::Transfer(TransferRefusal::ExceedsBalance { .. })) => Ok(Verdict::NotYet),

@@ -9,12 +9,11 @@ use tsm_domain::{CardNumber, Fen, OrderId, TerminalNumber};
 use tsm_epurse::host::load::LoadFacts;
 use tsm_epurse::{Amount, DateTime, OnlineCounter};
 use tsm_keys::KeyError;
-use tsm_storage::StorageError;
 use tsm_storage::clearing::{Books, Recorded};
 
 use super::Clearing;
 use super::access::Institution;
-use super::entries::detail_of;
+use super::entries::{detail_of, refused_entry};
 use crate::purse::{card_from_wire, moment};
 use crate::server::Call;
 use crate::stored;
@@ -26,16 +25,15 @@ pub(super) async fn credit(
 ) -> Result<CreditReceipt, Problem> {
     let Institution(institution) = call.caller;
     let report = call.request;
-    let problem = |error: StorageError| stored::problem(&error);
     let card = card_from_wire(&report.card)?;
     centre.known(card).await?;
     let credit = Credit::read(&report, card)?;
-    if let Some(tac) = credit.tac {
-        centre.verify(&credit, tac)?;
-    }
     let transaction = credit.transaction();
+    if let Some(tac) = credit.tac {
+        centre.verify(&credit, tac, transaction.key).await?;
+    }
     let order = OrderId::from_uuid(report.order.0);
-    centre.check_order_is_new(order, transaction.key).await?;
+    centre.check_order(order, &transaction).await?;
     let books = Books {
         transfers: vec![
             // The payment's own report may be slower; each is booked once.
@@ -45,12 +43,17 @@ pub(super) async fn credit(
         notes: vec![centre.note(card, &institution, "credit-recorded", &detail_of(&transaction))],
         ..Books::default()
     };
-    match centre.store.record_transaction(transaction.clone(), books).await.map_err(problem)? {
-        Recorded::New | Recorded::Before => {
-            Ok(CreditReceipt { order: report.order, recorded_at: centre.recorded_at(order, card).await? })
+    let recorded = centre.store.record_transaction(transaction.clone(), books).await;
+    let recorded = recorded.map_err(|error| refused_entry(&error))?;
+    let booked = centre.transfers_of_order(order, card).await?;
+    let booked = booked.iter().find(|known| known.code == TransferCode::Loaded);
+    match (recorded, booked) {
+        (Recorded::New | Recorded::Before, Some(booked)) => {
+            Ok(CreditReceipt { order: report.order, recorded_at: booked.at })
         }
-        Recorded::Different(_) => {
-            let text = "a credit contradicts the one recorded for the same counter".into();
+        // The card's one credit was recorded for another order: this order's money did not reach the card.
+        (Recorded::New | Recorded::Before, None) | (Recorded::Different(_), _) => {
+            let text = format!("order {order} claims the credit that is recorded for another");
             centre.report("contradicting-credit", transaction.key, text).await?;
             Err(Problem::because(ProblemCode::Duplicate, "Another credit has this card and counter."))
         }
@@ -58,11 +61,12 @@ pub(super) async fn credit(
 }
 
 impl Clearing {
-    fn verify(&self, credit: &Credit, tac: Tac) -> Result<(), Problem> {
-        let key = self.tac_key(credit.card)?;
-        match self.keys.verify_load_tac(&key, &credit.facts, tsm_epurse::Tac::new(tac.0)) {
+    async fn verify(&self, credit: &Credit, tac: Tac, key: TransactionKey) -> Result<(), Problem> {
+        let tac_key = self.tac_key(credit.card)?;
+        match self.keys.verify_load_tac(&tac_key, &credit.facts, tsm_epurse::Tac::new(tac.0)) {
             Ok(()) => Ok(()),
             Err(KeyError::CardMac(_)) => {
+                self.report("wrong-tac", key, "a credit was reported with a wrong TAC".into()).await?;
                 Err(Problem::because(ProblemCode::CardUnproven, "The TAC is not the card's."))
             }
             Err(error) => {
@@ -72,29 +76,26 @@ impl Clearing {
         }
     }
 
-    /// One order credits once: with another counter it is refused.
-    async fn check_order_is_new(&self, order: OrderId, key: TransactionKey) -> Result<(), Problem> {
-        let problem = |error: StorageError| stored::problem(&error);
-        let transfers = self.store.transfers_of(key.card).await.map_err(problem)?;
-        let is_booked = |code| transfers.iter().any(|known| known.order == Some(order) && known.code == code);
-        if is_booked(TransferCode::TopUpCancelled) {
+    /// One order credits once, what was paid for it: with another counter or amount it is refused.
+    async fn check_order(&self, order: OrderId, credit: &CardTransaction) -> Result<(), Problem> {
+        let booked = self.transfers_of_order(order, credit.key.card).await?;
+        let find = |code| booked.iter().find(|known| known.code == code);
+        if find(TransferCode::TopUpCancelled).is_some() {
             return Err(Problem::because(ProblemCode::OrderUsed, "The order was cancelled."));
         }
-        if !is_booked(TransferCode::Loaded) {
+        if let Some(paid) = find(TransferCode::PaymentConfirmed).filter(|paid| paid.amount != credit.amount) {
+            let reason = format!("The order was paid with {} yuan.", paid.amount);
+            return Err(Problem::because(ProblemCode::AmountRefused, reason));
+        }
+        if find(TransferCode::Loaded).is_none() {
             return Ok(());
         }
-        let recorded = self.store.transactions_of(key.card, usize::MAX).await.map_err(problem)?;
-        if recorded.iter().any(|known| known.key == key) {
+        let recorded = self.store.transactions_of(credit.key.card, usize::MAX).await;
+        let recorded = recorded.map_err(|error| stored::problem(&error))?;
+        if recorded.iter().any(|known| known.key == credit.key) {
             return Ok(());
         }
         Err(Problem::because(ProblemCode::OrderUsed, "The order was credited with another counter."))
-    }
-
-    async fn recorded_at(&self, order: OrderId, card: CardNumber) -> Result<jiff::Timestamp, Problem> {
-        let transfers = self.store.transfers_of(card).await.map_err(|error| stored::problem(&error))?;
-        let booked =
-            transfers.iter().find(|known| known.order == Some(order) && known.code == TransferCode::Loaded);
-        Ok(booked.map_or_else(|| self.now(), |booked| booked.at))
     }
 }
 

@@ -3,10 +3,12 @@
 
 use serde_json::{Value, json};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode};
+use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode, TransferRefusal};
 use tsm_domain::{CardNumber, Fen, IncidentId, OrderId, TransferId};
 use tsm_epurse::KeyRole;
+use tsm_epurse::host::purchase::{PurchaseFacts, tac_input};
 use tsm_keys::KeyHandle;
+use tsm_storage::StorageError;
 use tsm_storage::clearing::AccountRow;
 use tsm_storage::shared::{ChainKey, Incident, Note};
 
@@ -37,7 +39,8 @@ impl Clearing {
         })
     }
 
-    /// A transfer about an order: one for each code.
+    /// A transfer about an order. An order is paid once, settled once and given back once; loading and
+    /// cancelling are the two ways of settling, and share an identity so that only one of them can be booked.
     pub(super) fn for_order(
         &self,
         code: TransferCode,
@@ -45,16 +48,36 @@ impl Clearing {
         card: CardNumber,
         amount: Fen,
     ) -> Transfer {
-        let id =
-            TransferId::from_uuid(names::derived(&["transfer", &format!("{code:?}"), &order.to_string()]));
+        let settles = matches!(code, TransferCode::Loaded | TransferCode::TopUpCancelled);
+        let place = if settles { "settled" } else { code.name() };
+        let id = TransferId::from_uuid(names::derived(&["transfer", place, &order.to_string()]));
         code.transfer(id, card, amount, self.now()).for_order(order)
     }
 
-    /// The transfer of a purchase: one for each card transaction.
-    pub(super) fn spent(&self, key: TransactionKey, amount: Fen) -> Transfer {
-        let words = ["transfer", "Spent", key.card.as_str(), &format!("{:?}/{}", key.kind, key.counter)];
-        let id = TransferId::from_uuid(names::derived(&words));
-        TransferCode::Spent.transfer(id, key.card, amount, self.now())
+    /// The transfer of a purchase: one for each TAC.
+    ///
+    /// The TAC covers amount, type, terminal, terminal's number and time, and not the card's counter. So the
+    /// identity follows from what the TAC covers, and the card transaction stands in the order's place: the
+    /// same TAC under another counter is a different transfer with the same identity, which no ledger takes.
+    pub(super) fn spent(&self, key: TransactionKey, facts: &PurchaseFacts) -> Transfer {
+        let covered = hex::encode(tac_input(facts));
+        let id = TransferId::from_uuid(names::derived(&["transfer", "spent", key.card.as_str(), &covered]));
+        let transaction = format!("{:02X}/{}", key.kind.to_byte(), key.counter);
+        let transaction = names::derived(&["transaction", key.card.as_str(), &transaction]);
+        let amount = Fen::new(facts.amount.fen().into());
+        TransferCode::Spent
+            .transfer(id, key.card, amount, self.now())
+            .for_order(OrderId::from_uuid(transaction))
+    }
+
+    /// The transfers of one order of a card, oldest first.
+    pub(super) async fn transfers_of_order(
+        &self,
+        order: OrderId,
+        card: CardNumber,
+    ) -> Result<Vec<Transfer>, Problem> {
+        let transfers = self.store.transfers_of(card).await.map_err(|error| stored::problem(&error))?;
+        Ok(transfers.into_iter().filter(|transfer| transfer.order == Some(order)).collect())
     }
 
     /// An entry of a card's journal.
@@ -71,7 +94,8 @@ impl Clearing {
     /// What somebody has to look at: a report that contradicts the records.
     pub(super) async fn report(&self, kind: &str, key: TransactionKey, text: String) -> Result<(), Problem> {
         tracing::warn!(card = %key.card, kind, text, "a report was kept aside");
-        let words = ["incident", kind, key.card.as_str(), &format!("{:?}/{}", key.kind, key.counter), &text];
+        let transaction = format!("{:02X}/{}", key.kind.to_byte(), key.counter);
+        let words = ["incident", kind, key.card.as_str(), &transaction, &text];
         let incident = Incident {
             id: IncidentId::from_uuid(names::derived(&words)),
             se: None,
@@ -82,6 +106,17 @@ impl Clearing {
             closed: None,
         };
         self.store.record_incident(incident).await.map_err(|error| stored::problem(&error))
+    }
+}
+
+/// What a refused entry means to the institution that reported it: an order whose identity is taken by a
+/// different entry was used otherwise.
+pub(super) fn refused_entry(error: &StorageError) -> Problem {
+    match error {
+        StorageError::Transfer(TransferRefusal::ExistsWithDifferences(_)) => {
+            Problem::because(ProblemCode::OrderUsed, "The books have another entry for this order.")
+        }
+        other => stored::problem(other),
     }
 }
 

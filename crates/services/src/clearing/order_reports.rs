@@ -5,23 +5,42 @@ use std::sync::Arc;
 use serde_json::json;
 use tsm_api::clearing::OrderReport;
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::Problem;
-use tsm_domain::money::TransferCode;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::{Transfer, TransferCode};
 use tsm_domain::{Fen, OrderId};
 use tsm_storage::clearing::Books;
 
 use super::Clearing;
 use super::access::Institution;
+use super::entries::refused_entry;
 use crate::purse::card_from_wire;
 use crate::server::Call;
-use crate::stored;
+
+/// A kind of entry about an order.
+struct Entry {
+    code: TransferCode,
+    /// What must be booked for the order before it.
+    follows: Option<TransferCode>,
+    /// Its name in the card's journal.
+    event: &'static str,
+}
+
+const PAYMENT: Entry =
+    Entry { code: TransferCode::PaymentConfirmed, follows: None, event: "payment-confirmed" };
+const CANCELLATION: Entry = Entry {
+    code: TransferCode::TopUpCancelled,
+    follows: Some(TransferCode::PaymentConfirmed),
+    event: "top-up-cancelled",
+};
+const REFUND: Entry =
+    Entry { code: TransferCode::RefundPaid, follows: Some(TransferCode::TopUpCancelled), event: "refunded" };
 
 /// The payment platform confirmed a payment for a card.
 pub(super) async fn payment(
     centre: Arc<Clearing>,
     call: Call<Institution, OrderReport>,
 ) -> Result<Nothing, Problem> {
-    centre.book_order(call, TransferCode::PaymentConfirmed, "payment-confirmed").await
+    centre.book_order(call, PAYMENT).await
 }
 
 /// A paid order was cancelled, as its card proved.
@@ -29,7 +48,7 @@ pub(super) async fn cancellation(
     centre: Arc<Clearing>,
     call: Call<Institution, OrderReport>,
 ) -> Result<Nothing, Problem> {
-    centre.book_order(call, TransferCode::TopUpCancelled, "top-up-cancelled").await
+    centre.book_order(call, CANCELLATION).await
 }
 
 /// A cancelled order's money went back.
@@ -37,29 +56,60 @@ pub(super) async fn refund(
     centre: Arc<Clearing>,
     call: Call<Institution, OrderReport>,
 ) -> Result<Nothing, Problem> {
-    centre.book_order(call, TransferCode::RefundPaid, "refunded").await
+    centre.book_order(call, REFUND).await
 }
 
 impl Clearing {
     async fn book_order(
         &self,
         call: Call<Institution, OrderReport>,
-        code: TransferCode,
-        event: &str,
+        entry: Entry,
     ) -> Result<Nothing, Problem> {
         let Institution(institution) = call.caller;
         let OrderReport { order, card, amount_fen } = call.request;
         let card = card_from_wire(&card)?;
         self.known(card).await?;
+        if amount_fen == 0 {
+            return Err(Problem::because(ProblemCode::ValueRefused, "An order is for at least one fen."));
+        }
         let order = OrderId::from_uuid(order.0);
-        let transfer = self.for_order(code, order, card, Fen::new(amount_fen.into()));
-        let known = self.store.transfers_of(card).await.map_err(|error| stored::problem(&error))?;
-        // Repeated: the journal has its entry already.
-        let repeated = known.iter().any(|known| known.id == transfer.id);
-        let note = self.note(card, &institution, event, &json!({ "order": order, "amount_fen": amount_fen }));
-        let notes = if repeated { Vec::new() } else { vec![note] };
-        let books = Books { transfers: vec![transfer], notes, ..Books::default() };
-        self.store.transfer(books).await.map_err(|error| stored::problem(&error))?;
+        let transfer = self.for_order(entry.code, order, card, Fen::new(amount_fen.into()));
+        let booked = self.transfers_of_order(order, card).await?;
+        if let Some(known) = booked.iter().find(|known| known.id == transfer.id) {
+            // Repeated: the books and the journal have their entry already.
+            return check_same(known, &transfer).map(|()| Nothing {});
+        }
+        if let Some(before) = entry.follows {
+            let before = booked.iter().find(|known| known.code == before);
+            check_follows(before, &transfer)?;
+        }
+        let note =
+            self.note(card, &institution, entry.event, &json!({ "order": order, "amount_fen": amount_fen }));
+        let books = Books { transfers: vec![transfer], notes: vec![note], ..Books::default() };
+        self.store.transfer(books).await.map_err(|error| refused_entry(&error))?;
         Ok(Nothing {})
     }
+}
+
+/// A report that comes again says the same, or contradicts the books.
+fn check_same(known: &Transfer, again: &Transfer) -> Result<(), Problem> {
+    if known.code != again.code {
+        return Err(Problem::because(ProblemCode::OrderUsed, "The order was settled in another way."));
+    }
+    check_amount(known, again)
+}
+
+// Only the money of the same order moves on: the card's account may hold that of others too.
+fn check_follows(before: Option<&Transfer>, next: &Transfer) -> Result<(), Problem> {
+    let before = before.ok_or_else(|| {
+        Problem::because(ProblemCode::StateForbids, "What comes before it has not been reported.")
+    })?;
+    check_amount(before, next)
+}
+
+fn check_amount(known: &Transfer, reported: &Transfer) -> Result<(), Problem> {
+    if known.amount == reported.amount {
+        return Ok(());
+    }
+    Err(Problem::because(ProblemCode::AmountRefused, format_args!("The order is for {} yuan.", known.amount)))
 }

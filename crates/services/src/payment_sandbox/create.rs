@@ -8,8 +8,8 @@ use tsm_domain::money::PaymentOrder;
 use tsm_domain::{Fen, OrderId};
 use tsm_storage::payment::PaymentRow;
 
+use super::PaymentSandbox;
 use super::access::Caller;
-use super::{PaymentSandbox, record};
 use crate::server::Call;
 use crate::stored;
 
@@ -26,7 +26,7 @@ pub(super) async fn create(
     if amount_fen == 0 || subject.len() > LONGEST_SUBJECT {
         return Err(ProblemCode::ValueRefused.into());
     }
-    let now = sandbox.environment.now();
+    let now = sandbox.now();
     let row = PaymentRow {
         order: PaymentOrder::create(OrderId::from_uuid(order.0), Fen::new(amount_fen.into())),
         notify_url: merchant.clone(),
@@ -36,7 +36,8 @@ pub(super) async fn create(
         created_at: now,
         expires_at: now.saturating_add(sandbox.lifetime).unwrap_or(now),
         paid_at: None,
+        closed_at: None,
     };
     let row = sandbox.store.create_order(row).await.map_err(|error| stored::problem(&error))?;
-    Ok(record(&row))
+    sandbox.record(&row).await
 }

@@ -14,10 +14,11 @@ mod show;
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tsm_api::client::SpTsmPeer;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
 use tsm_api::payment::{self, PaymentRecord, PaymentState};
+use tsm_api::problem::Problem;
 use tsm_domain::money::PaymentState as State;
 use tsm_storage::PaymentStore;
 use tsm_storage::payment::PaymentRow;
@@ -26,6 +27,7 @@ use crate::outbox::Dispatcher;
 use crate::purse::to_wire;
 use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
+use crate::stored;
 
 use notifications::Notifications;
 
@@ -95,19 +97,33 @@ pub fn routes(sandbox: Arc<PaymentSandbox>) -> Routes<PaymentSandbox> {
         .on(&payment::SHOW, show::show)
 }
 
-/// A payment as everybody sees it.
-fn record(row: &PaymentRow) -> PaymentRecord {
-    PaymentRecord {
-        payment: PaymentId(row.order.order.as_uuid()),
-        order: WireOrder(row.order.order.as_uuid()),
-        amount_fen: to_wire(row.order.amount),
-        subject: row.subject.clone(),
-        state: match row.order.state {
-            State::Created => PaymentState::Open,
-            State::Paid(_) => PaymentState::Paid,
-            State::Closed => PaymentState::Declined,
-            State::Refunded { .. } => PaymentState::Refunded,
-        },
-        changed_at: row.paid_at.unwrap_or(row.created_at),
+impl PaymentSandbox {
+    fn now(&self) -> Timestamp {
+        self.environment.now()
+    }
+
+    /// A payment as everybody sees it. One that has expired cannot be paid any more.
+    async fn record(&self, row: &PaymentRow) -> Result<PaymentRecord, Problem> {
+        let (state, changed_at) = match &row.order.state {
+            State::Created if row.expires_at <= self.now() => (PaymentState::Declined, row.expires_at),
+            State::Created => (PaymentState::Open, row.created_at),
+            State::Paid(_) => (PaymentState::Paid, row.paid_at.unwrap_or(row.created_at)),
+            State::Closed => (PaymentState::Declined, row.closed_at.unwrap_or(row.created_at)),
+            State::Refunded { .. } => (PaymentState::Refunded, self.refunded_at(row).await?),
+        };
+        Ok(PaymentRecord {
+            payment: PaymentId(row.order.order.as_uuid()),
+            order: WireOrder(row.order.order.as_uuid()),
+            amount_fen: to_wire(row.order.amount),
+            subject: row.subject.clone(),
+            state,
+            changed_at,
+        })
+    }
+
+    async fn refunded_at(&self, row: &PaymentRow) -> Result<Timestamp, Problem> {
+        let refunds =
+            self.store.refunds_of(row.order.order).await.map_err(|error| stored::problem(&error))?;
+        Ok(refunds.last().map_or(row.created_at, |refund| refund.at))
     }
 }

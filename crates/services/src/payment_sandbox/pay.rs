@@ -11,7 +11,7 @@ use tsm_storage::payment::PaymentRow;
 use tsm_storage::shared::Delivery;
 
 use super::access::Caller;
-use super::{PaymentSandbox, Repetition, notifications, record};
+use super::{PaymentSandbox, Repetition, notifications};
 use crate::server::Call;
 use crate::stored;
 
@@ -28,18 +28,21 @@ pub(super) async fn pay(
     let row = match call.request.choice {
         PayChoice::Pay => sandbox.take_payment(row).await?,
         PayChoice::Decline => {
-            let closed = sandbox.store.close_order(row.order.order).await;
+            let closed = sandbox.store.close_order(row.order.order, sandbox.now()).await;
             closed.map_err(|error| stored::problem(&error))?
         }
     };
-    Ok(record(&row))
+    sandbox.record(&row).await
 }
 
 impl PaymentSandbox {
     async fn take_payment(&self, row: PaymentRow) -> Result<PaymentRow, Problem> {
-        let now = self.environment.now();
+        let now = self.now();
         if row.order.state == State::Created && row.expires_at <= now {
-            self.store.close_order(row.order.order).await.map_err(|error| stored::problem(&error))?;
+            self.store
+                .close_order(row.order.order, row.expires_at)
+                .await
+                .map_err(|error| stored::problem(&error))?;
             return Err(Problem::because(ProblemCode::StateForbids, "The payment has expired."));
         }
         let payment = PaymentId(row.order.order.as_uuid());
@@ -47,7 +50,7 @@ impl PaymentSandbox {
             payment.to_string().parse().map_err(|_| Problem::new(ProblemCode::Internal))?;
         let payer: PayerId = PAYER.parse().map_err(|_| Problem::new(ProblemCode::Internal))?;
         let word = PaymentNotification {
-            payment: PaymentRecord { state: PaymentState::Paid, changed_at: now, ..record(&row) },
+            payment: PaymentRecord { state: PaymentState::Paid, changed_at: now, ..self.record(&row).await? },
         };
         let messages = self.messages(&row, &word);
         let (order, amount) = (row.order.order, row.order.amount);
@@ -58,7 +61,7 @@ impl PaymentSandbox {
     }
 
     fn messages(&self, row: &PaymentRow, word: &PaymentNotification) -> Vec<Delivery> {
-        let now = self.environment.now();
+        let now = self.now();
         let count = match self.repetition {
             Repetition::Once => 1,
             Repetition::Twice => 2,

@@ -8,8 +8,8 @@ use tsm_api::payment::PaymentRecord;
 use tsm_api::problem::Problem;
 use tsm_domain::OrderId;
 
+use super::PaymentSandbox;
 use super::access::Caller;
-use super::{PaymentSandbox, record};
 use crate::server::Call;
 
 /// How a merchant's own payment stands.
@@ -20,5 +20,5 @@ pub(super) async fn query(
     let payment: PaymentId = call.parameter()?;
     let merchant = call.caller.merchant()?;
     let row = sandbox.own_payment(OrderId::from_uuid(payment.0), &merchant).await?;
-    Ok(record(&row))
+    sandbox.record(&row).await
 }

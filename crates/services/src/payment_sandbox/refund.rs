@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::{PaymentRecord, Refund as WireRefund};
 use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::PaymentRefusal;
 use tsm_domain::{Fen, OrderId, TransferId};
+use tsm_storage::StorageError;
 use tsm_storage::payment::Refund;
 
+use super::PaymentSandbox;
 use super::access::Caller;
-use super::{PaymentSandbox, record};
 use crate::names;
 use crate::server::Call;
 use crate::stored;
@@ -31,8 +33,20 @@ pub(super) async fn refund(
         id: TransferId::from_uuid(names::derived(&["refund", &payment.to_string()])),
         order,
         amount: Fen::new(call.request.amount_fen.into()),
-        at: sandbox.environment.now(),
+        at: sandbox.now(),
     };
-    let row = sandbox.store.refund(refund, Vec::new()).await.map_err(|error| stored::problem(&error))?;
-    Ok(record(&row))
+    let row = sandbox.store.refund(refund, Vec::new()).await.map_err(|error| refused(&error))?;
+    sandbox.record(&row).await
+}
+
+fn refused(error: &StorageError) -> Problem {
+    match error {
+        StorageError::Payment(PaymentRefusal::ExceedsPaid { .. }) => {
+            Problem::because(ProblemCode::AmountRefused, format_args!("In detail: {error}."))
+        }
+        StorageError::Conflict { .. } => {
+            Problem::because(ProblemCode::Duplicate, "The payment was given back with another amount.")
+        }
+        other => stored::problem(other),
+    }
 }

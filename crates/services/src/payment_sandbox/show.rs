@@ -8,8 +8,8 @@ use tsm_api::payment::PaymentRecord;
 use tsm_api::problem::Problem;
 use tsm_domain::OrderId;
 
+use super::PaymentSandbox;
 use super::access::Caller;
-use super::{PaymentSandbox, record};
 use crate::server::Call;
 
 /// Shows a payment.
@@ -18,5 +18,5 @@ pub(super) async fn show(
     call: Call<Caller, Nothing>,
 ) -> Result<PaymentRecord, Problem> {
     let payment: PaymentId = call.parameter()?;
-    Ok(record(&sandbox.payment(OrderId::from_uuid(payment.0)).await?))
+    sandbox.record(&sandbox.payment(OrderId::from_uuid(payment.0)).await?).await
 }
