@@ -23,7 +23,7 @@ use tsm_api::sp_tsm::peer::{
     HandoverRequest, HandoverWay, PreOperationReply, PreOperationRequest, WrappedKeySet as WireKeySet,
 };
 use tsm_card::create_domain::{CreatingDomain, DomainMode, DomainSpace, Management, NewDomain};
-use tsm_card::open_channel::{OpeningChannel, SecureChannel};
+use tsm_card::open_channel::{OpeningChannel, SecureChannel, open_channel};
 use tsm_card::plan::{DomainPlan, Fit, ResiduePolicy, plan};
 use tsm_card::replace_domain_keys::{AfterReplacement, ReplacingKeys};
 use tsm_card::script::{Answers, Command, Script, Ticket};
@@ -34,6 +34,9 @@ use tsm_domain::se::{Inventory, MirrorKind};
 use tsm_domain::se_application::{PersonalisationNeed, SeEvent, SeState};
 use tsm_domain::security_domain::DomainMode as DefinedMode;
 use tsm_domain::security_domain::{ContentManagement, DomainDefinition, SpaceManagement};
+use tsm_globalplatform::commands::SetStatus;
+use tsm_globalplatform::commands::set_status::StatusTarget;
+use tsm_globalplatform::life_cycle::SecurityDomainLifeCycle;
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
 use tsm_keys::transfer::{WrappedKey, WrappedKeySet, WrappedValue};
 use tsm_keys::{CheckValue, KeyAlgorithm, NewKeys, PutKeyRequest};
@@ -43,7 +46,7 @@ use super::SeTsm;
 use super::card_access::{InitialKeys, has_initial_keys, initial_session, issuer_session};
 use super::convert::{se_to_wire, state_to_wire};
 use super::eligibility::Question;
-use super::record::mirror;
+use super::record::{mirror, with_domain};
 use super::stop::{Stop, forbidden};
 use super::work::{Known, Observed, Work};
 use crate::conversation::{Ending, Handover, Session};
@@ -145,6 +148,8 @@ impl Work {
                         let view = content::with_domain(view, &application.domain);
                         self.close(&step, Some(answer), view).await
                     }
+                    // The SP-TSM sees that its domain is not PERSONALIZED yet, and sets it.
+                    Prepared::ProviderToPersonalise(answer) => self.close(&step, answer, view).await,
                     Prepared::Nothing => self.close(&step, None, view).await,
                 }
             }
@@ -224,10 +229,10 @@ impl Work {
             // The keys were replaced in a session whose answer was lost: only their owner can open the
             // domain now, and sets it to PERSONALIZED after the hand-over.
             Err(error) if creating_is_old(step) && keys_are_others(&error) => {
-                return Ok(match self.to_provider(step).await? {
-                    Some(answer) => Prepared::Provider(answer),
-                    None => Prepared::Nothing,
-                });
+                if content_is_ours {
+                    return self.personalise_by_issuer(step, domain.aid).await;
+                }
+                return Ok(Prepared::ProviderToPersonalise(self.to_provider(step).await?));
             }
             Err(error) => return Err(error.into()),
         };
@@ -245,6 +250,21 @@ impl Work {
         replacing.take(&mut channel, &mut answers)?;
         self.domain_is_personalised(domain, keys.key_version).await?;
         self.take_next(next, &mut answers)
+    }
+
+    /// Sets a domain that has its owner's keys to PERSONALIZED by the issuer domain above it
+    /// (GPC 2.3.1, 5.3.2), and leaves the issuer's session open for content management.
+    async fn personalise_by_issuer(&mut self, step: &Step<'_>, domain: Aid) -> Result<Prepared, Stop> {
+        let issuer = issuer_session(&step.known.batch, &self.se)?;
+        let mut script = Script::new();
+        let mut channel = open_channel(&mut self.session.card, &*self.tsm.keys, &issuer, &mut script).await?;
+        let state = SecurityDomainLifeCycle::Personalized.value();
+        let set_status = SetStatus { target: StatusTarget::Application(domain), state };
+        let command = Command::new("SET STATUS to PERSONALIZED", set_status.to_apdu());
+        let ticket = channel.add(&mut script, vec![command])?;
+        let mut answers = script.run(&mut self.session.card).await?;
+        channel.take(&mut answers, &ticket)?;
+        Ok(Prepared::Issuer(channel, Script::new()))
     }
 
     /// Adds whatever opens the next session.
@@ -288,7 +308,11 @@ impl Work {
             keys: DomainKeys::Settled { version },
             keys_since: self.tsm.now(),
         };
-        let mut change = SeChange { domains: vec![on_se], ..SeChange::default() };
+        let record = self.tsm.store.se(self.se).await?.ok_or(ProblemCode::NotRegistered)?;
+        let batch = self.tsm.store.batch(&record.batch).await?.ok_or(ProblemCode::BatchUnknown)?;
+        let inventory = with_domain(record.inventory, domain, batch.issuer_domain);
+        let observed = Some((inventory, self.tsm.now()));
+        let mut change = SeChange { domains: vec![on_se], observed, ..SeChange::default() };
         let detail = serde_json::json!({ "domain": domain.aid.to_string(), "key_version": version });
         change.notes.push(self.note("domain-personalised", &detail));
         self.settle(tsm_storage::se_tsm::Outcome::Done, &mut change);
@@ -317,6 +341,8 @@ enum Prepared {
     Issuer(SecureChannel, Script),
     /// With the card's answer for the SP-TSM.
     Provider(ResponseApdu),
+    /// The same, where the domain has its owner's keys and not its state.
+    ProviderToPersonalise(Option<ResponseApdu>),
     /// With nothing open.
     Nothing,
 }

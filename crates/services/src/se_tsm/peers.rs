@@ -23,6 +23,7 @@ use super::access::Caller;
 use super::convert::{aid, se_id, state_to_wire};
 use super::download::instantiated;
 use super::eligibility::Question;
+use super::record::with_application;
 use super::registration::stop_to_problem;
 use super::stop::{Stop, forbidden, stored};
 use super::work::{Known, Work, note};
@@ -204,6 +205,10 @@ impl Work {
                 changed_at: self.tsm.now(),
                 ..on_se
             });
+            if report.kind == OperationKind::Download {
+                let inventory = with_application(known.record.inventory.clone(), &question.application);
+                change.observed = Some((inventory, self.tsm.now()));
+            }
             if matches!(report.kind, OperationKind::Download | OperationKind::Personalise) {
                 let what = Subscribed::Application(aid);
                 change.subscriptions.extend(self.subscription(&known, what, &question.provider.id).await?);

@@ -6,7 +6,7 @@ use tsm_domain::application::{Application, Space};
 use tsm_domain::se::{
     Batch, Difference, Inventory, MirrorEntry, MirrorKind, Presence, presence, reconcile_application,
 };
-use tsm_domain::security_domain::{DomainOnSe, DomainState};
+use tsm_domain::security_domain::{DomainDefinition, DomainOnSe, DomainState};
 use tsm_domain::{IncidentId, SeId};
 use tsm_globalplatform::life_cycle::LifeCycle;
 use tsm_iso7816::Aid;
@@ -67,6 +67,57 @@ pub(super) fn mirror(observation: &Observation, batch: &Batch) -> Inventory {
         .sorted()
 }
 
+/// The inventory with a domain that the card was just seen to take its owner's keys into.
+pub(super) fn with_domain(mut inventory: Inventory, definition: &DomainDefinition, issuer: Aid) -> Inventory {
+    inventory.entries.retain(|entry| entry.aid != definition.aid);
+    inventory.entries.push(MirrorEntry {
+        aid: definition.aid,
+        kind: MirrorKind::SecurityDomain,
+        // GPC 2.3.1 table 11-5: PERSONALIZED.
+        life_cycle: 0x0F,
+        privileges: definition.privileges(),
+        load_file: Some(definition.load_file),
+        domain: Some(issuer),
+        modules: Vec::new(),
+    });
+    inventory.sorted()
+}
+
+/// The inventory with an application that its SP-TSM reports installed; the next observation has the last
+/// word. The free space is what it was less what the application takes (P-5.8.7.1.c).
+pub(super) fn with_application(mut inventory: Inventory, application: &Application) -> Inventory {
+    if presence(application, &inventory) == Presence::Instantiated {
+        return inventory;
+    }
+    let files = application.load_files.iter().map(|file| MirrorEntry {
+        aid: file.aid,
+        kind: MirrorKind::LoadFile,
+        life_cycle: 0x01,
+        privileges: [0; 3],
+        load_file: None,
+        domain: Some(file.domain),
+        modules: file.modules.iter().map(|module| module.aid).collect(),
+    });
+    let instances = application.load_files.iter().flat_map(|file| {
+        let instances = file.modules.iter().flat_map(|module| &module.instances);
+        instances.map(|instance| MirrorEntry {
+            aid: instance.aid,
+            kind: MirrorKind::Application,
+            // SELECTABLE
+            life_cycle: 0x07,
+            privileges: instance.privileges.0.as_slice().try_into().unwrap_or([0; 3]),
+            load_file: Some(file.aid),
+            domain: Some(application.domain),
+            modules: Vec::new(),
+        })
+    });
+    let new: Vec<MirrorEntry> = files.chain(instances).collect();
+    inventory.entries.retain(|entry| new.iter().all(|other| other.aid != entry.aid));
+    inventory.entries.extend(new);
+    inventory.free = inventory.free.less(application.space);
+    inventory.sorted()
+}
+
 /// Whether a card's answers carry its MAC in this session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Proof {
@@ -78,7 +129,8 @@ pub(super) enum Proof {
 
 /// Refuses an observation that takes something away without the card's own word. An empty registry is
 /// answered by a status word alone, which carries no MAC: it is believed only where it contradicts nothing
-/// that is recorded, or where a proven list shows that the code is gone too.
+/// that is recorded, where a proven list shows that the code is gone too, or where the card's own count of
+/// applications is zero.
 pub(super) fn believe(observation: &Observation, recorded: &Inventory, proof: Proof) -> Result<(), Problem> {
     if proof == Proof::NotOffered {
         return Ok(());
@@ -90,7 +142,13 @@ pub(super) fn believe(observation: &Observation, recorded: &Inventory, proof: Pr
         .chain(entries(recorded, MirrorKind::SecurityDomain))
         .filter(|entry| observation.application(&entry.aid).is_none())
         .any(|entry| !files_proven || entry.load_file.is_none_or(|file| seen_file(&file)));
-    let applications_proven = observation.applications.trust == Trust::Proven;
+    // An empty list is proven by the card's own count of what is installed (FF21, tag 81).
+    let none_installed = observation.applications.value.is_empty()
+        && observation
+            .resources
+            .as_ref()
+            .is_some_and(|resources| resources.trust == Trust::Proven && resources.value.applications == 0);
+    let applications_proven = observation.applications.trust == Trust::Proven || none_installed;
     if (lost_files && !files_proven) || (lost_instances && !applications_proven) {
         return Err(Problem::because(
             ProblemCode::CardUnproven,

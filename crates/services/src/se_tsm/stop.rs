@@ -66,7 +66,11 @@ impl Stop {
 
 fn card_outcome(error: ProcedureError, intent: Intent) -> Outcome {
     warn!(%error, source = ?std::error::Error::source(&error), "a card procedure stopped");
-    let problem = |code| Problem::because(code, &error);
+    let why = match std::error::Error::source(&error) {
+        Some(source) => format!("({error}: {source})"),
+        None => format!("({error})"),
+    };
+    let problem = |code| Problem::because(code, &why);
     match &error {
         ProcedureError::NotSent => Outcome::failed(problem(ProblemCode::CardUnreachable)),
         ProcedureError::OutcomeUnknown | ProcedureError::Channel(_) => match intent {

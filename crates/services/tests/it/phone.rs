@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tsm_api::HexBytes;
 use tsm_api::client::{Client, Counters, SeTsmWallet};
 use tsm_api::conversation::{
-    ConversationReply, IfBusy, OutcomeDetail, Party, StartOptions, Step, TurnRequest,
+    CardFault, ConversationReply, IfBusy, OutcomeDetail, Party, StartOptions, Step, TurnRequest,
 };
 use tsm_api::ids::RequestId;
 use tsm_api::se_tsm::wallet::{LoginReply, LoginRequest, Operation, RegistrationRequest, StartRequest};
@@ -27,6 +27,8 @@ pub struct Phone {
     pub token: HexBytes,
     /// Every command that reached the card, by instruction.
     pub seen: Vec<u8>,
+    /// The card loses its power before the command of this number.
+    pub power_cut_before: Option<usize>,
     client: Client,
 }
 
@@ -45,6 +47,7 @@ impl Phone {
             tamper: None,
             token: HexBytes::default(),
             seen: Vec::new(),
+            power_cut_before: None,
             client,
         }
     }
@@ -131,7 +134,8 @@ impl Phone {
             if let Some(tamper) = &mut self.tamper {
                 tamper(&steps, &mut responses);
             }
-            let request = TurnRequest { turn, responses, ticket: ticket.clone(), ..TurnRequest::default() };
+            let fault = self.has_lost_the_card().then_some(CardFault::CardLost);
+            let request = TurnRequest { turn, responses, ticket: ticket.clone(), fault };
             reply = match party {
                 Party::SeTsm => self.wallet.turn(conversation, &request).await.unwrap(),
                 Party::SpTsm => {
@@ -141,6 +145,17 @@ impl Phone {
                 }
             };
         }
+    }
+
+    fn has_lost_the_card(&self) -> bool {
+        self.power_cut_before.is_some_and(|cut| self.seen.len() >= cut)
+    }
+
+    /// The power is back: the card starts anew with what its memory kept.
+    pub fn restore_power(&mut self) {
+        self.power_cut_before = None;
+        self.card.power_on().unwrap();
+        self.card.reset(Interface::Contact);
     }
 
     /// Carries a list to the card, and stops at the first unexpected status word.
@@ -154,6 +169,9 @@ impl Phone {
                 }
                 Step::Transmit { apdu, expected } => (CommandApdu::parse(&apdu.0).unwrap(), expected),
             };
+            if self.has_lost_the_card() {
+                break;
+            }
             self.seen.push(command.ins);
             let response = self.card.exchange(Interface::Contact, &command);
             let response = response.unwrap_or_else(|| ResponseApdu::parse(&[0x6F, 0x00]).unwrap());

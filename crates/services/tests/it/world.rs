@@ -82,14 +82,17 @@ impl World {
         let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
         let cards = KeySetReference::new("operator", "cards", 1).unwrap();
         keys.import_development_card_keys(&cards, KeyAlgorithm::Aes128).unwrap();
+        let root = key(KeyPurpose::DomainRoot, "domains");
+        keys.import_development(&root, KeyAlgorithm::Aes128, &tsm_se::profile::DEVELOPMENT_KEY).unwrap();
         let (token_key, sealing_key, kek) = (
             key(KeyPurpose::BindingToken, "token"),
             key(KeyPurpose::Sealing, "sealing"),
             key(KeyPurpose::KeyEncryption, "sp"),
         );
-        for key in [&token_key, &sealing_key, &kek] {
+        for key in [&token_key, &sealing_key] {
             keys.generate(key, KeyAlgorithm::Aes256).unwrap();
         }
+        keys.import_development(&kek, KeyAlgorithm::Aes256, &crate::provider::KEK).unwrap();
         let identity = net.authority.issue("se-tsm").unwrap();
         let signer = SigningIdentity::generate().unwrap().signer().unwrap();
         let signing = Signing {
@@ -268,7 +271,7 @@ pub fn batch() -> NewBatch {
         isd_aid: HexBytes(vec![0xA0, 0, 0, 1, 0x51, 0, 0, 0]),
         secure_channel: scp03(),
         isd_key: "operator/cards/1".into(),
-        initial_domain_key: "operator/cards/1".into(),
+        initial_domain_key: "domain-root/operator/domains/1".into(),
         preset_load_files: vec![],
     }
 }
