@@ -77,6 +77,35 @@ impl Meter {
     }
 }
 
+/// A battery that can be taken out: the card gets no power from the next command on, or after some more.
+#[derive(Debug, Default)]
+pub struct Battery(Mutex<Option<u64>>);
+
+impl Battery {
+    /// Takes the battery out after `commands` more commands.
+    pub fn fail_after(&self, commands: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(commands);
+    }
+
+    /// Puts the battery back.
+    pub fn restore(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Uses power for one command; there may be none.
+    fn spend(&self) -> Option<()> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match left.as_mut() {
+            None => Some(()),
+            Some(0) => None,
+            Some(commands) => {
+                *commands -= 1;
+                Some(())
+            }
+        }
+    }
+}
+
 /// Where the card is.
 enum Place {
     /// In this process.
@@ -90,21 +119,30 @@ pub struct CardLink {
     place: Place,
     interface: Interface,
     meter: Arc<Meter>,
+    battery: Arc<Battery>,
 }
 
 impl CardLink {
     /// An interface of a card in this process.
-    pub const fn here(element: SharedElement, interface: Interface, meter: Arc<Meter>) -> Self {
-        Self { place: Place::Here(element), interface, meter }
+    pub fn here(element: SharedElement, interface: Interface, meter: Arc<Meter>) -> Self {
+        Self { place: Place::Here(element), interface, meter, battery: Arc::default() }
+    }
+
+    /// The same link on this battery.
+    #[must_use]
+    pub fn on(mut self, battery: Arc<Battery>) -> Self {
+        self.battery = battery;
+        self
     }
 
     /// An interface of a card in another process; the connection decides which interface.
     pub fn remote(card: RemoteCard, interface: Interface, meter: Arc<Meter>) -> Self {
-        Self { place: Place::Remote(Box::new(card)), interface, meter }
+        Self { place: Place::Remote(Box::new(card)), interface, meter, battery: Arc::default() }
     }
 
     /// Sends a command and waits for the answer; `None` when the card is gone.
     pub fn exchange(&mut self, command: &CommandApdu) -> Option<ResponseApdu> {
+        self.battery.spend()?;
         let bytes = command.to_bytes().ok()?;
         let started = Instant::now();
         let response = match &mut self.place {

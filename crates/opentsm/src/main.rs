@@ -1,10 +1,13 @@
 //! OpenTSM: transit cards on phones, every role in one program.
 
 mod apdu_words;
+mod city;
 mod commands;
+mod demo;
 mod environment;
 mod handset;
 mod packages;
+mod phone;
 mod report;
 mod sample_card;
 mod stop;
@@ -23,8 +26,14 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Open a card, pay, top up, ride, cut the power and resume: the main job, shown as it happens.
+    Demo(demo::Options),
+    /// The wallet on the command line.
+    Wallet(commands::wallet::Options),
     /// The software secure element as a PC/SC reader with two slots: contact and contactless.
     Se(commands::se::Options),
+    /// Figures of this machine, beside the cost of their primitives in the same process.
+    Bench(commands::bench::Options),
     /// What this machine has of what OpenTSM uses, and what to do about the rest.
     Doctor {
         /// One JSON array instead of lines.
@@ -41,7 +50,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 fn main() -> ExitCode {
     let outcome = match Program::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Wallet(options) => commands::wallet::run(&options),
         Command::Se(options) => commands::se::run(&options),
+        Command::Bench(options) => commands::bench::run(&options),
         Command::Doctor { json } => commands::doctor::run(json),
     };
     match outcome {

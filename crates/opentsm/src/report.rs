@@ -1,6 +1,6 @@
 //! What a run did and where the money is: the table and the JSON line that end the demo.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ pub fn yuan(fen: i64) -> String {
 /// The table of costs, a row a step.
 pub fn cost_table(steps: &[StepCost]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header([
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header([
         "step",
         "APDUs",
         "bytes",

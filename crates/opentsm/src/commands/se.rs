@@ -15,6 +15,7 @@ use tsm_se::readers::{Arrangement, ReaderCard, Slot, VPCD_CONTACT_PORT};
 use tsm_se::{Interface, SecureElement};
 
 use crate::apdu_words;
+use crate::city::ceremony::with_contactless_directory;
 
 /// Options of `opentsm se`.
 #[derive(Debug, Args)]
@@ -99,7 +100,7 @@ fn create(options: &Options, state: Option<&Path>) -> Result<SecureElement, Stri
         DefaultProtocol::Scp02 => DEVELOPMENT_SCP02_VERSION,
         DefaultProtocol::Scp03 => DEVELOPMENT_SCP03_VERSION,
     };
-    let profile = Profile { default_key_version, ..Profile::development(&se_id) };
+    let profile = with_contactless_directory(Profile { default_key_version, ..Profile::development(&se_id) });
     let randomness = Box::new(SystemRandomness);
     let made = match state {
         Some(path) => SecureElement::create_on(Box::new(FileDriver::new(path)), &profile, randomness),

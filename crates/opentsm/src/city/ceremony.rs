@@ -1,0 +1,219 @@
+//! The key ceremony of a city on this machine: draws every root once and takes it to the key
+//! services that need it. In production each organisation holds its own ceremony and exchanges keys
+//! under a KEK; here one program plays all the officers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tsm_domain::environment::Entropy;
+use tsm_epurse::select::PPSE_AID;
+use tsm_epurse::{IssuerFactor, KeyRole};
+use tsm_globalplatform::Privileges;
+use tsm_keys::software::{OpenError, Passphrase, PassphraseCost};
+use tsm_keys::{
+    DomainKey, KeyAlgorithm, KeyError, KeyPurpose, KeyReference, KeySetReference, SoftwareKeyService,
+};
+use tsm_se::open::registry::CodeMemory;
+use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
+use zeroize::Zeroizing;
+
+use super::plan::CityPlan;
+use crate::packages;
+
+/// The operator's name in key references.
+pub const OPERATOR: &str = "operator";
+/// The card issuer's name in key references. Invented.
+pub const ISSUER: &str = "harbour-transit";
+/// The issuer factor of its cards. Invented: no issuer has these digits.
+pub const ISSUER_FACTOR: IssuerFactor = IssuerFactor::new([0x09, 0x99, 0x00, 0x00, 0xFF, 0xFF, 0xFF, 0xFF]);
+/// The key version of the issuer domains' keys.
+pub const CARD_KEY_VERSION: u8 = 0x30;
+/// The key version that the card issuer's domain gets.
+pub const DOMAIN_KEY_VERSION: u8 = 0x31;
+
+/// What the maker of the city's secure elements was given.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CardMakerKeys {
+    issuer_domain: [u8; 16],
+    first_domain_root: [u8; 16],
+}
+
+/// Every key service of the city.
+pub struct KeyServices {
+    /// The SE-TSM's.
+    pub se_tsm: SoftwareKeyService,
+    /// The SP-TSM's.
+    pub sp_tsm: SoftwareKeyService,
+    /// The clearing centre's.
+    pub clearing: SoftwareKeyService,
+}
+
+/// The purse roots that go into terminals.
+pub struct TerminalRoots {
+    /// Signs purchases.
+    pub purchase: Zeroizing<[u8; 16]>,
+    /// Locks cards on the black list.
+    pub block: Zeroizing<[u8; 16]>,
+}
+
+/// Why the ceremony failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// A key file.
+    #[error(transparent)]
+    File(#[from] OpenError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The set of keys that the issuer domains of a batch hold.
+pub fn card_keys() -> KeySetReference {
+    KeySetReference::new(OPERATOR, "cards", 1).expect("the names are letters")
+}
+
+/// The root of the first keys of new domains (B-8.4.1.b).
+pub fn first_domain_root() -> KeyReference {
+    reference(KeyPurpose::DomainRoot, OPERATOR, "first-domain-keys")
+}
+
+/// The key that TOKENs are derived with (P-5.5.2.s).
+pub fn token_key() -> KeyReference {
+    reference(KeyPurpose::BindingToken, OPERATOR, "token")
+}
+
+/// The key that stored TOKENs are sealed with (P-5.5.2.t).
+pub fn sealing_key() -> KeyReference {
+    reference(KeyPurpose::Sealing, OPERATOR, "sealing")
+}
+
+/// The KEK that the operator and the card issuer share.
+pub fn shared_kek() -> KeyReference {
+    reference(KeyPurpose::KeyEncryption, ISSUER, "operator")
+}
+
+/// The root of the keys of the card issuer's domains (D-40).
+pub fn issuer_domain_root() -> KeyReference {
+    reference(KeyPurpose::DomainRoot, ISSUER, "domain")
+}
+
+/// The root of one purse key.
+pub fn purse_root(role: KeyRole) -> KeyReference {
+    reference(KeyPurpose::Purse(role), ISSUER, "city")
+}
+
+fn reference(purpose: KeyPurpose, owner: &str, label: &str) -> KeyReference {
+    KeyReference::new(purpose, owner, label, 1).expect("the names are letters and dashes")
+}
+
+/// Draws every key and writes the key files of the plan.
+pub fn hold(
+    plan: &CityPlan,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(KeyServices, CardMakerKeys, TerminalRoots), CeremonyError> {
+    let passphrase = Passphrase::new(plan.passphrase.clone());
+    let file = |path: &Path| SoftwareKeyService::create(path, &passphrase, cost(), entropy.clone());
+    let services = KeyServices {
+        se_tsm: file(&plan.se_tsm.keys)?,
+        sp_tsm: file(&plan.sp_tsm.keys)?,
+        clearing: file(&plan.clearing.keys)?,
+    };
+    let maker = CardMakerKeys { issuer_domain: draw(entropy), first_domain_root: draw(entropy) };
+    operator_keys(&services.se_tsm, &maker)?;
+    let root = Zeroizing::new(draw::<16>(entropy).to_vec());
+    services.sp_tsm.import_clear(&issuer_domain_root(), KeyAlgorithm::Aes128, root)?;
+    let kek = Zeroizing::new(draw::<32>(entropy).to_vec());
+    for service in [&services.se_tsm, &services.sp_tsm] {
+        service.import_clear(&shared_kek(), KeyAlgorithm::Aes256, kek.clone())?;
+    }
+    let roots = purse_keys(&services, entropy)?;
+    Ok((services, maker, roots))
+}
+
+/// Opens the key files that an earlier ceremony wrote.
+pub fn reopen(plan: &CityPlan, entropy: &Arc<dyn Entropy>) -> Result<KeyServices, CeremonyError> {
+    let passphrase = Passphrase::new(plan.passphrase.clone());
+    let file = |path: &Path| SoftwareKeyService::open(path, &passphrase, entropy.clone());
+    Ok(KeyServices {
+        se_tsm: file(&plan.se_tsm.keys)?,
+        sp_tsm: file(&plan.sp_tsm.keys)?,
+        clearing: file(&plan.clearing.keys)?,
+    })
+}
+
+fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(), KeyError> {
+    for key in DomainKey::ALL {
+        let value = Zeroizing::new(maker.issuer_domain.to_vec());
+        keys.import_clear(&card_keys().member(key), KeyAlgorithm::Aes128, value)?;
+    }
+    let root = Zeroizing::new(maker.first_domain_root.to_vec());
+    keys.import_clear(&first_domain_root(), KeyAlgorithm::Aes128, root)?;
+    use tsm_keys::KeyService as _;
+    keys.generate(&token_key(), KeyAlgorithm::Aes128)?;
+    keys.generate(&sealing_key(), KeyAlgorithm::Aes256).map(drop)
+}
+
+/// Draws the purse roots: all of them go to the SP-TSM, the TAC root to the centre, two to terminals.
+fn purse_keys(services: &KeyServices, entropy: &Arc<dyn Entropy>) -> Result<TerminalRoots, KeyError> {
+    let mut roots = TerminalRoots { purchase: Zeroizing::default(), block: Zeroizing::default() };
+    for role in KeyRole::ALL {
+        let value = Zeroizing::new(draw::<16>(entropy));
+        let key = || Zeroizing::new(value.to_vec());
+        services.sp_tsm.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
+        match role {
+            KeyRole::Tac => {
+                services.clearing.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
+            }
+            KeyRole::Purchase => roots.purchase = value,
+            KeyRole::ApplicationBlock => roots.block = value,
+            _ => {}
+        }
+    }
+    Ok(roots)
+}
+
+/// A new secure element of the city's batch, as its maker delivers it.
+pub fn profile(maker: &CardMakerKeys, se_id: &[u8], library: tsm_se::memory::LoadFileLibrary) -> Profile {
+    use tsm_se::open::settings::InitialKeys;
+    let mut profile = Profile::development(se_id);
+    profile.keys = secure_channel_keys(CARD_KEY_VERSION, Protocol::Scp03, &maker.issuer_domain);
+    profile.default_key_version = CARD_KEY_VERSION;
+    profile.settings.initial_keys =
+        InitialKeys::Derived { version: 1, root: maker.first_domain_root.to_vec() };
+    profile.library = library;
+    with_contactless_directory(profile)
+}
+
+/// The same profile with the contactless directory in ROM, as every phone has it.
+pub fn with_contactless_directory(mut profile: Profile) -> Profile {
+    let package = packages::PPSE;
+    profile.load_files.push(PresetLoadFile {
+        aid: package.aid,
+        version: [1, 0],
+        modules: vec![package.module],
+        code_bytes: 0,
+        memory: CodeMemory::Rom,
+    });
+    profile.instances.push(PresetInstance {
+        load_file: package.aid,
+        module: package.module,
+        aid: PPSE_AID,
+        domain: None,
+        privileges: Privileges::NONE,
+        parameters: Vec::new(),
+        keys: Vec::new(),
+    });
+    profile
+}
+
+/// A city on a laptop is guarded by its folder's rights; the passphrase need not be slow.
+const fn cost() -> PassphraseCost {
+    PassphraseCost { memory_kib: 1_024, passes: 1, lanes: 1 }
+}
+
+fn draw<const N: usize>(entropy: &Arc<dyn Entropy>) -> [u8; N] {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes);
+    bytes
+}

@@ -1,0 +1,337 @@
+//! Each role of a plan as it runs: its store, its keys, its partners, its server.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
+use tokio::net::TcpListener;
+use tsm_api::client::{ClearingPeer, Client, HttpsTransport, PaymentPeer, SeTsmPeer, Signing, SpTsmPeer};
+use tsm_api::se_tsm::wallet::Agreement;
+use tsm_api::signature::MessageVerifier;
+use tsm_domain::policy::Policy;
+use tsm_domain::{Fen, TerminalNumber};
+use tsm_epurse::Algorithm;
+use tsm_epurse::file::{CardKind, Management};
+use tsm_globalplatform::Privileges;
+use tsm_globalplatform::security_level::SecurityLevel;
+use tsm_iso7816::Aid;
+use tsm_keys::{KeyService, Protocol, SoftwareKeyService};
+use tsm_services::conversation::Limits;
+use tsm_services::purse::PurseKeys;
+use tsm_services::runtime::{Environment, Spawner, Timer};
+use tsm_services::server::{Peer, Server, ServerLimits, serve};
+use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
+use tsm_storage::sqlite::{
+    ClearingSchema, OpenError, PaymentSchema, Schema, SeTsmSchema, SpTsmSchema, Sqlite,
+};
+
+use super::ceremony;
+use super::desk::FirstLogin;
+use super::plan::{CityPlan, Published, Role, RolePlan};
+use crate::environment;
+use crate::packages;
+
+/// The terminal numbers of the city's gates.
+pub const GATES: [[u8; 6]; 2] = [[0x09, 0x99, 0x00, 0x00, 0x00, 0x42], [0x09, 0x99, 0x00, 0x00, 0x00, 0x43]];
+/// What the city's card numbers begin with. Invented.
+pub const CARD_NUMBER_PREFIX: &str = "31049990";
+/// The operator's own provider number.
+pub const OPERATOR_NUMBER: &str = "OPERATOR";
+
+/// How long one organisation waits for another.
+const PARTNER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a role did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{role} did not start: {reason}")]
+pub struct RoleError {
+    role: &'static str,
+    reason: String,
+}
+
+fn failed(role: Role) -> impl Fn(&dyn std::fmt::Display) -> RoleError {
+    move |reason| RoleError { role: role.name(), reason: reason.to_string() }
+}
+
+/// Tokio's tasks and timers, this machine's clock and randomness.
+pub fn runtime() -> Environment {
+    let (clock, entropy) = environment::real();
+    Environment { clock, entropy, spawner: Arc::new(Tokio), timer: Arc::new(Tokio) }
+}
+
+struct Tokio;
+
+impl Spawner for Tokio {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+impl Timer for Tokio {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(duration).boxed()
+    }
+}
+
+/// The first administrator of the plan's SE-TSM.
+pub fn first_login(plan: &CityPlan) -> FirstLogin {
+    FirstLogin { account: "administrator".to_owned(), password: plan.passphrase.clone() }
+}
+
+/// Starts the SE-TSM.
+pub async fn start_se_tsm(
+    plan: &CityPlan,
+    keys: SoftwareKeyService,
+    listener: TcpListener,
+) -> Result<Server, RoleError> {
+    let why = failed(Role::SeTsm);
+    let environment = runtime();
+    let signer = plan.se_tsm.message_key().and_then(|key| key.signer()).map_err(|error| why(&error))?;
+    let signing = signing(&plan.se_tsm, &environment).map_err(|error| why(&error))?;
+    let tls = plan.se_tsm.identity().map_err(|error| why(&error))?;
+    let trust = plan.trust().map_err(|error| why(&error))?;
+    let sp_tsms = se_tsm::HttpsSpTsms::new(
+        tls.client_config(&trust).map_err(|error| why(&error))?,
+        signing,
+        PARTNER_TIMEOUT,
+    );
+    let service = se_tsm::SeTsm::new(se_tsm::Parts {
+        store: Arc::new(store::<SeTsmSchema>(&plan.se_tsm.store).map_err(|error| why(&error))?),
+        keys: Arc::new(keys),
+        environment: environment.clone(),
+        signer: Arc::new(signer),
+        sp_tsms: Arc::new(sp_tsms),
+        settings: se_tsm_settings(),
+    });
+    service.install_operator("The operator").await.map_err(|error| why(&error))?;
+    let first = first_login(plan);
+    let account = first.account.parse().map_err(|error| why(&error))?;
+    let first = se_tsm::FirstAdministrator { account, password: first.password };
+    service.install_administrator(&first).await.map_err(|error| why(&error))?;
+    let tls = tls.server_config(&trust).map_err(|error| why(&error))?;
+    let router = se_tsm::routes(service).into_router();
+    serve(listener, tls, router, environment, ServerLimits::default()).map_err(|error| why(&error))
+}
+
+fn se_tsm_settings() -> se_tsm::Settings {
+    se_tsm::Settings {
+        operator: OPERATOR_NUMBER.parse().expect("the operator's number is a word"),
+        agreement: agreement(),
+        session_lifetime: SignedDuration::from_mins(30),
+        staff_session_lifetime: SignedDuration::from_hours(8),
+        ticket_lifetime: SignedDuration::from_mins(30),
+        policy: Policy::default(),
+        token_key: ceremony::token_key(),
+        sealing_key: ceremony::sealing_key(),
+        rid: [0xA0, 0x00, 0x00, 0x06, 0x32],
+        page_size: 20,
+        limits: Limits::default(),
+    }
+}
+
+fn agreement() -> Agreement {
+    Agreement {
+        version: "2026-1".to_owned(),
+        text_en: "This wallet keeps transit cards in your phone's secure element. The operator sees which \
+                  applications are on it. Money on a card is spent by whoever holds the phone: report a loss at \
+                  once."
+            .to_owned(),
+        text_zh: "本钱包将交通卡保存在手机的安全单元中。平台运营方可以看到其中安装的应用。持有手机者即可使用卡内余额，\
+                  手机丢失请立即挂失。"
+            .to_owned(),
+    }
+}
+
+/// Starts the clearing centre. It needs the SP-TSM's institution number.
+pub async fn start_clearing(
+    plan: &CityPlan,
+    keys: SoftwareKeyService,
+    listener: TcpListener,
+) -> Result<Server, RoleError> {
+    let why = failed(Role::Clearing);
+    let environment = runtime();
+    let service = clearing::Clearing::new(clearing::Parts {
+        store: Arc::new(store::<ClearingSchema>(&plan.clearing.store).map_err(|error| why(&error))?),
+        keys: Arc::new(keys),
+        environment: environment.clone(),
+        institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
+        issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
+        terminals: terminals().map_err(|error| why(&error))?,
+    });
+    serve_role(plan, Role::Clearing, clearing::routes(service).into_router(), listener, environment)
+}
+
+fn terminals() -> Result<BTreeSet<TerminalNumber>, tsm_domain::IdError> {
+    GATES.into_iter().map(TerminalNumber::from_bcd).collect()
+}
+
+/// Starts the payment sandbox. It needs the SP-TSM's institution number.
+pub async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
+    let why = failed(Role::Payment);
+    let environment = runtime();
+    let client = partner(plan, Role::Payment, Role::SpTsm, &environment).map_err(|error| why(&error))?;
+    let merchant = payment_sandbox::Merchant {
+        peer: peer(&plan.sp_tsm).map_err(|error| why(&error))?,
+        link: SpTsmPeer::new(client),
+    };
+    let service = payment_sandbox::PaymentSandbox::new(payment_sandbox::Parts {
+        store: Arc::new(store::<PaymentSchema>(&plan.payment.store).map_err(|error| why(&error))?),
+        environment: environment.clone(),
+        merchants: vec![merchant],
+        repetition: payment_sandbox::Repetition::Twice,
+        lifetime: SignedDuration::from_mins(30),
+    });
+    serve_role(plan, Role::Payment, payment_sandbox::routes(service).into_router(), listener, environment)
+}
+
+/// Starts the SP-TSM. It needs what the operator's desk published.
+pub async fn start_sp_tsm(
+    plan: &CityPlan,
+    published: &Published,
+    keys: SoftwareKeyService,
+    listener: TcpListener,
+) -> Result<Server, RoleError> {
+    let why = failed(Role::SpTsm);
+    let environment = runtime();
+    let link = |to| partner(plan, Role::SpTsm, to, &environment).map_err(|error| why(&error));
+    let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
+        store: Arc::new(store::<SpTsmSchema>(&plan.sp_tsm.store).map_err(|error| why(&error))?),
+        keys: Arc::new(keys) as Arc<dyn KeyService>,
+        environment: environment.clone(),
+        partners: sp_tsm::Partners {
+            se_tsm: peer(&plan.se_tsm).map_err(|error| why(&error))?,
+            payment: peer(&plan.payment).map_err(|error| why(&error))?,
+        },
+        links: sp_tsm::Links {
+            se_tsm: SeTsmPeer::new(link(Role::SeTsm)?),
+            payment: PaymentPeer::new(link(Role::Payment)?),
+            centre: ClearingPeer::new(link(Role::Clearing)?),
+        },
+        settings: sp_tsm_settings(published).map_err(|error| why(&error))?,
+        limits: Limits::default(),
+    })
+    .map_err(|error| why(&error))?;
+    serve_role(plan, Role::SpTsm, sp_tsm::routes(service).into_router(), listener, environment)
+}
+
+fn sp_tsm_settings(published: &Published) -> Result<sp_tsm::Settings, Box<dyn std::error::Error>> {
+    let transit: Aid = published.transit.parse()?;
+    let domain: Aid = published.domain.parse()?;
+    let package = packages::TRANSIT_PURSE;
+    let cap = tsm_capfile::CapFile::parse(&package.cap_file()?)?;
+    let purse = sp_tsm::PurseProduct {
+        keys: purse_keys(),
+        number_prefix: CARD_NUMBER_PREFIX.to_owned(),
+        algorithm: Algorithm::TripleDes,
+        management: Management {
+            country: Management::CHINA,
+            province: [0x99, 0x00],
+            city: [0x99, 0x90],
+            interoperability: 1,
+            kind: CardKind::Ordinary,
+            reserved: [0; 49],
+        },
+        validity_years: 20,
+    };
+    let product = sp_tsm::Product {
+        application: transit,
+        domain,
+        access: Some(sp_tsm::DomainAccess {
+            root: ceremony::issuer_domain_root(),
+            key_version: ceremony::DOMAIN_KEY_VERSION,
+            protocol: Protocol::Scp03(0x70),
+            level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+            kek: ceremony::shared_kek(),
+        }),
+        way: tsm_api::sp_tsm::peer::HandoverWay::LoadAndPersonalise,
+        package: Some(sp_tsm::Package {
+            load_file: cap.package_aid(),
+            module: package.module,
+            data_block: cap.load_file_data_block(tsm_capfile::Descriptor::Omit).into(),
+            privileges: Privileges::NONE,
+            memory: None,
+        }),
+        kind: sp_tsm::ProductKind::Purse(purse),
+    };
+    let greeting = sp_tsm::Product {
+        application: published.greeting.parse()?,
+        domain: tsm_se::profile::ISSUER_DOMAIN,
+        access: None,
+        way: tsm_api::sp_tsm::peer::HandoverWay::Nothing,
+        package: None,
+        kind: sp_tsm::ProductKind::Plain(sp_tsm::PlainApplication::default()),
+    };
+    Ok(sp_tsm::Settings {
+        products: vec![product, greeting],
+        top_up: sp_tsm::TopUpLimits {
+            minimum: Fen::new(100),
+            maximum: Fen::new(50_000),
+            purse_maximum: Fen::new(100_000),
+        },
+        station: 1,
+    })
+}
+
+fn purse_keys() -> PurseKeys {
+    PurseKeys {
+        owner: ceremony::ISSUER.to_owned(),
+        label: "city".to_owned(),
+        version: 1,
+        issuer: ceremony::ISSUER_FACTOR,
+    }
+}
+
+fn serve_role(
+    plan: &CityPlan,
+    role: Role,
+    router: axum::Router,
+    listener: TcpListener,
+    environment: Environment,
+) -> Result<Server, RoleError> {
+    let why = failed(role);
+    let trust = plan.trust().map_err(|error| why(&error))?;
+    let identity = plan.role(role).identity().map_err(|error| why(&error))?;
+    let tls = identity.server_config(&trust).map_err(|error| why(&error))?;
+    serve(listener, tls, router, environment, ServerLimits::default()).map_err(|error| why(&error))
+}
+
+fn store<S: Schema>(path: &Path) -> Result<Sqlite<S>, OpenError> {
+    Sqlite::open(path)
+}
+
+/// An institution as its partners know it.
+fn peer(role: &RolePlan) -> Result<Peer, Box<dyn std::error::Error>> {
+    let public_key = role.message_key()?.signer()?.public_key();
+    Ok(Peer {
+        institution: role.institution.clone(),
+        name: role.institution.clone(),
+        certificate: role.identity()?.fingerprint(),
+        verifier: MessageVerifier::from_point(public_key.as_bytes())?,
+    })
+}
+
+/// A client of `to` that shows the certificate of `from` and signs with its key.
+pub fn partner(
+    plan: &CityPlan,
+    from: Role,
+    to: Role,
+    environment: &Environment,
+) -> Result<Client, Box<dyn std::error::Error>> {
+    let caller = plan.role(from);
+    let tls = caller.identity()?.client_config(&plan.trust()?)?;
+    let transport = HttpsTransport::new(plan.role(to).address, "localhost", tls, PARTNER_TIMEOUT)?;
+    Ok(Client::new(Arc::new(transport)).signing(signing(caller, environment)?))
+}
+
+fn signing(caller: &RolePlan, environment: &Environment) -> Result<Signing, Box<dyn std::error::Error>> {
+    Ok(Signing {
+        institution: caller.institution.clone(),
+        signer: Arc::new(caller.message_key()?.signer()?),
+        clock: environment.clock.clone(),
+        entropy: environment.entropy.clone(),
+    })
+}

@@ -1,0 +1,98 @@
+//! The city's two gates: one where the rider enters, one where the rider leaves.
+
+use std::collections::BTreeMap;
+
+use tsm_domain::Fen;
+use tsm_domain::money::fare::{DistanceBand, FareError, FareRule, FareTable, StationId};
+use tsm_epurse::{Algorithm, Key, KeyVersion, TerminalNumber};
+use tsm_iso7816::CommandApdu;
+use tsm_services::purse::card_time;
+use tsm_terminal::gate::{Gate, GateProfile, Passage, UnmatchedJourney};
+use tsm_terminal::psam::{PsamProfile, RootKeys};
+use tsm_terminal::reader::ReaderError;
+use tsm_terminal::state::{InMemory, Limits, TerminalState};
+use tsm_terminal::terminal::{TapError, Terminal, TerminalClass};
+use tsm_terminal::upload::next_batch;
+
+use crate::city::ceremony::{ISSUER_FACTOR, TerminalRoots};
+use crate::city::roles::GATES;
+use crate::handset::CardLink;
+
+/// A gate of the city.
+pub type CityGate = Gate<RootKeys, InMemory>;
+
+/// Why the gates could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The fares.
+    #[error(transparent)]
+    Fares(#[from] FareError),
+    /// A terminal or a tap.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+}
+
+/// The gate at Harbour and the one at Lighthouse, eight kilometres apart.
+pub fn open(roots: &TerminalRoots) -> Result<[CityGate; 2], GateError> {
+    let [harbour, lighthouse] = GATES;
+    Ok([gate(1, harbour, roots)?, gate(2, lighthouse, roots)?])
+}
+
+fn gate(station: u16, terminal: [u8; 6], roots: &TerminalRoots) -> Result<CityGate, GateError> {
+    let key = |value: [u8; 16]| Key::new(Algorithm::TripleDes, value);
+    let keys =
+        RootKeys { purchase: vec![(KeyVersion(1), key(*roots.purchase))], block: Some(key(*roots.block)) };
+    let [a, b, c, d, e, f] = terminal;
+    let psam = PsamProfile {
+        terminal: TerminalNumber::new(terminal),
+        serial: [0, 0, 0, 0, a, b, c, d, e, f],
+        purchase_key_index: 1,
+        wrong_mac2_limit: 1_000,
+    };
+    let state = TerminalState::default();
+    let terminal =
+        Terminal::start(TerminalClass::A, psam, keys, state, InMemory::default(), Limits::default())?;
+    Ok(Gate::new(profile(station)?, terminal))
+}
+
+fn profile(station: u16) -> Result<GateProfile, FareError> {
+    let stations = BTreeMap::from([(StationId(1), 0), (StationId(2), 8_000)]);
+    let band = |up_to_m, fen| DistanceBand { up_to_m, price: Fen::new(fen) };
+    let rule = FareRule::Distance {
+        positions_m: stations,
+        bands: vec![band(6_000, 300), band(12_000, 400), band(22_000, 500)],
+        maximum: Fen::new(900),
+    };
+    Ok(GateProfile {
+        station: StationId(station),
+        line: [0x01, 0x00],
+        operator: [0x00, 0x01],
+        city: [0x99, 0x90],
+        acquirer: ISSUER_FACTOR.to_bytes(),
+        fares: FareTable::new(1, rule)?,
+        least_balance: Fen::new(300),
+        unmatched: UnmatchedJourney::ChargeMaximum,
+        neighbour_grace_s: 300,
+    })
+}
+
+/// The rider holds the phone to the gate on the way in.
+pub fn enter(gate: &mut CityGate, phone: &mut CardLink, at: jiff::Timestamp) -> Result<Passage, TapError> {
+    gate.enter(&mut reader(phone), card_time(at))
+}
+
+/// The rider holds the phone to the gate on the way out.
+pub fn leave(gate: &mut CityGate, phone: &mut CardLink, at: jiff::Timestamp) -> Result<Passage, TapError> {
+    gate.leave(&mut reader(phone), card_time(at))
+}
+
+fn reader(
+    phone: &mut CardLink,
+) -> impl FnMut(&CommandApdu) -> Result<tsm_iso7816::ResponseApdu, ReaderError> + '_ {
+    |command| phone.exchange(command).ok_or(ReaderError::CardLeft)
+}
+
+/// What the gates have for the clearing centre.
+pub fn batches(gates: &[CityGate; 2]) -> Vec<tsm_api::clearing::ConsumptionReport> {
+    gates.iter().filter_map(|gate| next_batch(gate.terminal(), 1_000)).map(|batch| batch.report).collect()
+}
