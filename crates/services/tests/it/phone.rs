@@ -8,6 +8,7 @@ use tsm_api::conversation::{
     CardFault, ConversationReply, IfBusy, OutcomeDetail, Party, StartOptions, Step, TurnRequest,
 };
 use tsm_api::ids::RequestId;
+use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::wallet::{LoginReply, LoginRequest, Operation, RegistrationRequest, StartRequest};
 use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::{Interface, Profile, SecureElement};
@@ -29,6 +30,8 @@ pub struct Phone {
     pub seen: Vec<u8>,
     /// The card loses its power before the command of this number.
     pub power_cut_before: Option<usize>,
+    /// An instruction that never reaches the card: success is invented in its place.
+    pub withheld: Option<u8>,
     client: Client,
 }
 
@@ -48,6 +51,7 @@ impl Phone {
             token: HexBytes::default(),
             seen: Vec::new(),
             power_cut_before: None,
+            withheld: None,
             client,
         }
     }
@@ -137,7 +141,17 @@ impl Phone {
             let fault = self.has_lost_the_card().then_some(CardFault::CardLost);
             let request = TurnRequest { turn, responses, ticket: ticket.clone(), fault };
             reply = match party {
-                Party::SeTsm => self.wallet.turn(conversation, &request).await.unwrap(),
+                Party::SeTsm => match self.wallet.turn(conversation, &request).await {
+                    Ok(reply) => reply,
+                    // Impossible answers are refused at once; a liar then has lost the card.
+                    Err(error) if self.tamper.is_some() => {
+                        assert_eq!(error.code(), Some(ProblemCode::MalformedRequest), "{error}");
+                        let fault = Some(CardFault::CardLost);
+                        let request = TurnRequest { turn, fault, ..TurnRequest::default() };
+                        self.wallet.turn(conversation, &request).await.unwrap()
+                    }
+                    Err(error) => panic!("{error}"),
+                },
                 Party::SpTsm => {
                     let sp = self.sp.clone().unwrap();
                     let id = conversation.to_string();
@@ -171,6 +185,10 @@ impl Phone {
             };
             if self.has_lost_the_card() {
                 break;
+            }
+            if self.withheld == Some(command.ins) {
+                responses.push(HexBytes(vec![0x90, 0x00]));
+                continue;
             }
             self.seen.push(command.ins);
             let response = self.card.exchange(Interface::Contact, &command);
