@@ -208,6 +208,18 @@ mod tests {
         }
     }
 
+    /// What a foreign client was written against changes only with the committed document.
+    #[test]
+    fn the_committed_documents_are_those_of_the_code() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi");
+        for role in Role::ALL {
+            let path = folder.join(format!("{}.json", role.name()));
+            let committed = std::fs::read_to_string(&path).unwrap_or_default();
+            let remedy = "run `cargo run -p tsm-api --example openapi` and look at the difference";
+            assert!(committed == role.document(), "{} is out of date: {remedy}", path.display());
+        }
+    }
+
     #[test]
     fn endpoints_are_unique_and_described() {
         for role in Role::ALL {

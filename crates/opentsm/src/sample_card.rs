@@ -116,7 +116,7 @@ fn development_keys(entropy: Arc<dyn Entropy>) -> Result<SoftwareKeyService, tsm
     let keys = SoftwareKeyService::in_memory(entropy);
     keys.import_development_card_keys(&card_keys(), KeyAlgorithm::Aes128)?;
     for (index, role) in KeyRole::ALL.into_iter().enumerate() {
-        let value: Vec<u8> = (0..16).map(|byte| 0x10 * (index as u8 + 1) ^ byte).collect();
+        let value: Vec<u8> = (0..16).map(|byte| (0x10 * (index as u8 + 1)) ^ byte).collect();
         keys.import_development(&purse_root(role), KeyAlgorithm::TripleDes, &value)?;
     }
     Ok(keys)

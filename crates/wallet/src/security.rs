@@ -44,7 +44,7 @@ impl TripleDes {
 }
 
 fn whole_blocks(text: &[u8]) -> Result<(), NotWholeBlocks> {
-    if text.len() % 8 == 0 { Ok(()) } else { Err(NotWholeBlocks(text.len())) }
+    if text.len().is_multiple_of(8) { Ok(()) } else { Err(NotWholeBlocks(text.len())) }
 }
 
 /// SHA-1, for fields whose format asks for it.

@@ -153,7 +153,7 @@ fn absence_breaks(file: &RustFile) -> Vec<String> {
     let mut breaks = Vec::new();
     for absence in ABSENCES {
         let within = |folder: &&str| file.path.starts_with(&format!("{folder}/"));
-        if !absence.folders.iter().any(|f| within(f)) || absence.but_not.iter().any(|f| within(f)) {
+        if !absence.folders.iter().any(within) || absence.but_not.iter().any(within) {
             continue;
         }
         if is_test_file(&file.path) {
