@@ -39,14 +39,13 @@ impl<'a> Fields<'a> {
 
     /// One length-value field.
     ///
-    /// Lengths beyond 127 are written 81 xx or 82 xx xx (GPC 2.3.1 11.5.2.3). A lone 80 is read as
-    /// 128, since hosts that know only 1024-bit signatures write it so.
+    /// Lengths beyond 127 are written 81 xx or 82 xx xx (GPC 2.3.1 11.5.2.3). Hosts of older editions
+    /// write every length as one byte: 80, and from 83 on, can only be meant so.
     pub(crate) fn value(&mut self, field: &'static str) -> Result<&'a [u8], CommandError> {
         let length = match self.byte(field)? {
-            length @ 0..=0x80 => usize::from(length),
             0x81 => usize::from(self.byte(field)?),
             0x82 => usize::from(self.byte(field)?) << 8 | usize::from(self.byte(field)?),
-            _ => return Err(CommandError::Value { field }),
+            length => usize::from(length),
         };
         self.bytes(field, length)
     }
@@ -93,4 +92,27 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &[u8]) {
 /// Appends an AID field, empty for none.
 pub(crate) fn write_aid(out: &mut Vec<u8>, aid: Option<&Aid>) {
     write_value(out, aid.map_or(&[], Aid::as_bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways to write a length beyond 127, each byte of the older one that is not BER.
+    #[test]
+    fn lengths_of_either_edition() {
+        for length in [0x00, 0x7F, 0x80, 0x83, 0xC8, 0xFF] {
+            let mut written = vec![length];
+            written.resize(1 + usize::from(length), 0x5A);
+            let mut fields = Fields::new(&written);
+            assert_eq!(fields.value("value").map(<[u8]>::len), Ok(usize::from(length)));
+            assert_eq!(fields.end(), Ok(()));
+        }
+        for length in [0x80, 0x81, 0xFF, 0x100, 0x1FF] {
+            let mut written = Vec::new();
+            write_value(&mut written, &vec![0x5A; length]);
+            assert_eq!(Fields::new(&written).value("value").map(<[u8]>::len), Ok(length));
+        }
+        assert!(Fields::new(&[0x83, 0, 0]).value("value").is_err());
+    }
 }

@@ -22,12 +22,12 @@ impl Open {
         if class.chaining {
             return Err(StatusWord::COMMAND_CHAINING_NOT_SUPPORTED);
         }
-        if !is_known(command.ins) {
-            return Err(StatusWord::INSTRUCTION_NOT_SUPPORTED);
-        }
-        // GET DATA alone also exists as an interindustry command.
-        if !class.proprietary && command.ins != GetData::INS {
-            return Err(StatusWord::CLASS_NOT_SUPPORTED);
+        if let Some(refusal) = refusal(class, command.ins) {
+            // The host has counted the command into its session, so the card does too.
+            if class.secured {
+                self.plain_command(domain, place, class, command)?;
+            }
+            return Err(refusal);
         }
         if matches!(command.ins, InitializeUpdate::INS | ExternalAuthenticate::INS) {
             return self.open_session(domain, place, command);
@@ -107,6 +107,15 @@ impl Open {
             Err(StatusWord::CONDITIONS_NOT_SATISFIED)
         }
     }
+}
+
+/// Why a domain refuses a command for its header alone.
+fn refusal(class: Class, ins: u8) -> Option<StatusWord> {
+    if !is_known(ins) {
+        return Some(StatusWord::INSTRUCTION_NOT_SUPPORTED);
+    }
+    // GET DATA alone also exists as an interindustry command.
+    (!class.proprietary && ins != GetData::INS).then_some(StatusWord::CLASS_NOT_SUPPORTED)
 }
 
 const fn is_known(ins: u8) -> bool {

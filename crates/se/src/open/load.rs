@@ -31,7 +31,7 @@ pub(crate) struct Loading {
     hash: Vec<u8>,
     authority: Authority,
     process: CombinedProcess,
-    next_block: u16,
+    next_block: u8,
     received: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ impl Open {
         let loading = self.channel_mut(place).loading.take();
         let mut loading = loading.ok_or(StatusWord::CONDITIONS_NOT_SATISFIED)?;
         let block = Load::try_from(command).map_err(|error| error.status_word())?;
-        if u16::from(block.number) != loading.next_block {
+        if block.number != loading.next_block {
             return Err(StatusWord::INCORRECT_P1_P2);
         }
         if self.registry.get(loading.domain).is_none() {
@@ -77,7 +77,9 @@ impl Open {
         }
         match block.position {
             BlockPosition::More => {
-                loading.next_block += 1;
+                // GPC 2.3.1 11.6.2.2 counts from 00 to FF and does not say what follows; hosts begin
+                // again at 00 in files of more than 256 blocks.
+                loading.next_block = loading.next_block.wrapping_add(1);
                 self.channel_mut(place).loading = Some(loading);
                 Ok(ResponseApdu::success([0x00]))
             }

@@ -216,21 +216,6 @@ fn two_hosts_load_the_same_file() {
     contactless.expect(&mut card, last, 0x6A89);
 }
 
-/// A LOAD of 256 blocks or more cannot be numbered.
-#[test]
-fn block_numbers_do_not_wrap() {
-    let mut card = Card::new();
-    let mut session = card.open_issuer(Protocol::Scp03, SecurityLevel::C_MAC);
-    session.ok(&mut card, &InstallForLoad::new(PACKAGE, None).to_apdu());
-    let file = load_file(&[], &vec![0; 3000]);
-    for number in 0..=255u8 {
-        let data = vec![file.get(usize::from(number)).copied().unwrap_or(0)];
-        session.ok(&mut card, &Load { position: BlockPosition::More, number, data }.to_apdu());
-    }
-    let again = Load { position: BlockPosition::More, number: 0, data: vec![0] };
-    session.expect(&mut card, &again.to_apdu(), 0x6A86);
-}
-
 /// An application selected elsewhere is not deleted on the same interface.
 #[test]
 fn a_selected_application_stays() {
@@ -267,4 +252,21 @@ fn a_domain_that_is_loaded_for_stays() {
     session.expect(&mut card, &delete(DOMAIN), 0x6985);
     contactless.ok(&mut card, last);
     session.ok(&mut card, &delete_related(DOMAIN));
+}
+
+/// Hosts that need more than 256 blocks number them from 00 again.
+#[test]
+fn a_file_of_more_than_256_blocks() {
+    let mut card = Card::new();
+    let mut session = issuer(&mut card);
+    let package = Package::sized(9000);
+    session.ok(&mut card, &InstallForLoad::new(PACKAGE, None).to_apdu());
+    let file = load_file(&[], &package.data_block);
+    let last = file.len().div_ceil(32) - 1;
+    assert!(last > 256);
+    for (number, data) in file.chunks(32).enumerate() {
+        let position = if number == last { BlockPosition::Last } else { BlockPosition::More };
+        session.ok(&mut card, &Load { position, number: number as u8, data: data.to_vec() }.to_apdu());
+    }
+    session.ok(&mut card, &install(INSTANCE));
 }

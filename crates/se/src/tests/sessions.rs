@@ -319,3 +319,16 @@ fn selecting_ends_the_session() {
     let command = session.wrap(&read_issuer());
     assert_eq!(card.send(CONTACT, &command).status, StatusWord::SECURITY_STATUS_NOT_SATISFIED);
 }
+
+/// What the domain does not know is refused, and the session counts it as the host has: with
+/// either protocol, and for an instruction as for a class.
+#[test]
+fn an_unknown_command_leaves_the_session() {
+    for (protocol, level) in [(Protocol::Scp02, SecurityLevel::C_DECRYPTION_C_MAC), (Protocol::Scp03, FULL)] {
+        let mut card = Card::new();
+        let mut session = card.open_issuer(protocol, level);
+        session.expect(&mut card, &CommandApdu::new(0x80, 0x0E, 0, 0).with_data([1]), 0x6D00);
+        session.expect(&mut card, &CommandApdu::new(0x00, 0xE4, 0, 0).with_data([1]), 0x6E00);
+        session.ok(&mut card, &read_issuer());
+    }
+}
