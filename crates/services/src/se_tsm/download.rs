@@ -134,7 +134,7 @@ impl Work {
                 self.close(&step, last, view).await
             }
             DomainPlan::Ready => {
-                let last = self.to_provider(&step).await?;
+                let last = self.open_for_provider(&step).await?;
                 self.close(&step, last, view).await
             }
             DomainPlan::Create | DomainPlan::ReplaceKeys => {
@@ -232,7 +232,7 @@ impl Work {
                 if content_is_ours {
                     return self.personalise_by_issuer(step, domain.aid).await;
                 }
-                return Ok(Prepared::ProviderToPersonalise(self.to_provider(step).await?));
+                return Ok(Prepared::ProviderToPersonalise(self.open_for_provider(step).await?));
             }
             Err(error) => return Err(error.into()),
         };
@@ -292,7 +292,7 @@ impl Work {
     }
 
     /// Selects the domain for the SP-TSM and sends its INITIALIZE UPDATE, in a list of its own.
-    async fn to_provider(&mut self, step: &Step<'_>) -> Result<Option<ResponseApdu>, Stop> {
+    async fn open_for_provider(&mut self, step: &Step<'_>) -> Result<Option<ResponseApdu>, Stop> {
         let Some(apdu) = &step.consent.initialize_update else { return Ok(None) };
         let mut script = Script::new();
         let ticket = provider_opening(step.domain_aid(), apdu, &mut script);

@@ -222,3 +222,21 @@ fn peer_routes(routes: Routes<SeTsm>) -> Routes<SeTsm> {
         .on(&peer::STATE, peers::state)
         .on(&peer::PING, peers::whoami)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_flow<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A parked conversation stays small, so that many thousands fit (aim: 8 KiB).
+    #[test]
+    fn a_parked_flow_is_small() {
+        let sizes = [("download", size_of_flow(download::run)), ("deletion", size_of_flow(deletion::run))];
+        for (flow, size) in sizes {
+            assert!(size <= 8 << 10, "{flow} takes {size} bytes");
+        }
+    }
+}

@@ -10,8 +10,8 @@ use tsm_api::openapi::Role;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::operator::{
     ApplicationLifeCycle, AuditQuery, BlacklistEntry, Decision, DomainChange, DomainDeletionRule, DomainMode,
-    Listing, LossReport, ManagingDomain, ProviderQuery, ProviderState, Publication, StaffLogin, Suspension,
-    Verdict,
+    Listing, LossReport, ManagingDomain, NewStaff, ProviderQuery, ProviderState, Publication, StaffLogin,
+    Suspension, Verdict,
 };
 use tsm_api::se_tsm::provider::Upload;
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation, SessionRights};
@@ -19,7 +19,7 @@ use tsm_api::{HexBytes, se_tsm};
 use tsm_services::se_tsm::routes;
 
 use crate::se_tsm::done;
-use crate::world::{World, definition, pass, upload};
+use crate::world::{Desk, World, definition, log_in_first, pass, upload};
 
 const NUMBER: &str = "13800138000";
 
@@ -193,7 +193,7 @@ async fn an_unknown_identification_is_unknown_everywhere() {
 /// Who entered something cannot approve it; nobody logs in before the approval; the first password opens
 /// nothing but its own change.
 ///
-/// req: P-5.3.3.a, P-5.3.3.b, P-5.6.2.b, P-5.6.3.a, B-8.2.a, B-8.2.b
+/// req: P-5.3.3.a, P-5.3.3.b, P-5.6.3.a, B-8.2.a
 #[tokio::test]
 async fn four_eyes_see_every_provider_and_domain() {
     let world = World::new().await;
@@ -207,8 +207,26 @@ async fn four_eyes_see_every_provider_and_domain() {
     let refused = world.people.clerk.audit_provider(&record.provider, &pass()).await.unwrap_err();
     assert_eq!(code(&refused), ProblemCode::NotAllowed);
 
+    // A person with both roles enters and may not approve it.
+    let both = NewStaff {
+        account: "both".into(),
+        first_password: "first password".into(),
+        roles: vec![tsm_api::StaffRole::BusinessManager, tsm_api::StaffRole::Auditor],
+    };
+    world.people.admin.add_staff(&both).await.unwrap();
+    let first = StaffLogin { account: "both".into(), password: "first password".into() };
+    let both = log_in_first(&world.net.wallet(&world.server), first, Desk::Operator).await;
+    let own = both.add_provider(&world.new_provider("127.0.0.1:9")).await.unwrap();
+    assert_ne!(own.provider, record.provider);
+    let refused = both.audit_provider(&own.provider, &pass()).await.unwrap_err();
+    assert_eq!(code(&refused), ProblemCode::FourEyes);
+    let own = both.add_domain(&world.new_domain(&record, DomainMode::Plain)).await.unwrap();
+    let refused = both.audit_domain(&own.domain, &pass()).await.unwrap_err();
+    assert_eq!(code(&refused), ProblemCode::FourEyes);
+    assert!(person.own_domains().await.unwrap().domains.is_empty(), "it has not passed its audit");
+
     let domain = world.domain(&record, DomainMode::Plain).await;
-    assert_eq!(person.own_domains().await.unwrap().domains, [domain.clone()]);
+    assert_eq!(person.own_domains().await.unwrap().domains, std::slice::from_ref(&domain));
     let again = world.people.auditor.audit_domain(&domain.domain, &pass()).await.unwrap_err();
     assert_eq!(code(&again), ProblemCode::StateForbids);
     let change =

@@ -11,6 +11,8 @@ use crate::se_tsm::{done, outcome};
 use crate::world::{World, definition};
 
 const NUMBER: &str = "13800138000";
+type Lie = fn(&[Step], &mut Vec<HexBytes>);
+
 const DELETE: u8 = 0xE4;
 const GET_STATUS: u8 = 0xF2;
 
@@ -44,7 +46,7 @@ async fn installed() -> (World, Phone, HexBytes) {
 async fn a_deletion_that_did_not_happen_is_not_recorded() {
     let (world, mut phone, aid) = installed().await;
     let before = record(&world, &phone).await;
-    let lies: Vec<(&str, fn(&[Step], &mut Vec<HexBytes>))> = vec![
+    let lies: [(&str, Lie); 5] = [
         ("forged 9000 to everything", |steps, responses| {
             *responses = steps.iter().map(|_| HexBytes(vec![0x90, 0x00])).collect();
         }),

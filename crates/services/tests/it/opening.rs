@@ -2,10 +2,14 @@
 
 use tsm_api::HexBytes;
 use tsm_api::conversation::{ApplicationState, ConversationReply, OutcomeResult};
+use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
-use tsm_api::se_tsm::operator::{ApplicationRecord, DomainMode, DomainRecord, ManagingDomain};
-use tsm_api::se_tsm::peer::StateQuery;
+use tsm_api::se_tsm::operator::{
+    ApplicationDefinition, ApplicationRecord, DomainMode, DomainRecord, ManagingDomain, PersonalisationWay,
+};
+use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult, StateQuery};
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation};
+use tsm_api::sp_tsm::peer::HandoverWay;
 
 use crate::phone::Phone;
 use crate::provider::{Mood, Provider, Served, peer_client};
@@ -24,13 +28,24 @@ struct Opening {
 
 impl Opening {
     async fn new() -> Self {
+        let (mode, managing) = (DomainMode::AuthorizedManagement, ManagingDomain::Own);
+        Self::with(HandoverWay::LoadAndPersonalise, mode, managing, PersonalisationWay::None).await
+    }
+
+    async fn with(
+        way: HandoverWay,
+        mode: DomainMode,
+        managing: ManagingDomain,
+        personalisation: PersonalisationWay,
+    ) -> Self {
         let world = World::new().await;
-        let served = Provider::serve(&world).await;
+        let served = Provider::serve(&world, way).await;
         let (record, person) = world.provider(&served.address()).await;
         let institution = record.institution.clone().unwrap();
         served.connect(&world, &institution);
-        let domain = world.domain(&record, DomainMode::AuthorizedManagement).await;
-        let application = world.publish(&person, definition(Some(&domain), ManagingDomain::Own)).await;
+        let domain = world.domain(&record, mode).await;
+        let definition = ApplicationDefinition { personalisation, ..definition(Some(&domain), managing) };
+        let application = world.publish(&person, definition).await;
         Self { world, served, application, domain, institution }
     }
 
@@ -142,4 +157,102 @@ async fn an_opening_that_breaks_off_goes_on() {
         );
         assert_eq!(phone.login().await.installed.len(), 1, "cut before command {cut}");
     }
+}
+
+/// A domain that may not load by itself: the issuer loads and installs, the provider personalises, in seven
+/// requests; cut before any command it goes on too.
+#[tokio::test]
+async fn the_issuer_loads_where_the_domain_may_not() {
+    let (mode, managing) = (DomainMode::Plain, ManagingDomain::Issuer);
+    let opening = Opening::with(HandoverWay::Personalise, mode, managing, PersonalisationWay::BySpTsm).await;
+    let mut phone = opening.phone(200).await;
+    let ticket = opening.ticket(&phone).await;
+    let before = phone.round_trips();
+    phone.seen.clear();
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    assert_eq!(phone.round_trips() - before, 7);
+    assert_eq!(phone.login().await.installed[0].state, ApplicationState::Useable);
+    let commands = phone.seen.len();
+    for cut in 0..commands {
+        let mut phone = opening.phone(u8::try_from(cut + 1).unwrap()).await;
+        let ticket = opening.ticket(&phone).await;
+        phone.seen.clear();
+        phone.power_cut_before = Some(cut);
+        let broken = phone.operate(Operation::Download, &opening.aid(), &ticket).await;
+        assert_ne!(outcome(broken).result, OutcomeResult::Done, "cut before command {cut}");
+        phone.restore_power();
+        phone.seen.clear();
+        let ticket = opening.ticket(&phone).await;
+        let end = outcome(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+        assert_eq!(
+            end.result,
+            OutcomeResult::Done,
+            "cut before command {cut} of {commands}: {end:?} {:02X?}",
+            phone.seen
+        );
+    }
+}
+
+/// Reports and notices: of one's own applications only, each once, and never what table S.1 does not have.
+///
+/// req: B-8.5.2.e
+#[tokio::test]
+async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
+    let opening = Opening::new().await;
+    let mut phone = opening.phone(1).await;
+    let ticket = opening.ticket(&phone).await;
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    let peer = peer_client(&opening.world, &opening.institution);
+    assert_eq!(peer.whoami().await.unwrap().institution, opening.institution);
+    let se_id = HexBytes(phone.se_id.clone());
+    let report = |operation: u128, kind| OperationResult {
+        operation: OperationId(uuid::Uuid::from_u128(operation)),
+        se_id: se_id.clone(),
+        aid: opening.aid(),
+        kind,
+        result: OutcomeResult::Done,
+        problem: None,
+        observation: None,
+    };
+    let unknown = peer.result(&report(1, OperationKind::Download)).await.unwrap_err();
+    assert_eq!(unknown.code(), Some(ProblemCode::UnknownId), "a download that we never handed over");
+    for _ in 0..3 {
+        let locked = peer.result(&report(2, OperationKind::Lock)).await.unwrap();
+        assert_eq!(locked.state, ApplicationState::Locked);
+    }
+    assert_eq!(
+        peer.result(&report(3, OperationKind::Unlock)).await.unwrap().state,
+        ApplicationState::Useable
+    );
+
+    let notice =
+        Notice { operation: OperationId(uuid::Uuid::from_u128(4)), se_id: se_id.clone(), aid: opening.aid() };
+    for _ in 0..2 {
+        assert_eq!(peer.unsubscribe_notice(&notice).await.unwrap().state, ApplicationState::Instantiated);
+    }
+    let refused = peer.open_notice(&notice).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::StateForbids), "it needs no opening");
+    assert_eq!(phone.login().await.pending_deletions, [opening.aid()]);
+
+    let others = HexBytes(vec![0xA0; 7]);
+    let foreign = StateQuery { se_id: se_id.clone(), aid: others };
+    assert_eq!(peer.state(&foreign).await.unwrap_err().code(), Some(ProblemCode::UnknownId));
+    let nobody = StateQuery { se_id: HexBytes(vec![1]), aid: opening.aid() };
+    assert_eq!(peer.state(&nobody).await.unwrap_err().code(), Some(ProblemCode::UnknownId));
+    let impostor = peer_client(&opening.world, "SP00000099");
+    assert_eq!(impostor.whoami().await.unwrap_err().code(), Some(ProblemCode::PeerCertificateRequired));
+}
+
+/// A provider is served from its approval on, not before.
+///
+/// req: B-8.2.b
+#[tokio::test]
+async fn no_sp_tsm_is_served_before_its_approval() {
+    let world = World::new().await;
+    let record = world.people.clerk.add_provider(&world.new_provider("127.0.0.1:9")).await.unwrap();
+    assert_eq!(record.institution, None);
+    let peer = peer_client(&world, &record.provider.0);
+    assert_eq!(peer.whoami().await.unwrap_err().code(), Some(ProblemCode::ProviderNotApproved));
+    world.people.auditor.audit_provider(&record.provider, &crate::world::pass()).await.unwrap();
+    assert_eq!(peer.whoami().await.unwrap().institution, record.provider.0);
 }

@@ -67,6 +67,7 @@ pub struct Provider {
     kek: KeyReference,
     engine: Engine,
     mood: Mutex<Mood>,
+    way: HandoverWay,
     pending: Mutex<HashMap<OperationId, Pending>>,
     pub peer: Mutex<Option<SeTsmPeer>>,
     /// What it was told about deletions.
@@ -80,7 +81,7 @@ pub struct Served {
 }
 
 impl Provider {
-    pub async fn serve(world: &World) -> Served {
+    pub async fn serve(world: &World, way: HandoverWay) -> Served {
         let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
         let root = KeyReference::new(KeyPurpose::DomainRoot, "sp", "domain", 1).unwrap();
         keys.generate(&root, KeyAlgorithm::Aes128).unwrap();
@@ -91,6 +92,7 @@ impl Provider {
             kek: world.kek.clone(),
             engine: Engine::new(environment(), Arc::new(MemoryLeases::default()), Limits::default()),
             mood: Mutex::new(Mood::Willing),
+            way,
             pending: Mutex::default(),
             peer: Mutex::default(),
             told: Mutex::default(),
@@ -192,7 +194,7 @@ async fn pre_operation(
             keys: vec![wire(set.enc), wire(set.mac), wire(set.dek)],
         }),
         initialize_update: Some(initialize_update),
-        way: HandoverWay::LoadAndPersonalise,
+        way: provider.way,
     })
 }
 

@@ -37,6 +37,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The system's clock, days ahead.
+#[derive(Default)]
+pub struct ShiftedClock(std::sync::atomic::AtomicI64);
+
+impl ShiftedClock {
+    pub fn shift_days(&self, days: i64) {
+        self.0.fetch_add(days, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> jiff::Timestamp {
+        let days = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)
+    }
+}
+
 /// The system's randomness.
 pub struct SystemEntropy;
 

@@ -18,6 +18,7 @@ use tsm_api::se_tsm::operator::{
 use tsm_api::se_tsm::provider::Upload;
 use tsm_api::se_tsm::wallet::Agreement;
 use tsm_capfile::CapBuilder;
+use tsm_domain::environment::Clock;
 use tsm_domain::policy::Policy;
 use tsm_iso7816::Aid;
 use tsm_keys::software::SoftwareKeyService;
@@ -37,13 +38,11 @@ pub const GREETING_MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0
 pub struct World {
     pub net: Net,
     pub tsm: Arc<SeTsm>,
-    pub store: Arc<MemorySeTsm>,
     pub server: Server,
     pub people: People,
     /// The SP-TSM's certificate and message key.
     pub sp: (TlsIdentity, SigningIdentity),
     pub kek: KeyReference,
-    pub keys: SoftwareKeyService,
 }
 
 /// Who works there. Each has a session.
@@ -58,12 +57,12 @@ pub struct People {
 pub struct Options {
     pub policy: Policy,
     pub session_lifetime: SignedDuration,
-    pub sp_tsms: Option<Arc<dyn SpTsms>>,
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { policy: Policy::default(), session_lifetime: SignedDuration::from_mins(30), sp_tsms: None }
+        Self { policy: Policy::default(), session_lifetime: SignedDuration::from_mins(30), clock: None }
     }
 }
 
@@ -78,7 +77,10 @@ impl World {
 
     pub async fn with(options: Options) -> Self {
         let net = Net::new();
-        let environment = environment();
+        let mut environment = environment();
+        if let Some(clock) = options.clock {
+            environment.clock = clock;
+        }
         let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
         let cards = KeySetReference::new("operator", "cards", 1).unwrap();
         keys.import_development_card_keys(&cards, KeyAlgorithm::Aes128).unwrap();
@@ -123,13 +125,12 @@ impl World {
             page_size: 10,
             limits: Limits { idle: Duration::from_secs(20), ..Limits::default() },
         };
-        let store = Arc::new(MemorySeTsm::default());
         let tsm = SeTsm::new(Parts {
-            store: store.clone(),
-            keys: Arc::new(keys.clone()),
+            store: Arc::new(MemorySeTsm::default()),
+            keys: Arc::new(keys),
             environment,
             signer: Arc::new(signer),
-            sp_tsms: options.sp_tsms.unwrap_or(https),
+            sp_tsms: https,
             settings,
         });
         tsm.install_operator("The operator").await.unwrap();
@@ -139,7 +140,7 @@ impl World {
         let server = net.serve(se_tsm::routes(tsm.clone()).into_router()).await;
         let people = People::hire(&net.wallet(&server)).await;
         let sp = (net.authority.issue("sp-tsm").unwrap(), SigningIdentity::generate().unwrap());
-        let world = Self { net, tsm, store, server, people, sp, kek, keys };
+        let world = Self { net, tsm, server, people, sp, kek };
         world.people.admin.add_batch(&batch()).await.unwrap();
         world
     }
@@ -157,14 +158,7 @@ impl World {
 
     /// A provider that is approved, and its person's session.
     pub async fn provider(&self, address: &str) -> (ProviderRecord, SeTsmStaff) {
-        let new = NewProvider {
-            name: "A transit company".into(),
-            kind: "transport".into(),
-            registration_number: "123456".into(),
-            certificate_sha256: self.sp.0.fingerprint(),
-            signature_key: self.sp.1.signer().unwrap().public_key(),
-            sp_tsm_address: address.into(),
-        };
+        let new = self.new_provider(address);
         let provider = self.people.clerk.add_provider(&new).await.unwrap();
         let approval = self.people.auditor.audit_provider(&provider.provider, &pass()).await.unwrap();
         let person =
@@ -172,9 +166,19 @@ impl World {
         (approval.record, person)
     }
 
-    /// An audited domain of a provider.
-    pub async fn domain(&self, provider: &ProviderRecord, mode: DomainMode) -> DomainRecord {
-        let new = NewDomain {
+    pub fn new_provider(&self, address: &str) -> NewProvider {
+        NewProvider {
+            name: "A transit company".into(),
+            kind: "transport".into(),
+            registration_number: "123456".into(),
+            certificate_sha256: self.sp.0.fingerprint(),
+            signature_key: self.sp.1.signer().unwrap().public_key(),
+            sp_tsm_address: address.into(),
+        }
+    }
+
+    pub fn new_domain(&self, provider: &ProviderRecord, mode: DomainMode) -> NewDomain {
+        NewDomain {
             provider: provider.provider.clone(),
             name: "transit".into(),
             mode,
@@ -183,7 +187,12 @@ impl World {
             key_period_days: 365,
             secure_channel: scp03(),
             documents: vec!["application 1".into()],
-        };
+        }
+    }
+
+    /// An audited domain of a provider.
+    pub async fn domain(&self, provider: &ProviderRecord, mode: DomainMode) -> DomainRecord {
+        let new = self.new_domain(provider, mode);
         let domain = self.people.clerk.add_domain(&new).await.unwrap();
         self.people.auditor.audit_domain(&domain.domain, &pass()).await.unwrap()
     }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tsm_capfile::{CapFile, Descriptor};
 use tsm_card::delete::Deleting;
 use tsm_card::download::{Download, Downloading};
+use tsm_card::error::ProcedureError;
 use tsm_card::extradite::{Extraditing, Extradition};
 use tsm_card::install::{Installing, NewInstance, make_selectable};
 use tsm_card::observe::{ObservationScope, Observing};
 use tsm_card::plan::{ExtraditionNeed, InstancePlan, WantedApplication, WantedInstance, WantedLoadFile};
 use tsm_domain::application::{LoadFileRecord, dependency_order};
 use tsm_globalplatform::privileges::Privileges;
+use tsm_iso7816::StatusWord;
 
 use super::*;
 
@@ -80,13 +82,25 @@ pub(super) fn with_domain(mut view: DomainObservation, domain: &Aid) -> DomainOb
     view
 }
 
-/// The commands of one content list, with where their answers stand.
-#[derive(Default)]
-struct Gathered {
-    deleting: Option<Deleting>,
-    downloading: Vec<Downloading>,
-    installing: Vec<Installing>,
-    extraditing: Vec<Extraditing>,
+/// Commands of a content list whose answers are still to come. They are taken in the order of adding.
+enum Awaited {
+    Deleting(Deleting),
+    Downloading(Downloading),
+    Installing(Installing),
+    Extraditing(Extraditing),
+    Associating(Ticket),
+}
+
+impl Awaited {
+    fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<(), ProcedureError> {
+        match self {
+            Self::Deleting(deleting) => deleting.take(channel, answers).map(drop),
+            Self::Downloading(downloading) => downloading.take(channel, answers).map(drop),
+            Self::Installing(installing) => installing.take(channel, answers).map(drop),
+            Self::Extraditing(extraditing) => extraditing.take(channel, answers).map(drop),
+            Self::Associating(ticket) => channel.take(answers, &ticket).map(drop),
+        }
+    }
 }
 
 impl Work {
@@ -109,17 +123,8 @@ impl Work {
             .as_ref()
             .map(|apdu| provider_opening(step.domain_aid(), apdu, &mut script));
         let mut answers = script.run(&mut self.session.card).await?;
-        if let Some(deleting) = gathered.deleting {
-            deleting.take(&mut channel, &mut answers)?;
-        }
-        for downloading in gathered.downloading {
-            downloading.take(&mut channel, &mut answers)?;
-        }
-        for installing in gathered.installing {
-            installing.take(&mut channel, &mut answers)?;
-        }
-        for extraditing in gathered.extraditing {
-            extraditing.take(&mut channel, &mut answers)?;
+        for awaited in gathered {
+            awaited.take(&mut channel, &mut answers)?;
         }
         let known = Known::load(&self.tsm, self.se).await?;
         let (observation, known) =
@@ -136,48 +141,19 @@ impl Work {
         step: &Step<'_>,
         channel: &mut SecureChannel,
         script: &mut Script,
-    ) -> Result<Gathered, Stop> {
-        let mut gathered = Gathered::default();
+    ) -> Result<Vec<Awaited>, Stop> {
+        let mut awaited = Vec::new();
         if !step.plan.deletions.is_empty() {
-            gathered.deleting = Some(Deleting::add(channel, &step.plan.deletions, script)?);
+            awaited.push(Awaited::Deleting(Deleting::add(channel, &step.plan.deletions, script)?));
         }
         for aid in &step.plan.loads {
             let download = self.load_file(step, aid).await?;
-            gathered.downloading.push(Downloading::add(channel, &download, script)?);
+            awaited.push(Awaited::Downloading(Downloading::add(channel, &download, script)?));
         }
         for (plan, wanted) in step.plan.instances.iter().zip(&step.wanted.instances) {
-            self.gather_instance(step, plan, wanted, channel, script, &mut gathered)?;
+            awaited.extend(gather_instance(step, plan, wanted, channel, script)?);
         }
-        Ok(gathered)
-    }
-
-    fn gather_instance(
-        &self,
-        step: &Step<'_>,
-        plan: &InstancePlan,
-        wanted: &WantedInstance,
-        channel: &mut SecureChannel,
-        script: &mut Script,
-        gathered: &mut Gathered,
-    ) -> Result<(), Stop> {
-        let extradition = |object| Extradition { object, to: step.domain_aid(), token: Vec::new() };
-        match plan {
-            InstancePlan::Present(_) => {}
-            InstancePlan::MakeSelectable(aid) => {
-                gathered.installing.push(Installing::add(channel, make_selectable(*aid), script)?);
-            }
-            InstancePlan::Extradite(aid) => {
-                gathered.extraditing.push(Extraditing::add(channel, &extradition(*aid), script)?);
-            }
-            InstancePlan::Install { instance, extradition: need } => {
-                let new = new_instance(step, wanted)?;
-                gathered.installing.push(Installing::add(channel, new.command(), script)?);
-                if *need == ExtraditionNeed::Extradite {
-                    gathered.extraditing.push(Extraditing::add(channel, &extradition(*instance), script)?);
-                }
-            }
-        }
-        Ok(())
+        Ok(awaited)
     }
 
     /// A load file, ready to be sent. Its content is found by its SHA-256, so a changed one is not loaded.
@@ -195,6 +171,43 @@ impl Work {
             ..Download::new(file.aid, block)
         })
     }
+}
+
+fn gather_instance(
+    step: &Step<'_>,
+    plan: &InstancePlan,
+    wanted: &WantedInstance,
+    channel: &mut SecureChannel,
+    script: &mut Script,
+) -> Result<Vec<Awaited>, Stop> {
+    let extradition = |object| Extradition { object, to: step.domain_aid(), token: Vec::new() };
+    let extradite =
+        |aid, channel: &mut SecureChannel, script: &mut Script| -> Result<Awaited, ProcedureError> {
+            Ok(Awaited::Extraditing(Extraditing::add(channel, &extradition(aid), script)?))
+        };
+    Ok(match plan {
+        InstancePlan::Present(_) => Vec::new(),
+        InstancePlan::MakeSelectable(aid) => {
+            vec![Awaited::Installing(Installing::add(channel, make_selectable(*aid), script)?)]
+        }
+        InstancePlan::Extradite(aid) => vec![extradite(*aid, channel, script)?],
+        InstancePlan::Install { instance, extradition: need } => {
+            let new = new_instance(step, wanted)?;
+            let mut awaited = vec![Awaited::Installing(Installing::add(channel, new.command(), script)?)];
+            match need {
+                ExtraditionNeed::Extradite => awaited.push(extradite(*instance, channel, script)?),
+                // Cards differ: a new instance belongs to the domain of its load file, or to the one that
+                // installed it. Where it is in its domain already, the card may refuse to move it.
+                ExtraditionNeed::None if step.domain_aid() != step.known.batch.issuer_domain => {
+                    let refusals = [StatusWord::CONDITIONS_NOT_SATISFIED, StatusWord::WRONG_DATA];
+                    let command = extradition(*instance).command().or(&refusals);
+                    awaited.push(Awaited::Associating(channel.add(script, vec![command])?));
+                }
+                ExtraditionNeed::None => {}
+            }
+            awaited
+        }
+    })
 }
 
 fn new_instance(step: &Step<'_>, wanted: &WantedInstance) -> Result<NewInstance, Stop> {
