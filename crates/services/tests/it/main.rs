@@ -1,11 +1,16 @@
 //! The services over real TLS on loopback, each test with free ports and stores of its own.
 
+mod clearing;
 mod conversation;
 mod desk;
 mod hostile;
+mod institution;
+mod manual_time;
 mod opening;
+mod payment;
 mod phone;
 mod provider;
+mod purse_card;
 mod se_tsm;
 mod server;
 mod support;
