@@ -238,8 +238,7 @@ async fn four_eyes_see_every_provider_and_domain() {
 
 /// Only the legal steps in their order, each by a person with its right; suspension hides, resumption shows.
 ///
-/// req: P-5.4.4.a, P-5.4.4.2.a, P-5.4.4.3.a, P-5.4.4.3.c, P-5.4.4.4.a, P-5.4.4.5.a, P-5.4.4.5.b, B-8.3.1.a,
-/// B-8.3.3.d
+/// req: P-5.4.4.a, P-5.4.4.2.a, P-5.4.4.3.a, P-5.4.4.3.c, P-5.4.4.4.a, P-5.4.4.5.a, P-5.4.4.5.b, B-8.3.1.a, B-8.3.3.d
 #[tokio::test]
 async fn an_application_lives_by_its_steps() {
     let world = World::new().await;
