@@ -28,10 +28,12 @@ use tsm_card::observe::{Observation, ObservationScope, Observing, Trust};
 use tsm_card::open_channel::{OpeningChannel, open_channel};
 use tsm_card::personalise::{DataGroupTemplate, Personalising, Piece, StoreDataForm};
 use tsm_card::purse::{PurseIssue, initialise, purse_keys};
+use tsm_card::replace_domain_keys::SettingPersonalized;
 use tsm_card::{ProcedureError, Script, SecureChannel};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ProvenPurse};
 use tsm_domain::{Fen, OnlineCounter, SeId};
 use tsm_epurse::KeyRole;
+use tsm_globalplatform::life_cycle::SecurityDomainLifeCycle;
 use tsm_iso7816::{Aid, ResponseApdu};
 use tsm_keys::PendingSession;
 use tsm_storage::StorageError;
@@ -383,6 +385,12 @@ impl Work<'_> {
         mut channel: SecureChannel,
         mut script: Script,
     ) -> Result<DomainObservation, ProcedureError> {
+        // The domain's keys were replaced in a session whose end was lost: only its owner can finish it.
+        let finishing = if self.domain_is_unfinished(channel.domain()) {
+            Some(SettingPersonalized::add(&mut channel, &mut script)?)
+        } else {
+            None
+        };
         let (download, installation) = self.missing();
         let downloading = match download {
             Some(download) => Some(Downloading::add(&mut channel, &download, &mut script)?),
@@ -401,6 +409,9 @@ impl Work<'_> {
         };
         let observing = Observing::add(&mut channel, ObservationScope::Domain, &mut script)?;
         let mut answers = script.run(&mut session.card).await?;
+        if let Some(finishing) = finishing {
+            finishing.take(&mut channel, &mut answers)?;
+        }
         if let Some(downloading) = downloading {
             downloading.take(&mut channel, &mut answers)?;
         }
@@ -413,6 +424,16 @@ impl Work<'_> {
         let seen = observing.finish(&mut session.card, &mut channel, &mut answers).await?;
         check_installed(&seen, application)?;
         Ok(to_wire(&seen))
+    }
+
+    fn domain_is_unfinished(&self, domain: Aid) -> bool {
+        let entry =
+            self.observation.applications.iter().find(|entry| aid_from_wire(&entry.aid) == Ok(domain));
+        entry.is_some_and(|entry| {
+            [SecurityDomainLifeCycle::Installed, SecurityDomainLifeCycle::Selectable]
+                .map(SecurityDomainLifeCycle::value)
+                .contains(&entry.life_cycle)
+        })
     }
 
     /// What the card still lacks. The observation is the SE-TSM's; the card refuses what does not fit it.

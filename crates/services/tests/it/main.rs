@@ -6,6 +6,7 @@ mod desk;
 mod hostile;
 mod institution;
 mod manual_time;
+mod issuer;
 mod opening;
 mod payment;
 mod phone;

@@ -1,0 +1,443 @@
+//! A small city: an SP-TSM, a clearing centre and a payment sandbox over TLS, a stand-in for the SE-TSM that
+//! creates domains and hands conversations over, and phones with software SEs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::net::TcpListener;
+use tsm_api::client::{
+    ClearingPeer, Client, HttpsTransport, PaymentPeer, PaymentUser, SeTsmPeer, Signing, SpTsmPeer,
+    SpTsmWallet,
+};
+use tsm_api::conversation::ApplicationState;
+use tsm_api::pki::{self, SigningIdentity, TlsIdentity};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::se_tsm::peer::{self as se_peer, Notice, OperationResult, StateReply};
+use tsm_api::signature::{Assertion, MessageVerifier, SoftwareSigner};
+use tsm_api::sp_tsm::peer::HandoverWay;
+use tsm_api::{Access, HexBytes};
+use tsm_capfile::{CapBuilder, Descriptor};
+use tsm_domain::{Fen, TerminalNumber};
+use tsm_epurse::file::Management;
+use tsm_epurse::{Algorithm, IssuerFactor, KeyRole};
+use tsm_globalplatform::privileges::Privileges;
+use tsm_globalplatform::security_level::SecurityLevel;
+use tsm_iso7816::Aid;
+use tsm_keys::software::DEVELOPMENT_CARD_KEY;
+use tsm_keys::{
+    DomainKeySource, KeyAlgorithm, KeyPurpose, KeyReference, KeySetReference, Protocol, SessionRequest,
+    SoftwareKeyService,
+};
+use tsm_services::conversation::Limits;
+use tsm_services::payment_sandbox::{self, Merchant, PaymentSandbox, Repetition};
+use tsm_services::purse::PurseKeys;
+use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
+use tsm_services::sp_tsm::{
+    self, DomainAccess, Links, Package, Partners, PlainApplication, Product, ProductKind, PurseProduct,
+    Settings, SpTsm, TopUpLimits,
+};
+use tsm_services::{clearing, purse};
+use tsm_storage::memory::{Faults, MemoryClearing, MemoryPayment, MemorySpTsm};
+use zeroize::Zeroizing;
+
+use crate::support::{Net, SystemClock, SystemEntropy, TIMEOUT, environment};
+
+pub const ISD: Aid = Aid::constant(&[0xA0, 0, 0, 1, 0x51, 0, 0, 0]);
+pub const SSD: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x53, 0x44, 0x01]);
+pub const PACKAGE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x01]);
+pub const MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x01, 0x01]);
+pub const PURSE: Aid = Aid::constant(&[0xA0, 0, 0, 6, 0x32, 1, 1, 5, 0x10, 0, 0x91, 0x56, 0, 0, 0x14, 0xA1]);
+pub const GREETING: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x05, 0x01]);
+pub const GATE: [u8; 6] = [0x09, 0x99, 0, 0, 0, 0x42];
+const NUMBER_PREFIX: &str = "31049990";
+const KEK: &str = "key-encryption/provider/operator/1";
+const ROOT: &str = "domain-root/provider/domain/1";
+
+/// An organisation: its certificate and its key for messages.
+pub struct Organisation {
+    pub name: &'static str,
+    pub identity: TlsIdentity,
+    pub signer: SoftwareSigner,
+}
+
+impl Organisation {
+    fn new(net: &Net, name: &'static str) -> Self {
+        let identity = net.authority.issue(name).unwrap();
+        Self { name, identity, signer: SigningIdentity::generate().unwrap().signer().unwrap() }
+    }
+
+    pub fn peer(&self) -> Peer {
+        Peer {
+            institution: self.name.into(),
+            name: self.name.into(),
+            certificate: self.identity.fingerprint(),
+            verifier: MessageVerifier::from_point(self.signer.public_key().as_bytes()).unwrap(),
+        }
+    }
+
+    pub fn signing(&self) -> Signing {
+        Signing {
+            institution: self.name.into(),
+            signer: Arc::new(self.signer.clone()),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+/// What the stand-in for the SE-TSM was told.
+#[derive(Default)]
+pub struct SeTsmStub {
+    pub results: Mutex<Vec<OperationResult>>,
+    pub notices: Mutex<Vec<Notice>>,
+}
+
+#[async_trait]
+impl Service for SeTsmStub {
+    type Caller = ();
+
+    async fn authenticate(&self, access: Access, credentials: Credentials<'_>) -> Result<(), Problem> {
+        match (access, credentials.certificate) {
+            (Access::Peer, Some(_)) => Ok(()),
+            _ => Err(ProblemCode::PeerCertificateRequired.into()),
+        }
+    }
+}
+
+/// The roles' addresses.
+struct Places {
+    sp: SocketAddr,
+    payment: SocketAddr,
+    centre: SocketAddr,
+    se: SocketAddr,
+}
+
+/// The city.
+pub struct City {
+    pub net: Net,
+    pub operator: SoftwareKeyService,
+    pub provider: SoftwareKeyService,
+    pub faults: Arc<Faults>,
+    pub store: Arc<MemorySpTsm>,
+    pub centre_store: Arc<MemoryClearing>,
+    pub se_tsm: Organisation,
+    pub sp_tsm: Organisation,
+    pub payment: Organisation,
+    pub gate_operator: Organisation,
+    pub told: Arc<SeTsmStub>,
+    clearing_keys: SoftwareKeyService,
+    data_block: Arc<[u8]>,
+    places: Places,
+    servers: Vec<Server>,
+    sp_server: Option<Server>,
+}
+
+/// A long list of settings, once.
+pub fn purse_keys() -> PurseKeys {
+    PurseKeys {
+        owner: "provider".into(),
+        label: "city".into(),
+        version: 1,
+        issuer: IssuerFactor::new([0x09, 0x99, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+    }
+}
+
+pub fn scp03(keys: DomainKeySource, application: Aid, key_version: u8) -> SessionRequest {
+    let level = SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC;
+    SessionRequest { application, keys, protocol: Protocol::Scp03(0x70), key_version, level }
+}
+
+fn name(text: &str) -> KeyReference {
+    text.parse().unwrap()
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+impl City {
+    pub async fn new() -> Self {
+        Self::notifying(Repetition::Once).await
+    }
+
+    pub async fn notifying(repetition: Repetition) -> Self {
+        let net = Net::new();
+        let organisation = |name| Organisation::new(&net, name);
+        let (se_tsm, sp_tsm) = (organisation("SE-TSM"), organisation("SP-TSM"));
+        let (payment, centre) = (organisation("PAYMENT"), organisation("CENTRE"));
+        let gate_operator = organisation("GATES");
+        let (sp_listener, sp) = listener().await;
+        let (payment_listener, payment_at) = listener().await;
+        let (centre_listener, centre_at) = listener().await;
+        let (se_listener, se) = listener().await;
+        let places = Places { sp, payment: payment_at, centre: centre_at, se };
+        let (operator, provider, clearing_keys) = keys();
+        let cap = CapBuilder::new(PACKAGE).applet(MODULE).version(1, 0).padding(300).build_cap().unwrap();
+        let faults = Arc::new(Faults::default());
+        let mut city = Self {
+            operator,
+            provider,
+            clearing_keys,
+            store: Arc::new(MemorySpTsm::with_faults(faults.clone())),
+            faults,
+            centre_store: Arc::new(MemoryClearing::new()),
+            told: Arc::new(SeTsmStub::default()),
+            data_block: cap.load_file_data_block(Descriptor::Omit).into(),
+            se_tsm,
+            sp_tsm,
+            payment,
+            gate_operator,
+            places,
+            servers: Vec::new(),
+            sp_server: None,
+            net,
+        };
+        city.serve_se_tsm(se_listener);
+        city.serve_payment(payment_listener, repetition);
+        city.serve_centre(centre_listener, &centre);
+        city.serve_sp_tsm(sp_listener);
+        city
+    }
+
+    fn serve(&self, listener: TcpListener, app: axum::Router, identity: &TlsIdentity) -> Server {
+        let tls = identity.server_config(&self.net.authority.trust().unwrap()).unwrap();
+        serve(listener, tls, app, environment(), ServerLimits::default()).unwrap()
+    }
+
+    fn serve_se_tsm(&mut self, listener: TcpListener) {
+        let reply = StateReply { state: ApplicationState::Useable };
+        let routes = Routes::new(self.told.clone())
+            .on(&se_peer::RESULT, move |told, call| async move {
+                told.results.lock().unwrap().push(call.request);
+                Ok(reply)
+            })
+            .on(&se_peer::OPEN_NOTICE, move |told, call| async move {
+                told.notices.lock().unwrap().push(call.request);
+                Ok(reply)
+            });
+        let server = self.serve(listener, routes.into_router(), &self.se_tsm.identity);
+        self.servers.push(server);
+    }
+
+    fn serve_payment(&mut self, listener: TcpListener, repetition: Repetition) {
+        let app = self.payment_routes_notifying(repetition).into_router();
+        let server = self.serve(listener, app, &self.payment.identity);
+        self.servers.push(server);
+    }
+
+    pub fn payment_routes(&self) -> Routes<PaymentSandbox> {
+        self.payment_routes_notifying(Repetition::Once)
+    }
+
+    fn payment_routes_notifying(&self, repetition: Repetition) -> Routes<PaymentSandbox> {
+        let link = SpTsmPeer::new(self.client(self.places.sp, &self.payment));
+        payment_sandbox::routes(PaymentSandbox::new(payment_sandbox::Parts {
+            store: Arc::new(MemoryPayment::new()),
+            environment: environment(),
+            merchants: vec![Merchant { peer: self.sp_tsm.peer(), link }],
+            repetition,
+            lifetime: SignedDuration::from_mins(15),
+        }))
+    }
+
+    fn serve_centre(&mut self, listener: TcpListener, identity: &Organisation) {
+        let app = self.centre_routes().into_router();
+        let server = self.serve(listener, app, &identity.identity);
+        self.servers.push(server);
+    }
+
+    pub fn centre_routes(&self) -> Routes<clearing::Clearing> {
+        clearing::routes(clearing::Clearing::new(clearing::Parts {
+            store: self.centre_store.clone(),
+            keys: Arc::new(self.clearing_keys.clone()),
+            environment: environment(),
+            institutions: vec![self.sp_tsm.peer(), self.gate_operator.peer()],
+            issuers: vec![(NUMBER_PREFIX.into(), purse_keys())],
+            terminals: BTreeSet::from([TerminalNumber::from_bcd(GATE).unwrap()]),
+        }))
+    }
+
+    fn serve_sp_tsm(&mut self, listener: TcpListener) {
+        let app = self.sp_routes().into_router();
+        self.sp_server = Some(self.serve(listener, app, &self.sp_tsm.identity));
+    }
+
+    pub fn sp_routes(&self) -> Routes<SpTsm> {
+        let tsm = SpTsm::new(sp_tsm::Parts {
+            store: self.store.clone(),
+            keys: Arc::new(self.provider.clone()),
+            environment: environment(),
+            partners: Partners { se_tsm: self.se_tsm.peer(), payment: self.payment.peer() },
+            links: Links {
+                se_tsm: SeTsmPeer::new(self.client(self.places.se, &self.sp_tsm)),
+                payment: PaymentPeer::new(self.client(self.places.payment, &self.sp_tsm)),
+                centre: ClearingPeer::new(self.client(self.places.centre, &self.sp_tsm)),
+            },
+            settings: self.settings(),
+            limits: Limits::default(),
+        });
+        sp_tsm::routes(tsm.unwrap())
+    }
+
+    fn settings(&self) -> Settings {
+        let access = DomainAccess {
+            root: name(ROOT),
+            key_version: 2,
+            protocol: Protocol::Scp03(0x70),
+            level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+            kek: name(KEK),
+        };
+        let package = Package {
+            load_file: PACKAGE,
+            module: MODULE,
+            data_block: self.data_block.clone(),
+            privileges: Privileges::NONE,
+            memory: None,
+        };
+        let management =
+            Management::decode(&[&[0, 0, 1, 0x56, 0x24, 0, 0x24, 0x82, 0, 1, 1][..], &[0; 49]].concat());
+        let purse = PurseProduct {
+            keys: purse_keys(),
+            number_prefix: NUMBER_PREFIX.into(),
+            algorithm: Algorithm::TripleDes,
+            management: management.unwrap(),
+            validity_years: 10,
+        };
+        Settings {
+            products: vec![
+                Product {
+                    application: PURSE,
+                    domain: SSD,
+                    access: Some(access),
+                    way: HandoverWay::LoadAndPersonalise,
+                    package: Some(package),
+                    kind: ProductKind::Purse(purse),
+                },
+                Product {
+                    application: GREETING,
+                    domain: ISD,
+                    access: None,
+                    way: HandoverWay::Nothing,
+                    package: None,
+                    kind: ProductKind::Plain(PlainApplication::default()),
+                },
+            ],
+            top_up: TopUpLimits {
+                minimum: Fen::new(100),
+                maximum: Fen::new(50_000),
+                purse_maximum: Fen::new(100_000),
+            },
+            station: 3001,
+        }
+    }
+
+    /// Stops the SP-TSM as a crash would, and starts it again over what it had stored.
+    pub async fn restart_sp_tsm(&mut self) {
+        if let Some(server) = self.sp_server.take() {
+            server.stop().await;
+        }
+        self.faults.restart();
+        let listener = loop {
+            match TcpListener::bind(self.places.sp).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        self.serve_sp_tsm(listener);
+    }
+
+    fn client(&self, at: SocketAddr, organisation: &Organisation) -> Client {
+        let tls = organisation.identity.client_config(&self.net.authority.trust().unwrap()).unwrap();
+        let transport = HttpsTransport::new(at, "localhost", tls, TIMEOUT).unwrap();
+        Client::new(Arc::new(transport)).signing(organisation.signing())
+    }
+
+    /// A client of the SP-TSM for an organisation.
+    pub fn sp_peer(&self, organisation: &Organisation) -> SpTsmPeer {
+        SpTsmPeer::new(self.client(self.places.sp, organisation))
+    }
+
+    pub fn centre_peer(&self, organisation: &Organisation) -> ClearingPeer {
+        ClearingPeer::new(self.client(self.places.centre, organisation))
+    }
+
+    pub fn payment_peer(&self, organisation: &Organisation) -> PaymentPeer {
+        PaymentPeer::new(self.client(self.places.payment, organisation))
+    }
+
+    pub fn payer(&self) -> PaymentUser {
+        PaymentUser::new(self.anonymous(self.places.payment))
+    }
+
+    /// A client without any identity.
+    pub fn anonymous(&self, at: SocketAddr) -> Client {
+        let tls = pki::wallet_config(&self.net.authority.trust().unwrap()).unwrap();
+        Client::new(Arc::new(HttpsTransport::new(at, "localhost", tls, TIMEOUT).unwrap()))
+    }
+
+    pub fn places(&self) -> [SocketAddr; 3] {
+        [self.places.sp, self.places.payment, self.places.centre]
+    }
+
+    /// A wallet that the SE-TSM vouches for.
+    pub fn wallet(&self, se_id: &[u8]) -> SpTsmWallet {
+        let assertion = Assertion {
+            se_id: HexBytes(se_id.to_vec()),
+            msisdn: Some("13800138000".into()),
+            expires_at: jiff::Timestamp::now() + SignedDuration::from_hours(1),
+        };
+        let client = self.anonymous(self.places.sp).with_bearer(assertion.sign(&self.se_tsm.signer));
+        SpTsmWallet::new(client)
+    }
+
+    /// Waits until the money equation says so. Every round is a request, so nothing sleeps here.
+    pub async fn settled(&self, purses_fen: u64) -> tsm_api::clearing::Books {
+        let centre = self.centre_peer(&self.sp_tsm);
+        let mut last = None;
+        for _ in 0..20_000 {
+            let books = centre.books().await.unwrap();
+            if books.in_flight_fen == 0 && books.purses_fen == purses_fen && books.refund_payable_fen == 0 {
+                return books;
+            }
+            last = Some(books);
+        }
+        panic!("the books stay at {last:?}");
+    }
+
+    pub fn card_number(&self, number: &str) -> HexBytes {
+        purse::card_to_wire(number.parse().unwrap())
+    }
+}
+
+/// The keys of the operator, the provider and the centre. Each holds what it would have in the field.
+fn keys() -> (SoftwareKeyService, SoftwareKeyService, SoftwareKeyService) {
+    let service = || SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
+    let (operator, provider, centre) = (service(), service(), service());
+    let random = |length| {
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        getrandom::fill(&mut bytes).unwrap();
+        bytes
+    };
+    let set = KeySetReference::new("operator", "isd", 1).unwrap();
+    operator.import_development_card_keys(&set, KeyAlgorithm::Aes128).unwrap();
+    let initial = name("domain-root/operator/initial/1");
+    operator.import_development(&initial, KeyAlgorithm::Aes128, &DEVELOPMENT_CARD_KEY).unwrap();
+    let kek = random(32);
+    operator.import_clear(&name(KEK), KeyAlgorithm::Aes256, kek.clone()).unwrap();
+    provider.import_clear(&name(KEK), KeyAlgorithm::Aes256, kek).unwrap();
+    provider.import_clear(&name(ROOT), KeyAlgorithm::Aes128, random(16)).unwrap();
+    for role in KeyRole::ALL {
+        let root = KeyReference::new(KeyPurpose::Purse(role), "provider", "city", 1).unwrap();
+        let value = random(16);
+        provider.import_clear(&root, KeyAlgorithm::TripleDes, value.clone()).unwrap();
+        if role == KeyRole::Tac {
+            centre.import_clear(&root, KeyAlgorithm::TripleDes, value).unwrap();
+        }
+    }
+    (operator, provider, centre)
+}

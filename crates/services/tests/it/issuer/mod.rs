@@ -1,0 +1,10 @@
+//! The issuer's side: SP-TSM, clearing centre and payment sandbox, with a stand-in for the SE-TSM.
+
+mod centre;
+mod city;
+mod hostile_phone;
+mod opening;
+mod payments;
+mod permissions;
+mod phone;
+mod top_up;
