@@ -114,10 +114,13 @@ async fn consumption_is_verified_recorded_once_and_kept_aside_when_wrong() {
     assert_eq!(verdicts, expected);
     let again = gates.consumption(&report(vec![first.clone(), second])).await.unwrap();
     assert_eq!(again.verdicts, [Verdict::Duplicate, Verdict::Duplicate]);
-    // The same card and counter with another, well proven transaction cannot be: a forger's counter.
-    let moved = change(&|moved| moved.offline_counter = 2);
-    let verdict = gates.consumption(&report(vec![moved])).await.unwrap();
-    assert_eq!(verdict.verdicts, [Verdict::Contradicts]);
+    // The TAC does not cover the card's counter: one proof under another counter, taken or never used, is
+    // still one purchase.
+    for counter in [2, 77] {
+        let moved = change(&|moved| moved.offline_counter = counter);
+        let verdict = gates.consumption(&report(vec![moved])).await.unwrap();
+        assert_eq!(verdict.verdicts, [Verdict::Contradicts], "counter {counter}");
+    }
 
     let books = gates.books().await.unwrap();
     assert_eq!((books.paid_in_fen, books.purses_fen, books.spent_fen), (5000, 4500, 500));
@@ -125,7 +128,7 @@ async fn consumption_is_verified_recorded_once_and_kept_aside_when_wrong() {
     let account = gates.account(&first.card).await.unwrap();
     assert_eq!((account.spent_fen, account.proven_balance_fen), (500, 4500));
     let incidents = city.centre_store.incidents(IncidentFilter::Open, 10).await.unwrap();
-    assert_eq!(incidents.len(), 2, "wrong TACs and the contradiction are looked at by a person");
+    assert!(incidents.len() >= 3, "wrong TACs and contradictions are looked at by a person");
 
     let strange = ConsumptionReport { terminal: HexBytes(vec![9; 6]), transactions: vec![first] };
     assert_eq!(code(gates.consumption(&strange).await.unwrap_err()), ProblemCode::UnknownId);
