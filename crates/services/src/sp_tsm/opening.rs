@@ -26,7 +26,7 @@ use tsm_card::download::{Download, Downloading};
 use tsm_card::install::{Installing, NewInstance};
 use tsm_card::observe::{Observation, ObservationScope, Observing, Trust};
 use tsm_card::open_channel::{OpeningChannel, open_channel};
-use tsm_card::personalise::{DataGroupTemplate, Personalising, Piece, StoreDataForm};
+use tsm_card::personalise::{DataGroupTemplate, Personalising, Piece, StoreDataForm, pass_through};
 use tsm_card::purse::{PurseIssue, initialise, purse_keys};
 use tsm_card::replace_domain_keys::SettingPersonalized;
 use tsm_card::{ProcedureError, Script, SecureChannel};
@@ -40,7 +40,7 @@ use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
-use super::settings::{Package, Product, ProductKind, PurseProduct};
+use super::settings::{Package, PlainApplication, Product, ProductKind, PurseProduct};
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
@@ -125,11 +125,33 @@ impl SpTsm {
         opening: &Opening,
     ) -> Result<Outcome, Stop> {
         let product = self.settings.product(&opening.application).ok_or(ProblemCode::UnknownId)?;
+        if let ProductKind::Plain(plain) = &product.kind
+            && !plain.commands.is_empty()
+        {
+            return self.pass_commands_through(session, fence, opening, plain).await;
+        }
         let access = product.access.as_ref().ok_or(ProblemCode::StateForbids)?;
         let request = access.session(product.domain, opening.se);
         let mut script = Script::new();
         let channel = open_channel(&mut session.card, &*self.keys, &request, &mut script).await?;
         self.carry_opening(session, fence, opening, channel, script).await
+    }
+
+    /// Way one of P-5.8.4.6: the application's own commands, byte for byte. Only its provider can tell what
+    /// they did, so nothing of value may rest on their status words.
+    async fn pass_commands_through(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        opening: &Opening,
+        plain: &PlainApplication,
+    ) -> Result<Outcome, Stop> {
+        let commands = plain.commands().ok_or(ProblemCode::Internal)?;
+        session.progress.say(Stage::Personalising, 30);
+        pass_through(&mut session.card, opening.application, commands).await?;
+        session.progress.say(Stage::Closing, 95);
+        let end = Closing { opening, observed: None };
+        self.close(fence, end, SpChange::default(), Vec::new()).await
     }
 
     fn handed_channel(
@@ -195,7 +217,7 @@ impl SpTsm {
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let end = Closing { opening, observed };
+        let end = Closing { opening, observed: Some(observed) };
         match content {
             Content::Purse(issue) => self.close_purse(fence, end, *issue).await,
             Content::OpenPurse(card) => {
@@ -327,7 +349,7 @@ impl SpTsm {
             kind: *kind,
             result: OutcomeResult::Done,
             problem: None,
-            observation: Some(end.observed),
+            observation: end.observed,
         };
         deliveries.push(reports::result(&result, now));
         let notice = Notice { operation: *operation, se_id, aid: aid.clone() };
@@ -367,7 +389,7 @@ impl Issue {
 /// How an opening ends.
 struct Closing<'a> {
     opening: &'a Opening,
-    observed: DomainObservation,
+    observed: Option<DomainObservation>,
 }
 
 /// What is sent to the card in one list.

@@ -9,7 +9,7 @@ use tsm_epurse::values::NotACalendarTime;
 use tsm_epurse::{Algorithm, Date};
 use tsm_globalplatform::privileges::Privileges;
 use tsm_globalplatform::security_level::SecurityLevel;
-use tsm_iso7816::Aid;
+use tsm_iso7816::{Aid, CommandApdu};
 use tsm_keys::reference::ReferenceError;
 use tsm_keys::{DomainKeySource, DomainPath, KeyReference, Protocol, SessionRequest};
 
@@ -57,6 +57,9 @@ pub enum ProductKind {
 pub struct PlainApplication {
     /// The data groups that personalise it; none when it needs nothing.
     pub data_groups: Vec<(u16, Vec<u8>)>,
+    /// The provider's own commands for the application, which pass through unchanged (P-5.8.4.6.1.a); none
+    /// when it is not personalised that way.
+    pub commands: Vec<Vec<u8>>,
 }
 
 /// A transit purse.
@@ -130,6 +133,9 @@ pub enum SettingsError {
     /// A session whose answers prove nothing.
     #[error("the sessions for {0} have no R-MAC, so their answers would prove nothing")]
     NoResponseMac(Aid),
+    /// A command to be passed through is none.
+    #[error("a command for {0} cannot be read")]
+    Command(Aid),
     /// More than four digits.
     #[error("a station has four digits, and {0} has more")]
     Station(u16),
@@ -163,9 +169,15 @@ impl Product {
         if self.access.as_ref().is_some_and(|access| !access.level.has_r_mac()) {
             return Err(SettingsError::NoResponseMac(self.application));
         }
-        let ProductKind::Purse(purse) = &self.kind else { return Ok(()) };
-        purse.keys.check()?;
-        purse.number(0).map(drop)
+        match &self.kind {
+            ProductKind::Purse(purse) => {
+                purse.keys.check()?;
+                purse.number(0).map(drop)
+            }
+            ProductKind::Plain(plain) => {
+                plain.commands().map(drop).ok_or(SettingsError::Command(self.application))
+            }
+        }
     }
 
     /// The purse, when it is one.
@@ -174,6 +186,13 @@ impl Product {
             ProductKind::Purse(purse) => Some(purse),
             ProductKind::Plain(_) => None,
         }
+    }
+}
+
+impl PlainApplication {
+    /// The commands that pass through; none when one of them cannot be read.
+    pub(super) fn commands(&self) -> Option<Vec<CommandApdu>> {
+        self.commands.iter().map(|bytes| CommandApdu::parse(bytes).ok()).collect()
     }
 }
 

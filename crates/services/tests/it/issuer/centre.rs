@@ -69,7 +69,6 @@ fn report(transactions: Vec<Consumption>) -> ConsumptionReport {
     ConsumptionReport { terminal: HexBytes(GATE.to_vec()), transactions }
 }
 
-/// req: B-7.3.1.a
 #[tokio::test]
 async fn consumption_is_verified_recorded_once_and_kept_aside_when_wrong() {
     let city = City::new().await;

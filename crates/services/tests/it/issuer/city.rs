@@ -145,6 +145,11 @@ pub fn purse_keys() -> PurseKeys {
     }
 }
 
+/// What the provider of the greeting card generates for it: opaque bytes to everybody between.
+pub fn greeting_commands() -> Vec<Vec<u8>> {
+    ["84E2800008A1B2C3D4E5F60718", "00DA010203C0FFEE"].map(|text| hex::decode(text).unwrap()).to_vec()
+}
+
 pub fn scp03(keys: DomainKeySource, application: Aid, key_version: u8) -> SessionRequest {
     let level = SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC;
     SessionRequest { application, keys, protocol: Protocol::Scp03(0x70), key_version, level }
@@ -324,7 +329,10 @@ impl City {
                     access: None,
                     way: HandoverWay::Nothing,
                     package: None,
-                    kind: ProductKind::Plain(PlainApplication::default()),
+                    kind: ProductKind::Plain(PlainApplication {
+                        commands: greeting_commands(),
+                        ..PlainApplication::default()
+                    }),
                 },
             ],
             top_up: TopUpLimits {

@@ -14,7 +14,7 @@ use crate::issuer::phone::{Lost, Phone, installed, request_id, uuid};
 
 /// The phone asks, the SP-TSM personalises over the same conversation, the centre has the account.
 ///
-/// req: B-7.2.1.b, B-7.2.1.c, B-8.5.5.a, B-8.5.5.b, P-5.8.4.4.2.a, P-5.8.4.6.3.e
+/// req: B-7.2.1.b, P-5.8.4.4.2.a
 #[tokio::test]
 async fn a_card_is_opened_after_the_hand_over() {
     let city = City::new().await;
@@ -153,7 +153,7 @@ async fn a_hand_over_needs_its_consent_and_its_session() {
     assert_eq!(refused.code(), Some(ProblemCode::StateForbids));
 }
 
-/// req: B-8.5.2.b, B-8.5.2.c
+/// req: B-8.5.2.c
 #[tokio::test]
 async fn downloads_are_allowed_or_refused_with_a_reason() {
     let city = City::new().await;
@@ -201,8 +201,6 @@ async fn a_deletion_with_value_is_refused() {
 }
 
 /// Reports of results are taken once, and an unfinished card is given up by its deletion.
-///
-/// req: B-8.5.2.e, B-8.5.3.d
 #[tokio::test]
 async fn results_are_taken_once() {
     let city = City::new().await;
@@ -233,4 +231,56 @@ async fn results_are_taken_once() {
     phone.lost = Lost::Nothing;
     let next = OpenCardOrder { request: request_id(), aid: PURSE.into(), card_kind: None };
     assert_ne!(phone.wallet.order_card(&next).await.unwrap().order, before.order);
+}
+
+/// The wallet asks the SP-TSM itself: it opens the channel with its own domain, personalises what is installed,
+/// and reports to the SE-TSM.
+///
+/// req: B-8.5.5.a, B-8.5.5.b
+#[tokio::test]
+async fn a_wallet_asks_for_the_personalisation_that_broke_off() {
+    let city = City::new().await;
+    let mut whole = Phone::new(&city, 0);
+    whole.open(&city).await.unwrap();
+    let mut phone = Phone::new(&city, 1);
+    // Eight commands end the list: two GET DATA, six GET STATUS. The one before is the last STORE DATA.
+    phone.lost = Lost::Command(whole.sent - 9);
+    assert_eq!(phone.open(&city).await.unwrap().result, OutcomeResult::Unknown);
+    phone.lost = Lost::Nothing;
+    let before = phone.wallet.client.counters().read().requests;
+    let outcome = phone.operate(Operation::Personalise, None).await;
+    assert!(installed(&outcome), "{outcome:?}");
+    assert_eq!(phone.wallet.client.counters().read().requests - before, 3);
+    let last = city.told.results.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((last.kind, last.result), (OperationKind::Personalise, OutcomeResult::Done));
+    assert_eq!(phone.top_up(&city, 100).await.result, OutcomeResult::Done);
+}
+
+/// The provider's own commands reach the application byte for byte, and the platform holds no key for them.
+///
+/// req: P-5.8.4.6.1.a
+#[tokio::test]
+async fn the_providers_commands_are_passed_through_unchanged() {
+    use tsm_api::conversation::{ConversationReply, Step, TurnRequest};
+    let city = City::new().await;
+    let phone = Phone::new(&city, 1);
+    let mut start = Phone::start_request(Operation::Personalise, None);
+    start.aid = GREETING.into();
+    let reply = phone.wallet.start(&start).await.unwrap();
+    let ConversationReply::Steps { conversation, turn, steps, .. } = reply else { panic!("{reply:?}") };
+    let sent: Vec<_> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Select { .. } => None,
+            Step::Transmit { apdu, .. } => Some(apdu.0.clone()),
+        })
+        .collect();
+    assert_eq!(sent, crate::issuer::city::greeting_commands());
+    let responses = vec![tsm_api::HexBytes(vec![0x90, 0x00]); steps.len()];
+    let request = TurnRequest { turn, responses, ..TurnRequest::default() };
+    let ended = phone.wallet.turn(conversation, &request).await.unwrap();
+    let ConversationReply::Outcome { outcome, .. } = ended else { panic!("{ended:?}") };
+    assert!(installed(&outcome), "{outcome:?}");
+    let last = city.told.results.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((last.kind, last.result), (OperationKind::Personalise, OutcomeResult::Done));
 }
