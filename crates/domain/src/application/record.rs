@@ -220,6 +220,12 @@ pub struct Application {
     pub renew_on_number_change: PersonalisationNeed,
     /// The companion handset application's address (P-5.4.2.f).
     pub companion_url: Option<String>,
+    /// The icon's name or address, as the catalogue shows it (W-6.4.1.g).
+    #[serde(default)]
+    pub icon: String,
+    /// What it costs, in words, as the catalogue shows it (W-6.4.1.g).
+    #[serde(default)]
+    pub charging: String,
     /// Its place among the recommended, lowest first; `None` when it is not recommended.
     pub recommended: Option<u32>,
     /// When it was last published.
@@ -417,6 +423,8 @@ pub(crate) mod tests {
             channel: ChannelOwner::Issuer,
             renew_on_number_change: PersonalisationNeed::NotNeeded,
             companion_url: None,
+            icon: String::new(),
+            charging: String::new(),
             recommended: None,
             released_at: None,
         }

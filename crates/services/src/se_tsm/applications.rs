@@ -297,6 +297,8 @@ impl SeTsm {
         };
         value.industry = new.catalogue.class;
         value.description.en = new.catalogue.introduction;
+        value.icon = new.catalogue.icon;
+        value.charging = new.catalogue.charging;
         value.companion_url = new.catalogue.companion.map(|companion| companion.url);
         value.space.data = new.instance_bytes;
         for file in &mut value.load_files {

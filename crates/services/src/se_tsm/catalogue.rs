@@ -141,9 +141,9 @@ impl SeTsm {
         Ok(CatalogueEntry {
             aid: application.aid.into(),
             name: application.names.en.clone(),
-            icon: String::new(),
+            icon: application.icon.clone(),
             popularity: popularity.unwrap_or(0),
-            charging: "Free of charge to download.".to_owned(),
+            charging: application.charging.clone(),
             condition,
             ticket,
         })

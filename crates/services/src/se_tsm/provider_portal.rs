@@ -218,6 +218,8 @@ impl SeTsm {
             channel: ChannelOwner::Issuer,
             renew_on_number_change: PersonalisationNeed::NotNeeded,
             companion_url: None,
+            icon: String::new(),
+            charging: String::new(),
             recommended: None,
             released_at: None,
         })

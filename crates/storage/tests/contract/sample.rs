@@ -175,6 +175,8 @@ pub(crate) fn application(base: u8) -> Application {
         channel: ChannelOwner::Issuer,
         renew_on_number_change: PersonalisationNeed::NotNeeded,
         companion_url: None,
+        icon: String::new(),
+        charging: String::new(),
         recommended: Some(1),
         released_at: Some(at(9)),
     }
