@@ -15,6 +15,8 @@ pub mod ceremony;
 pub mod desk;
 pub mod plan;
 pub mod roles;
+#[cfg(test)]
+mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
