@@ -18,9 +18,20 @@ pub enum Extent {
 }
 
 /// Debian packages that the tests drive: the virtual reader, the PC/SC daemon and its tools, an
-/// independent card tool, and the header that the PC/SC client library links against.
-const PACKAGES: [&str; 6] =
-    ["vsmartcard-vpcd", "pcscd", "pcsc-tools", "opensc", "libpcsclite-dev", "pkg-config"];
+/// independent card tool, the header that the PC/SC client library links against, what isolates
+/// them, and what the host in Python needs.
+const PACKAGES: [&str; 10] = [
+    "vsmartcard-vpcd",
+    "pcscd",
+    "pcsc-tools",
+    "opensc",
+    "libpcsclite-dev",
+    "pkg-config",
+    "iproute2",
+    "util-linux",
+    "python3",
+    "python3-cryptography",
+];
 
 /// Runs everything, or the fast part.
 pub fn run(extent: Extent) -> Result<(), String> {

@@ -4,6 +4,7 @@ use tsm_globalplatform::commands::PutKey;
 use tsm_globalplatform::commands::put_key::KeyField;
 use tsm_globalplatform::key::{KeyComponent, KeyType, check_value_matches};
 use tsm_globalplatform::primitives::{AesKey, DesKey};
+use tsm_globalplatform::signature::VerifyingKey;
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 
 use super::Open;
@@ -55,7 +56,7 @@ impl Open {
     ) -> Result<Vec<KeyComponent>, StatusWord> {
         let symmetric = field.components.iter().any(|component| is_symmetric(component.key_type));
         if !symmetric {
-            let known = field.components.iter().all(|component| is_public(component.key_type));
+            let known = field.components.iter().all(is_usable);
             return if known {
                 Ok(field.components.clone())
             } else {
@@ -106,13 +107,11 @@ const fn is_symmetric(key_type: KeyType) -> bool {
     matches!(key_type, KeyType::DES | KeyType::TRIPLE_DES_CBC | KeyType::AES | KeyType::SM4)
 }
 
-/// Components that are public and come in the clear.
-const fn is_public(key_type: KeyType) -> bool {
-    matches!(
-        key_type,
-        KeyType::RSA_PUBLIC_EXPONENT
-            | KeyType::RSA_MODULUS
-            | KeyType::EC_PUBLIC
-            | KeyType::EC_PARAMETER_REFERENCE
-    )
+/// Components that are public and come in the clear, of a kind that signatures are verified with.
+fn is_usable(component: &KeyComponent) -> bool {
+    match component.key_type {
+        KeyType::RSA_PUBLIC_EXPONENT | KeyType::RSA_MODULUS | KeyType::EC_PARAMETER_REFERENCE => true,
+        KeyType::EC_PUBLIC => VerifyingKey::ecdsa_p256(&component.value).is_ok(),
+        _ => false,
+    }
 }

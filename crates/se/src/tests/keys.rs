@@ -164,3 +164,21 @@ fn a_domain_holds_keys_of_every_purpose() {
     let expected: Vec<_> = sets.chain([(0x70, 1), (0x71, 1), (0x73, 1)]).collect();
     assert_eq!(held, expected);
 }
+
+/// A public key that no signature could be verified with is refused when it comes.
+#[test]
+fn an_unknown_curve_is_refused() {
+    let mut card = Card::new();
+    let mut session = card.open_issuer(Protocol::Scp03, SecurityLevel::C_MAC);
+    let put = |point: &[u8], curve: u8| {
+        let field = [&[0x73, 0xB0, point.len() as u8], point, &[0xF0, 0x01, curve, 0x00]].concat();
+        CommandApdu::new(0x80, 0xD8, 0x00, 0x01).with_data(field)
+    };
+    // The generator of P-256 (FIPS 186-4, D.1.2.3), and a point of the length of P-384.
+    let generator = hex::decode(concat!(
+        "046B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296",
+        "4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5"
+    ));
+    session.expect(&mut card, &put(&[4; 97], 1), 0x9484);
+    session.ok(&mut card, &put(&generator.unwrap(), 0));
+}

@@ -1,9 +1,12 @@
 //! The files of a purse, as they lie in its memory: transparent files, the cyclic EF18 and EF1E
 //! whose record 1 is the newest, and the numbered transit records of EF1A.
 
+use std::borrow::Cow;
+
 use tsm_epurse::Sfi;
 use tsm_epurse::file::{
     HISTORY_RECORDS, HistoryRecord, Holder, LOG_RECORDS, LogRecord, Management, PublicInformation, RecordId,
+    TransitRecord,
 };
 use tsm_iso7816::StatusWord;
 
@@ -178,9 +181,12 @@ pub(super) fn replace(
     context.write(object, record)
 }
 
-/// A transit record; 6A83 when the purse has none of that number.
-pub(super) fn transit<'a>(context: &'a AppletContext<'_>, record: RecordId) -> Result<&'a [u8], StatusWord> {
-    context.read(objects::transit(record.number())).ok_or(StatusWord::RECORD_NOT_FOUND)
+/// A transit record. A card has all of them from its beginning; those never written hold nothing,
+/// and take no memory.
+pub(super) fn transit<'a>(context: &'a AppletContext<'_>, record: RecordId) -> Cow<'a, [u8]> {
+    context
+        .read(objects::transit(record.number()))
+        .map_or_else(|| TransitRecord::empty(record).encode().into(), Cow::Borrowed)
 }
 
 /// Whether bytes can be written to a transit record: not too long, and beginning with its own id.
@@ -201,10 +207,7 @@ pub(super) fn write_transit(
     bytes: &[u8],
 ) -> Result<(), StatusWord> {
     check_transit(record, bytes)?;
-    let mut content = match context.read(objects::transit(record.number())) {
-        Some(content) => content.to_vec(),
-        None => vec![0; record.length()],
-    };
+    let mut content = transit(context, record).into_owned();
     content[..bytes.len()].copy_from_slice(bytes);
     context.write(objects::transit(record.number()), &content)
 }

@@ -1,5 +1,7 @@
 //! READ BINARY and READ RECORD: free, blocked purse or not.
 
+use std::borrow::Cow;
+
 use tsm_epurse::commands::{ReadBinary, ReadRecord, RecordReference};
 use tsm_epurse::file::RecordId;
 use tsm_iso7816::{ResponseApdu, StatusWord};
@@ -24,15 +26,15 @@ pub(super) fn record(context: &AppletContext<'_>, ledger: &Ledger, command: Read
     let content = match (file, command.record) {
         (File::Transparent(_), _) => return Err(StatusWord::COMMAND_INCOMPATIBLE_WITH_FILE),
         (File::Cyclic(file), RecordReference::Number(number)) => {
-            files::record(context, ledger, file, number)?
+            Cow::Borrowed(files::record(context, ledger, file, number)?)
         }
         (File::Cyclic(_), RecordReference::Id(_)) => return Err(StatusWord::INCORRECT_P1_P2),
         (File::Transit, RecordReference::Number(number) | RecordReference::Id(number)) => {
             let id = RecordId::new(number).ok_or(StatusWord::RECORD_NOT_FOUND)?;
-            files::transit(context, id)?
+            files::transit(context, id)
         }
     };
-    answer(content, command.length)
+    answer(&content, command.length)
 }
 
 /// As many bytes as asked for; 6Cxx with the right number when there are not so many.

@@ -1,6 +1,7 @@
 //! Files read by plain APDUs, secured updates, personalisation.
 
 use tsm_epurse::commands::{AppendRecord, RecordReference, UpdateBinary, UpdateRecord};
+use tsm_epurse::file::{CrcTail, RailRecord, TransitRecord};
 use tsm_epurse::host::secure_messaging::protect;
 use tsm_epurse::{Challenge, Sfi};
 
@@ -74,6 +75,20 @@ fn city_instances_are_purses_of_their_own() {
     assert_eq!(balance(&mut card), 9);
     assert_eq!(reselect(&mut card, PURSE), OK);
     assert_eq!(balance(&mut card), 700);
+}
+
+/// A new card has all eighteen transit records, empty, as terminals expect to find them.
+#[test]
+fn transit_records_are_there_from_the_beginning() {
+    let mut card = card(0);
+    for number in 1..=18 {
+        let empty = TransitRecord::empty(RecordId::new(number).unwrap()).encode();
+        assert_eq!(empty[..3], [0x27, number, (empty.len() - 3) as u8]);
+        assert_eq!(record(&mut card, 0x1A, number).data, empty);
+    }
+    assert_eq!(record(&mut card, 0x1A, 19).status, StatusWord::RECORD_NOT_FOUND);
+    let rail = RailRecord::decode(&record(&mut card, 0x1A, 1).data, CrcTail::None).unwrap();
+    assert_eq!(rail, RailRecord::empty());
 }
 
 /// Every update wants a challenge of its own; a repeated command changes nothing.
