@@ -250,6 +250,64 @@ async fn an_opening_goes_on_after_a_cut() {
     }
 }
 
+/// A wallet that is killed before its `turn`th list is carried: nobody hears of it.
+struct KilledAt {
+    turn: usize,
+    seen: usize,
+}
+
+impl Interaction for KilledAt {
+    fn progress(&mut self, _: Shown) {
+        self.seen += 1;
+        assert!(self.seen < self.turn, "killed");
+    }
+}
+
+/// The wallet's process is killed before each list of an opening and of a top-up. The next start goes on
+/// at once: the dead conversation does not hold the card, and the order is credited once.
+#[tokio::test]
+async fn a_killed_wallet_goes_on_at_its_next_start() {
+    let town = Town::new("killed").await;
+    for turn in 1..=5 {
+        let number = 30 + u32::try_from(turn).unwrap();
+        let element = town.element(number);
+        let home = format!("phone-{number}");
+        let mut phone = town.phone(&home, &element, &Arc::default()).await;
+        register(&mut phone, number).await.unwrap();
+        phone.wallet.login(&mut Quiet).await.unwrap();
+        let card = offer(&phone, "Harbour Transit Card").await;
+        let offered = card.clone();
+        let killed =
+            tokio::spawn(
+                async move { phone.wallet.open_card(&offered, &mut KilledAt { turn, seen: 0 }).await },
+            );
+        assert!(killed.await.is_err(), "the opening has at least {turn} lists");
+        let mut phone = restarted(&town, &home, &element).await;
+        let card = offer(&phone, &card.name).await;
+        phone.wallet.open_card(&card, &mut Quiet).await.unwrap_or_else(|e| panic!("killed at {turn}: {e:?}"));
+        if turn > 2 {
+            continue;
+        }
+        let (order, payment) = phone.wallet.order_top_up(&card.aid, 1_000).await.unwrap();
+        let paid = phone.wallet.pay(&card.aid, order, payment).await.unwrap();
+        let again = paid.clone();
+        let killed =
+            tokio::spawn(async move { phone.wallet.top_up(&again, &mut KilledAt { turn, seen: 0 }).await });
+        assert!(killed.await.is_err(), "the top-up has two lists");
+        let mut phone = restarted(&town, &home, &element).await;
+        let result = phone.wallet.top_up(&paid, &mut Quiet).await;
+        assert!(matches!(result, Ok(TopUpResult::Credited { .. })), "killed at {turn}: {result:?}");
+        assert_eq!(phone.wallet.view_card(&transit()).await.unwrap().balance_fen, 1_000);
+    }
+}
+
+async fn restarted(town: &Town, home: &str, element: &SharedElement) -> Phone {
+    element.lock().unwrap().reset(Interface::Contact);
+    let mut phone = town.phone(home, element, &Arc::default()).await;
+    phone.wallet.login(&mut Quiet).await.unwrap();
+    phone
+}
+
 /// The power goes at each command of a top-up. Whatever happened, carrying the same order to the card
 /// again credits it once.
 ///

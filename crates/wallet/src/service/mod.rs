@@ -12,7 +12,7 @@ mod top_up;
 
 use std::sync::Arc;
 
-use tsm_api::conversation::{CardRefusal, RestartReason};
+use tsm_api::conversation::{CardRefusal, IfBusy, RestartReason};
 use tsm_api::ids::RequestId;
 use tsm_api::{HexBytes, Problem};
 use tsm_domain::environment::{Clock, Entropy};
@@ -24,6 +24,10 @@ use crate::storage::{StorageError, WalletRecord, WalletStorage};
 pub use card_view::{CardView, TripRecord};
 pub use login::{Entrance, Rights};
 pub use top_up::{PaidTopUp, TopUpResult};
+
+/// One wallet runs one operation at a time (it is the only way to the secure element), so what a server
+/// still holds of it is a conversation that died with an earlier run: the new one takes its place.
+const ONLY_THIS_WALLET: IfBusy = IfBusy::Replace;
 
 /// The wallet's core: what it knows, and what it may use.
 pub struct Wallet<A, S> {

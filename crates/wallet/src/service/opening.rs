@@ -4,7 +4,7 @@ use tsm_api::HexBytes;
 use tsm_api::conversation::{OutcomeDetail, Party};
 use tsm_api::se_tsm::wallet::{CatalogueEntry, Operation, START, StartRequest};
 
-use super::{Wallet, WalletError};
+use super::{ONLY_THIS_WALLET, Wallet, WalletError};
 use crate::applications;
 use crate::interaction::Interaction;
 use crate::network::Host;
@@ -46,7 +46,8 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     ) -> Result<OutcomeDetail, WalletError> {
         let mut restarts = 0;
         loop {
-            let request = StartRequest::on(operation, aid.clone(), ticket.to_owned(), self.request_id());
+            let mut request = StartRequest::on(operation, aid.clone(), ticket.to_owned(), self.request_id());
+            request.options.if_busy = ONLY_THIS_WALLET;
             let bearer = self.bearer()?;
             let reply = self.network.call(Host::SeTsm, &START, &[], Some(bearer), &request).await?;
             match self.converse(Party::SeTsm, reply, shown).await {

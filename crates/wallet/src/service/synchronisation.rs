@@ -1,10 +1,10 @@
 //! Making the platform's records equal to the card (P-5.8.4.5).
 
-use tsm_api::conversation::{IfBusy, StartOptions};
+use tsm_api::conversation::StartOptions;
 use tsm_api::conversation::{OutcomeDetail, Party};
 use tsm_api::se_tsm::wallet::{Operation, START, StartRequest};
 
-use super::{Wallet, WalletError};
+use super::{ONLY_THIS_WALLET, Wallet, WalletError};
 use crate::interaction::Interaction;
 use crate::network::Host;
 use crate::se_operation::SecureElementAccess;
@@ -14,7 +14,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     /// Lets the platform look at the card. Returns how many records it corrected.
     pub async fn synchronise(&mut self, shown: &mut dyn Interaction) -> Result<u32, WalletError> {
         let request = StartRequest {
-            options: StartOptions { request: self.request_id(), if_busy: IfBusy::Ask },
+            options: StartOptions { request: self.request_id(), if_busy: ONLY_THIS_WALLET },
             operation: Operation::Synchronise,
             aid: None,
             ticket: None,

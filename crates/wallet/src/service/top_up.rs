@@ -6,7 +6,7 @@ use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::payment::{PAY, Pay, PayChoice, PaymentState};
 use tsm_api::sp_tsm::wallet::{ORDER_TOP_UP, Operation, START, StartRequest, TopUpOrder};
 
-use super::{Wallet, WalletError};
+use super::{ONLY_THIS_WALLET, Wallet, WalletError};
 use crate::interaction::Interaction;
 use crate::network::Host;
 use crate::se_operation::SecureElementAccess;
@@ -86,8 +86,9 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         shown: &mut dyn Interaction,
     ) -> Result<TopUpResult, WalletError> {
         self.require_full_rights()?;
-        let request =
+        let mut request =
             StartRequest::on(Operation::TopUp, paid.aid.clone(), Some(paid.order), self.request_id());
+        request.options.if_busy = ONLY_THIS_WALLET;
         let bearer = self.assertion()?;
         let reply = self.network.call(Host::SpTsm, &START, &[], Some(bearer), &request).await?;
         let result = match self.converse(Party::SpTsm, reply, shown).await? {
