@@ -10,37 +10,15 @@ use tsm_se::{Interface, SecureElement};
 use tsm_wallet::{AccessError, OpenedChannel, SecureElementAccess};
 
 use crate::apdu_words;
+use crate::report::Cost;
 
 /// A secure element that several parts of this process use: the wallet, a gate, a reader.
 pub type SharedElement = Arc<Mutex<SecureElement>>;
 
-/// What passed over an interface of the card.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CardCounts {
-    /// Commands that were answered.
-    pub apdus: u64,
-    /// Bytes in both directions.
-    pub bytes: u64,
-    /// Microseconds the card was busy.
-    pub card_us: u64,
-}
-
-impl std::ops::Sub for CardCounts {
-    type Output = Self;
-
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            apdus: self.apdus - earlier.apdus,
-            bytes: self.bytes - earlier.bytes,
-            card_us: self.card_us - earlier.card_us,
-        }
-    }
-}
-
-/// Counts what passes, and shows it in words when asked to.
+/// Counts what passes over a card's interfaces, and shows it in words when asked to.
 #[derive(Debug, Default)]
 pub struct Meter {
-    counts: Mutex<CardCounts>,
+    counts: Mutex<Cost>,
     watched: Watched,
 }
 
@@ -61,7 +39,7 @@ impl Meter {
     }
 
     /// What has passed so far.
-    pub fn read(&self) -> CardCounts {
+    pub fn read(&self) -> Cost {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -138,6 +116,16 @@ impl CardLink {
     /// An interface of a card in another process; the connection decides which interface.
     pub fn remote(card: RemoteCard, interface: Interface, meter: Arc<Meter>) -> Self {
         Self { place: Place::Remote(Box::new(card)), interface, meter, battery: Arc::default() }
+    }
+
+    /// What has passed over the card's metered interfaces so far.
+    pub fn spent(&self) -> Cost {
+        self.meter.read()
+    }
+
+    /// The meter on this interface.
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
     }
 
     /// Sends a command and waits for the answer; `None` when the card is gone.

@@ -1,13 +1,16 @@
 //! OpenTSM: transit cards on phones, every role in one program.
 
 mod apdu_words;
+mod children;
 mod city;
 mod commands;
 mod demo;
 mod environment;
+mod folders;
 mod handset;
 mod packages;
 mod phone;
+mod profile;
 mod report;
 mod sample_card;
 mod stop;
@@ -28,9 +31,13 @@ struct Program {
 enum Command {
     /// Open a card, pay, top up, ride, cut the power and resume: the main job, shown as it happens.
     Demo(demo::Options),
+    /// A whole city that keeps running, with riders in it.
+    Up(commands::up::Options),
+    /// One role of a city alone.
+    Serve(commands::serve::Options),
     /// The wallet on the command line.
     Wallet(commands::wallet::Options),
-    /// The software secure element as a PC/SC reader with two slots: contact and contactless.
+    /// The software secure element with a contact and a contactless interface: for PC/SC, or for `wallet`.
     Se(commands::se::Options),
     /// Figures of this machine, beside the cost of their primitives in the same process.
     Bench(commands::bench::Options),
@@ -51,6 +58,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Up(options) => commands::up::run(&options),
+        Command::Serve(options) => commands::serve::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),
         Command::Se(options) => commands::se::run(&options),
         Command::Bench(options) => commands::bench::run(&options),

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tsm_api::client::{Client, Counters, Counts, HttpsTransport};
+use tsm_api::client::{Client, Counters, HttpsTransport};
 use tsm_api::pki::{self, Trust};
 use tsm_wallet::network::Network;
 use tsm_wallet::storage::{self, StorageError, WalletRecord, WalletStorage};
 use tsm_wallet::{Wallet, WalletError};
 
 use crate::environment;
-use crate::handset::{CardLink, Handset};
+use crate::handset::{CardLink, Handset, Meter};
+use crate::report::Cost;
 
 /// How long the wallet waits for a reply before it asks again.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,6 +38,7 @@ pub struct Phone {
     /// The wallet.
     pub wallet: Wallet<Handset, FileStorage>,
     counters: Arc<Counters>,
+    meter: Arc<Meter>,
 }
 
 /// Why a phone could not be started.
@@ -69,13 +71,16 @@ impl Phone {
         };
         let (clock, entropy) = environment::real();
         let storage = FileStorage::new(home);
+        let meter = link.meter();
         let wallet = Wallet::start(Handset::new(link), network, storage, clock, entropy).await?;
-        Ok(Self { wallet, counters })
+        Ok(Self { wallet, counters, meter })
     }
 
-    /// The requests to the two TSMs so far. The payment platform's are not round trips of a flow.
-    pub fn requests(&self) -> Counts {
-        self.counters.read()
+    /// What the card and the two TSMs have been asked so far. The payment platform's requests are not
+    /// round trips of a flow.
+    pub fn spent(&self) -> Cost {
+        let requests = self.counters.read();
+        Cost { round_trips: requests.requests, server_us: requests.server_us, ..self.meter.read() }
     }
 }
 

@@ -2,23 +2,45 @@
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// What one step cost.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct StepCost {
-    /// Unique name of the step, for example `open_card`.
-    pub name: String,
+/// What work cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
     /// Commands that the card processed.
     pub apdus: u64,
     /// Bytes over the card's interface, both directions.
     pub bytes: u64,
     /// Requests of the wallet to any TSM, reports included.
     pub round_trips: u64,
-    /// Microseconds the card was busy.
+    /// Microseconds the card was busy; of a card in another process, the way there included.
     pub card_us: u64,
     /// Microseconds the servers were busy with these requests.
     pub server_us: u64,
+}
+
+impl std::ops::Sub for Cost {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            apdus: self.apdus - earlier.apdus,
+            bytes: self.bytes - earlier.bytes,
+            round_trips: self.round_trips - earlier.round_trips,
+            card_us: self.card_us - earlier.card_us,
+            server_us: self.server_us - earlier.server_us,
+        }
+    }
+}
+
+/// What one step cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StepCost {
+    /// Unique name of the step, for example `open_card`.
+    pub name: String,
+    /// What it cost.
+    #[serde(flatten)]
+    pub cost: Cost,
 }
 
 /// The money equation of the books, in fen: what was paid in is all somewhere.
@@ -97,11 +119,11 @@ pub fn cost_table(steps: &[StepCost]) -> Table {
     for step in steps {
         table.add_row([
             step.name.clone(),
-            step.apdus.to_string(),
-            step.bytes.to_string(),
-            step.round_trips.to_string(),
-            milliseconds(step.card_us),
-            milliseconds(step.server_us),
+            step.cost.apdus.to_string(),
+            step.cost.bytes.to_string(),
+            step.cost.round_trips.to_string(),
+            milliseconds(step.cost.card_us),
+            milliseconds(step.cost.server_us),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

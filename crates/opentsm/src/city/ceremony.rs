@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tsm_domain::environment::Entropy;
+use tsm_epurse::mifare::CARD_MANAGER_AID;
 use tsm_epurse::select::PPSE_AID;
 use tsm_epurse::{IssuerFactor, KeyRole};
 use tsm_globalplatform::Privileges;
+use tsm_iso7816::Aid;
 use tsm_keys::software::{OpenError, Passphrase, PassphraseCost};
 use tsm_keys::{
     DomainKey, KeyAlgorithm, KeyError, KeyPurpose, KeyReference, KeySetReference, SoftwareKeyService,
@@ -18,8 +20,8 @@ use tsm_se::open::registry::CodeMemory;
 use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
 use zeroize::Zeroizing;
 
-use super::plan::CityPlan;
-use crate::packages;
+use super::plan::{CityPlan, Role};
+use crate::packages::{self, Package};
 
 /// The operator's name in key references.
 pub const OPERATOR: &str = "operator";
@@ -32,21 +34,18 @@ pub const CARD_KEY_VERSION: u8 = 0x30;
 /// The key version that the card issuer's domain gets.
 pub const DOMAIN_KEY_VERSION: u8 = 0x31;
 
+/// The applets in the ROM of every phone, and the AIDs of their instances.
+pub const ROM_APPLETS: [(Package, Aid); 3] = [
+    (packages::PPSE, PPSE_AID),
+    (packages::LOGIN_PASSWORD, packages::LOGIN_PASSWORD.module),
+    (packages::MIFARE_MANAGER, CARD_MANAGER_AID),
+];
+
 /// What the maker of the city's secure elements was given.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CardMakerKeys {
     issuer_domain: [u8; 16],
     first_domain_root: [u8; 16],
-}
-
-/// Every key service of the city.
-pub struct KeyServices {
-    /// The SE-TSM's.
-    pub se_tsm: SoftwareKeyService,
-    /// The SP-TSM's.
-    pub sp_tsm: SoftwareKeyService,
-    /// The clearing centre's.
-    pub clearing: SoftwareKeyService,
 }
 
 /// The purse roots that go into terminals.
@@ -111,35 +110,34 @@ fn reference(purpose: KeyPurpose, owner: &str, label: &str) -> KeyReference {
 pub fn hold(
     plan: &CityPlan,
     entropy: &Arc<dyn Entropy>,
-) -> Result<(KeyServices, CardMakerKeys, TerminalRoots), CeremonyError> {
+) -> Result<(CardMakerKeys, TerminalRoots), CeremonyError> {
     let passphrase = Passphrase::new(plan.passphrase.clone());
     let file = |path: &Path| SoftwareKeyService::create(path, &passphrase, cost(), entropy.clone());
-    let services = KeyServices {
-        se_tsm: file(&plan.se_tsm.keys)?,
-        sp_tsm: file(&plan.sp_tsm.keys)?,
-        clearing: file(&plan.clearing.keys)?,
-    };
+    let (se_tsm, sp_tsm, clearing) =
+        (file(&plan.se_tsm.keys)?, file(&plan.sp_tsm.keys)?, file(&plan.clearing.keys)?);
     let maker = CardMakerKeys { issuer_domain: draw(entropy), first_domain_root: draw(entropy) };
-    operator_keys(&services.se_tsm, &maker)?;
+    operator_keys(&se_tsm, &maker)?;
     let root = Zeroizing::new(draw::<16>(entropy).to_vec());
-    services.sp_tsm.import_clear(&issuer_domain_root(), KeyAlgorithm::Aes128, root)?;
+    sp_tsm.import_clear(&issuer_domain_root(), KeyAlgorithm::Aes128, root)?;
     let kek = Zeroizing::new(draw::<32>(entropy).to_vec());
-    for service in [&services.se_tsm, &services.sp_tsm] {
+    for service in [&se_tsm, &sp_tsm] {
         service.import_clear(&shared_kek(), KeyAlgorithm::Aes256, kek.clone())?;
     }
-    let roots = purse_keys(&services, entropy)?;
-    Ok((services, maker, roots))
+    let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
+    Ok((maker, roots))
 }
 
-/// Opens the key files that an earlier ceremony wrote.
-pub fn reopen(plan: &CityPlan, entropy: &Arc<dyn Entropy>) -> Result<KeyServices, CeremonyError> {
+/// Opens the key file that an earlier ceremony wrote for this role. The payment platform has none.
+pub fn open_keys(
+    plan: &CityPlan,
+    role: Role,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Option<SoftwareKeyService>, OpenError> {
+    if role == Role::Payment {
+        return Ok(None);
+    }
     let passphrase = Passphrase::new(plan.passphrase.clone());
-    let file = |path: &Path| SoftwareKeyService::open(path, &passphrase, entropy.clone());
-    Ok(KeyServices {
-        se_tsm: file(&plan.se_tsm.keys)?,
-        sp_tsm: file(&plan.sp_tsm.keys)?,
-        clearing: file(&plan.clearing.keys)?,
-    })
+    SoftwareKeyService::open(&plan.role(role).keys, &passphrase, entropy).map(Some)
 }
 
 fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(), KeyError> {
@@ -155,15 +153,19 @@ fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(),
 }
 
 /// Draws the purse roots: all of them go to the SP-TSM, the TAC root to the centre, two to terminals.
-fn purse_keys(services: &KeyServices, entropy: &Arc<dyn Entropy>) -> Result<TerminalRoots, KeyError> {
+fn purse_keys(
+    sp_tsm: &SoftwareKeyService,
+    clearing: &SoftwareKeyService,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<TerminalRoots, KeyError> {
     let mut roots = TerminalRoots { purchase: Zeroizing::default(), block: Zeroizing::default() };
     for role in KeyRole::ALL {
         let value = Zeroizing::new(draw::<16>(entropy));
         let key = || Zeroizing::new(value.to_vec());
-        services.sp_tsm.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
+        sp_tsm.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
         match role {
             KeyRole::Tac => {
-                services.clearing.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
+                clearing.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
             }
             KeyRole::Purchase => roots.purchase = value,
             KeyRole::ApplicationBlock => roots.block = value,
@@ -182,28 +184,30 @@ pub fn profile(maker: &CardMakerKeys, se_id: &[u8], library: tsm_se::memory::Loa
     profile.settings.initial_keys =
         InitialKeys::Derived { version: 1, root: maker.first_domain_root.to_vec() };
     profile.library = library;
-    with_contactless_directory(profile)
+    with_rom_applets(profile)
 }
 
-/// The same profile with the contactless directory in ROM, as every phone has it.
-pub fn with_contactless_directory(mut profile: Profile) -> Profile {
-    let package = packages::PPSE;
-    profile.load_files.push(PresetLoadFile {
-        aid: package.aid,
-        version: [1, 0],
-        modules: vec![package.module],
-        code_bytes: 0,
-        memory: CodeMemory::Rom,
-    });
-    profile.instances.push(PresetInstance {
-        load_file: package.aid,
-        module: package.module,
-        aid: PPSE_AID,
-        domain: None,
-        privileges: Privileges::NONE,
-        parameters: Vec::new(),
-        keys: Vec::new(),
-    });
+/// The same profile with what every phone has in ROM: the contactless directory, the login password
+/// and the Mifare card manager.
+pub fn with_rom_applets(mut profile: Profile) -> Profile {
+    for (package, aid) in ROM_APPLETS {
+        profile.load_files.push(PresetLoadFile {
+            aid: package.aid,
+            version: [1, 0],
+            modules: vec![package.module],
+            code_bytes: 0,
+            memory: CodeMemory::Rom,
+        });
+        profile.instances.push(PresetInstance {
+            load_file: package.aid,
+            module: package.module,
+            aid,
+            domain: None,
+            privileges: Privileges::NONE,
+            parameters: Vec::new(),
+            keys: Vec::new(),
+        });
+    }
     profile
 }
 

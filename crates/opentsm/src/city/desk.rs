@@ -17,8 +17,6 @@ pub struct Desk {
     auditor: SeTsmStaff,
     tester: SeTsmStaff,
     release: SeTsmStaff,
-    /// Reads records, reports losses, explains.
-    pub support: SeTsmStaff,
 }
 
 /// The first administrator's way in.
@@ -80,7 +78,6 @@ impl Desk {
             auditor: colleague("auditor", vec![StaffRole::Auditor]).await?,
             tester: colleague("tester", vec![StaffRole::Tester]).await?,
             release: colleague("release", vec![StaffRole::ReleaseOperator]).await?,
-            support: colleague("support", vec![StaffRole::CustomerService]).await?,
             administrator,
         })
     }

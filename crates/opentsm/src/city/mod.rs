@@ -5,32 +5,36 @@
 //! ceremony   every key, each to who needs it         ceremony.rs
 //! desk       staff, batch, provider, domain, CAPs    desk.rs
 //! roles      the servers                             roles.rs
+//! host       one process for all, or one for each    host.rs
+//! folder     where all of it is kept                 folder.rs
+//! centre     the books                               centre.rs
 //! ```
 //!
 //! The SE-TSM starts first, because the card issuer must be registered there before its own server
 //! knows under which number it speaks. Together or apart, the roles talk through their public
 //! interfaces only.
 
+pub mod centre;
 pub mod ceremony;
 pub mod desk;
+pub mod folder;
+pub mod host;
 pub mod plan;
 pub mod roles;
 #[cfg(test)]
 mod tests;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
-use tokio::net::TcpListener;
 use tsm_api::client::{Client, HttpsTransport};
 use tsm_api::pki;
 use tsm_api::se_tsm::operator;
-use tsm_services::server::Server;
 
-use ceremony::{CardMakerKeys, KeyServices, TerminalRoots};
+use ceremony::{CardMakerKeys, TerminalRoots};
 use desk::{Desk, NewApplication, OnboardedProvider};
+use folder::CityFolder;
+use host::{Apart, Host, Listeners, Together};
 use plan::{CityPlan, Published, Role};
 
 use crate::environment;
@@ -57,15 +61,22 @@ pub fn in_step<E: std::fmt::Display>(step: &'static str) -> impl FnOnce(E) -> Ci
     move |error| CityError { step, reason: error.to_string() }
 }
 
-/// A city whose roles run in this process.
+/// A city whose roles run.
 pub struct City {
     /// Its plan.
     pub plan: CityPlan,
     /// What its card maker was given.
     pub maker: CardMakerKeys,
-    /// What its terminals were given.
-    pub terminal_roots: TerminalRoots,
-    servers: Vec<Server>,
+    host: Box<dyn Host>,
+}
+
+/// Where the roles run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// All in this process.
+    Together,
+    /// Each in a process of its own.
+    Apart,
 }
 
 /// Hears of each step of the set-up.
@@ -75,41 +86,75 @@ pub trait Progress {
 }
 
 impl City {
-    /// Brings up a city in `folder`: plans it, holds the ceremony, starts the roles and lets the desk
-    /// publish a transit card and an application without value.
-    pub async fn bring_up(folder: &Path, progress: &mut dyn Progress) -> Result<Self, CityError> {
+    /// Brings up a new city in `folder`: plans it, holds the ceremony, starts the roles and lets the
+    /// desk publish a transit card and an application without value.
+    pub async fn bring_up(
+        folder: &CityFolder,
+        place: Place,
+        progress: &mut dyn Progress,
+    ) -> Result<(Self, TerminalRoots), CityError> {
         let (_, entropy) = environment::real();
-        let mut listeners = Listeners::bind().await.map_err(in_step("binding to loopback"))?;
+        let listeners = Listeners::anywhere().await.map_err(in_step("binding to loopback"))?;
         let mut secret = [0; 16];
         entropy.fill(&mut secret);
-        let mut plan = CityPlan::new(folder, hex::encode(secret), |role| listeners.address(role))
+        let mut plan = CityPlan::new(folder.path(), hex::encode(secret), |role| listeners.address(role))
             .map_err(in_step("planning the city"))?;
-        let (keys, maker, terminal_roots) =
+        let (maker, terminal_roots) =
             ceremony::hold(&plan, &entropy).map_err(in_step("holding the key ceremony"))?;
+        folder.write_card_maker(&maker).map_err(in_step("keeping the card maker's keys"))?;
+        keep(folder, &plan)?;
         progress.done("certificates issued and every key drawn");
-        let KeyServices { se_tsm, sp_tsm, clearing } = keys;
-        let mut servers = Vec::new();
-        let server = roles::start_se_tsm(&plan, se_tsm, listeners.take(Role::SeTsm)).await;
-        servers.push(server.map_err(in_step("starting the SE-TSM"))?);
+        let mut host: Box<dyn Host> = match place {
+            Place::Together => Box::new(Together::on(listeners)),
+            Place::Apart => {
+                drop(listeners);
+                Box::new(Apart::of(folder.clone()))
+            }
+        };
+        host.start(&plan, Role::SeTsm).await?;
         progress.done("the SE-TSM serves");
         publish(&mut plan, progress).await?;
-        let server = roles::start_clearing(&plan, clearing, listeners.take(Role::Clearing)).await;
-        servers.push(server.map_err(in_step("starting the clearing centre"))?);
-        let server = roles::start_payment(&plan, listeners.take(Role::Payment)).await;
-        servers.push(server.map_err(in_step("starting the payment sandbox"))?);
-        let published = plan.published.clone().expect("the desk has just published");
-        let server = roles::start_sp_tsm(&plan, &published, sp_tsm, listeners.take(Role::SpTsm)).await;
-        servers.push(server.map_err(in_step("starting the SP-TSM"))?);
+        keep(folder, &plan)?;
+        for role in [Role::Clearing, Role::Payment, Role::SpTsm] {
+            host.start(&plan, role).await?;
+        }
         progress.done("clearing centre, payment sandbox and SP-TSM serve");
-        Ok(Self { plan, maker, terminal_roots, servers })
+        Ok((Self { plan, maker, host }, terminal_roots))
+    }
+
+    /// Starts a city again from the plan, keys and stores in `folder`, in this process.
+    pub async fn reopen(folder: &CityFolder, progress: &mut dyn Progress) -> Result<Self, CityError> {
+        let step = "opening the city again";
+        let mut plan = CityPlan::read(&folder.plan()).map_err(in_step(step))?;
+        if plan.published.is_none() {
+            return Err(in_step(step)(format!(
+                "the set-up of the city in {} was broken off; remove the folder and start anew",
+                folder.path().display()
+            )));
+        }
+        let maker = folder.read_card_maker().map_err(in_step(step))?;
+        let listeners = Listeners::of(&plan).await.map_err(in_step("binding to the city's ports"))?;
+        for role in Role::ALL {
+            plan.role_mut(role).address = listeners.address(role).map_err(in_step(step))?;
+        }
+        keep(folder, &plan)?;
+        let mut host = Together::on(listeners);
+        for role in Role::ALL {
+            host.start(&plan, role).await?;
+        }
+        progress.done("every role serves again, from its own store and keys");
+        Ok(Self { plan, maker, host: Box::new(host) })
     }
 
     /// Stops every role; requests that run are finished.
-    pub async fn stop(self) {
-        for server in self.servers {
-            server.stop().await;
-        }
+    pub async fn stop(mut self) {
+        self.host.stop().await;
     }
+}
+
+fn keep(folder: &CityFolder, plan: &CityPlan) -> Result<(), CityError> {
+    plan.write(&folder.plan()).map_err(in_step("keeping the plan"))?;
+    folder.write_servers(&plan.servers()).map_err(in_step("keeping the servers' list"))
 }
 
 /// The SE-ID of the city's phone `number`.
@@ -121,7 +166,7 @@ pub fn se_id(number: u32) -> [u8; 8] {
 
 /// Lets the operator's desk do its part, over the SE-TSM's public interface. Notes in the plan what
 /// was published and under which number the card issuer speaks.
-pub async fn publish(plan: &mut CityPlan, progress: &mut dyn Progress) -> Result<(), CityError> {
+async fn publish(plan: &mut CityPlan, progress: &mut dyn Progress) -> Result<(), CityError> {
     let tls =
         plan.trust().and_then(|trust| pki::wallet_config(&trust)).map_err(in_step("reaching the desk"))?;
     let transport = HttpsTransport::new(plan.se_tsm.address, "localhost", tls, Duration::from_secs(20));
@@ -162,10 +207,12 @@ fn batch() -> operator::NewBatch {
         secure_channel: secure_channel(ceremony::CARD_KEY_VERSION),
         isd_key: ceremony::card_keys().to_string(),
         initial_domain_key: ceremony::first_domain_root().to_string(),
-        preset_load_files: vec![operator::PresetLoadFile {
-            aid: packages::PPSE.aid.into(),
-            memory: operator::PresetMemory::ReadOnly,
-        }],
+        preset_load_files: ceremony::ROM_APPLETS
+            .map(|(package, _)| operator::PresetLoadFile {
+                aid: package.aid.into(),
+                memory: operator::PresetMemory::ReadOnly,
+            })
+            .to_vec(),
     }
 }
 
@@ -276,27 +323,4 @@ fn new_application(
         definition,
         recommendation,
     })
-}
-
-/// A listening socket for each role, so that no port is lost between planning and serving.
-struct Listeners(Vec<(Role, TcpListener)>);
-
-impl Listeners {
-    async fn bind() -> std::io::Result<Self> {
-        let mut bound = Vec::new();
-        for role in Role::ALL {
-            bound.push((role, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?));
-        }
-        Ok(Self(bound))
-    }
-
-    fn address(&mut self, role: Role) -> std::io::Result<SocketAddr> {
-        let found = self.0.iter().find(|(of, _)| *of == role);
-        found.map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), |(_, listener)| listener.local_addr())
-    }
-
-    fn take(&mut self, role: Role) -> TcpListener {
-        let index = self.0.iter().position(|(of, _)| *of == role);
-        self.0.swap_remove(index.expect("each role is started once")).1
-    }
 }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
 
+use crate::folders;
+use crate::profile::Profile;
+
 /// The roles that serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +64,9 @@ pub struct RolePlan {
 /// The whole plan.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CityPlan {
+    /// What its servers are for.
+    #[serde(default)]
+    pub profile: Profile,
     /// The authority of all certificates, in PEM.
     pub authority_pem: String,
     /// The passphrase of every key file.
@@ -136,6 +142,7 @@ impl CityPlan {
             })
         };
         Ok(Self {
+            profile: Profile::Development,
             authority_pem: authority.to_pem().to_owned(),
             passphrase,
             se_tsm: role(Role::SeTsm)?,
@@ -153,6 +160,16 @@ impl CityPlan {
             Role::SpTsm => &self.sp_tsm,
             Role::Payment => &self.payment,
             Role::Clearing => &self.clearing,
+        }
+    }
+
+    /// One role's part, to be changed.
+    pub const fn role_mut(&mut self, role: Role) -> &mut RolePlan {
+        match role {
+            Role::SeTsm => &mut self.se_tsm,
+            Role::SpTsm => &mut self.sp_tsm,
+            Role::Payment => &mut self.payment,
+            Role::Clearing => &mut self.clearing,
         }
     }
 
@@ -174,7 +191,8 @@ impl CityPlan {
     /// Writes the plan, readable by its owner only.
     pub fn write(&self, path: &Path) -> Result<(), PlanError> {
         let text = serde_json::to_vec_pretty(self).expect("a plan of plain fields can always be written");
-        write_private(path, &text).map_err(|source| PlanError::File { path: path.to_owned(), source })
+        folders::write_private(path, &text)
+            .map_err(|source| PlanError::File { path: path.to_owned(), source })
     }
 
     /// Reads a plan.
@@ -195,17 +213,4 @@ impl RolePlan {
     pub fn message_key(&self) -> Result<SigningIdentity, PkiError> {
         SigningIdentity::from_pem(&self.message_key_pem)
     }
-}
-
-fn write_private(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let new = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(new, path)
 }

@@ -82,8 +82,27 @@ pub fn first_login(plan: &CityPlan) -> FirstLogin {
     FirstLogin { account: "administrator".to_owned(), password: plan.passphrase.clone() }
 }
 
-/// Starts the SE-TSM.
-pub async fn start_se_tsm(
+/// Starts a role with its keys; all roles but the payment sandbox have some.
+pub async fn start(
+    plan: &CityPlan,
+    role: Role,
+    keys: Option<SoftwareKeyService>,
+    listener: TcpListener,
+) -> Result<Server, RoleError> {
+    let why = failed(role);
+    match (role, keys) {
+        (Role::SeTsm, Some(keys)) => start_se_tsm(plan, keys, listener).await,
+        (Role::Clearing, Some(keys)) => start_clearing(plan, keys, listener),
+        (Role::SpTsm, Some(keys)) => match &plan.published {
+            Some(published) => start_sp_tsm(plan, published, keys, listener),
+            None => Err(why(&"the plan does not say what the operator published")),
+        },
+        (Role::Payment, _) => start_payment(plan, listener),
+        (Role::SeTsm | Role::Clearing | Role::SpTsm, None) => Err(why(&"it has no keys")),
+    }
+}
+
+async fn start_se_tsm(
     plan: &CityPlan,
     keys: SoftwareKeyService,
     listener: TcpListener,
@@ -146,8 +165,7 @@ fn agreement() -> Agreement {
     }
 }
 
-/// Starts the clearing centre. It needs the SP-TSM's institution number.
-pub async fn start_clearing(
+fn start_clearing(
     plan: &CityPlan,
     keys: SoftwareKeyService,
     listener: TcpListener,
@@ -169,8 +187,7 @@ fn terminals() -> Result<BTreeSet<TerminalNumber>, tsm_domain::IdError> {
     GATES.into_iter().map(TerminalNumber::from_bcd).collect()
 }
 
-/// Starts the payment sandbox. It needs the SP-TSM's institution number.
-pub async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
+fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
     let why = failed(Role::Payment);
     let environment = runtime();
     let client = partner(plan, Role::Payment, Role::SpTsm, &environment).map_err(|error| why(&error))?;
@@ -188,8 +205,7 @@ pub async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Ser
     serve_role(plan, Role::Payment, payment_sandbox::routes(service).into_router(), listener, environment)
 }
 
-/// Starts the SP-TSM. It needs what the operator's desk published.
-pub async fn start_sp_tsm(
+fn start_sp_tsm(
     plan: &CityPlan,
     published: &Published,
     keys: SoftwareKeyService,

@@ -3,4 +3,6 @@
 pub mod bench;
 pub mod doctor;
 pub mod se;
+pub mod serve;
+pub mod up;
 pub mod wallet;

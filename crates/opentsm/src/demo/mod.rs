@@ -6,31 +6,39 @@
 //!            rides, reads back, downloads, deletes        story.rs
 //! phone two  the same, and the power goes in mid-download story.rs
 //! end        what each step cost; the money equation
+//!
+//! rider.rs   what a rider does with a phone
+//! here.rs    a phone in this process
+//! apart.rs   a phone of several processes, cut.rs its power cut
 //! ```
 
-mod gates;
-mod narrator;
-mod story;
+mod apart;
+mod cut;
+pub mod gates;
+pub mod here;
+pub mod narrator;
+mod rider;
+pub mod story;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use tsm_api::clearing::{Books, ConsumptionReport, ConsumptionVerdict};
-use tsm_api::client::ClearingPeer;
-use tsm_services::runtime::Environment;
+use tsm_se::SecureElement;
+use tsm_se::card::SystemRandomness;
+use tsm_se::memory::LoadFileLibrary;
 
-use crate::city::plan::Role;
-use crate::city::{City, CityError, in_step, roles};
+use crate::city::centre::Centre;
+use crate::city::folder::CityFolder;
+use crate::city::{City, CityError, Place, ceremony, in_step, se_id};
+use crate::folders::TemporaryFolder;
 use crate::handset::Watched;
-use crate::report::{MoneyEquation, RunReport, cost_table};
+use crate::report::{RunReport, cost_table};
 
+use apart::PhoneApart;
+use here::PhoneHere;
 use narrator::{Audience, Narrator};
-
-/// How often, and how long apart, the demo asks the centre again.
-const PATIENCE: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
+use rider::RiderPhone;
 
 /// Options of `opentsm demo`.
 #[derive(Debug, Args)]
@@ -42,17 +50,22 @@ pub struct Options {
     /// Nothing but one JSON object, as the last line.
     #[arg(long)]
     json: bool,
+
+    /// Wallet, secure elements and roles as separate processes; the power cut is a killed process.
+    #[arg(long)]
+    processes: bool,
 }
 
 /// Runs the demo and prints its report.
 pub fn run(options: &Options) -> Result<(), String> {
     let audience = if options.json { Audience::Program } else { Audience::Person };
     let watched = if options.trace && !options.json { Watched::InWords } else { Watched::No };
+    let place = if options.processes { Place::Apart } else { Place::Together };
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| format!("the demo cannot start: {error}"))?;
     let folder = TemporaryFolder::new().map_err(|error| format!("the demo has no folder: {error}"))?;
     let mut narrator = Narrator::new(audience);
-    let told = runtime.block_on(tell(folder.path(), &mut narrator, watched));
+    let told = runtime.block_on(tell(folder.path(), place, &mut narrator, watched));
     runtime.shutdown_timeout(Duration::from_secs(5));
     let report = match told {
         Ok(report) => report,
@@ -66,81 +79,53 @@ pub fn run(options: &Options) -> Result<(), String> {
     if report.ok { Ok(()) } else { Err("the money equation does not hold".to_owned()) }
 }
 
-async fn tell(folder: &Path, narrator: &mut Narrator, watched: Watched) -> Result<RunReport, CityError> {
+async fn tell(
+    folder: &Path,
+    place: Place,
+    narrator: &mut Narrator,
+    watched: Watched,
+) -> Result<RunReport, CityError> {
     narrator.chapter("The city comes up");
-    let city = City::bring_up(folder, narrator).await?;
+    let folder = CityFolder::new(folder).map_err(in_step("making the city's folder"))?;
+    let (city, roots) = City::bring_up(&folder, place, narrator).await?;
+    let phones = Phones { city: &city, folder: &folder, place, watched, library: LoadFileLibrary::new() };
+    let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
     let mut steps = Vec::new();
-    let gates = story::ride(&city, folder, narrator, watched, &mut steps).await?;
+    story::first_rider(phones.switch_on(1).await?, &mut gates, narrator, &mut steps).await?;
+    story::second_rider(phones.switch_on(2).await?, &mut gates, narrator, &mut steps).await?;
     narrator.chapter("The clearing centre closes the day");
-    let books = close_the_day(&city, &gates).await?;
-    let money = equation(&books);
+    let centre = Centre::of(&city.plan)?;
+    for batch in gates::batches(&gates) {
+        centre.deliver(&batch).await?;
+    }
+    let money = centre.settled().await?;
     narrator.happened(&money.sentence());
     let ok = money.holds();
     city.stop().await;
     Ok(RunReport { ok, steps, money })
 }
 
-/// Collects the gates' transactions and reads the books when nothing is in flight any more.
-async fn close_the_day(city: &City, gates: &[gates::CityGate; 2]) -> Result<Books, CityError> {
-    let step = "settling with the clearing centre";
-    let environment = roles::runtime();
-    let client = roles::partner(&city.plan, Role::SpTsm, Role::Clearing, &environment);
-    let centre = ClearingPeer::new(client.map_err(in_step(step))?);
-    for batch in gates::batches(gates) {
-        deliver(&centre, &environment, &batch).await?;
-    }
-    // Credits reach the centre through the SP-TSM's outbox, shortly after the rider has them.
-    let mut books = centre.books().await.map_err(in_step(step))?;
-    for _ in 0..PATIENCE {
-        if books.in_flight_fen == 0 && equation(&books).holds() {
-            break;
-        }
-        environment.timer.sleep(PAUSE).await;
-        books = centre.books().await.map_err(in_step(step))?;
-    }
-    Ok(books)
+/// Where the riders' phones come from.
+struct Phones<'a> {
+    city: &'a City,
+    folder: &'a CityFolder,
+    place: Place,
+    watched: Watched,
+    library: LoadFileLibrary,
 }
 
-/// Delivers a gate's transactions until the centre has taken them all. It takes them only after the
-/// credits that come before them on the card, which reach it through the SP-TSM's outbox.
-async fn deliver(
-    centre: &ClearingPeer,
-    environment: &Environment,
-    batch: &ConsumptionReport,
-) -> Result<(), CityError> {
-    let step = "delivering a gate's transactions";
-    for _ in 0..PATIENCE {
-        let receipt = centre.consumption(batch).await.map_err(in_step(step))?;
-        let refused = receipt.verdicts.iter().find(|verdict| match verdict {
-            ConsumptionVerdict::Recorded | ConsumptionVerdict::Duplicate | ConsumptionVerdict::NotYet => {
-                false
+impl Phones<'_> {
+    async fn switch_on(&self, number: u32) -> Result<Box<dyn RiderPhone>, CityError> {
+        match self.place {
+            Place::Together => {
+                let profile = ceremony::profile(&self.city.maker, &se_id(number), self.library.clone());
+                let element = SecureElement::create(&profile, Box::new(SystemRandomness))
+                    .map_err(in_step("making a secure element"))?;
+                let (servers, home) = (self.city.plan.servers(), self.folder.phone(number));
+                Ok(Box::new(PhoneHere::switch_on(&servers, &home, element, self.watched).await?))
             }
-            ConsumptionVerdict::TacWrong
-            | ConsumptionVerdict::UnknownCard
-            | ConsumptionVerdict::Contradicts
-            | ConsumptionVerdict::Malformed => true,
-        });
-        if let Some(verdict) = refused {
-            return Err(in_step(step)(format!("the centre refused one: {verdict:?}")));
+            Place::Apart => Ok(Box::new(PhoneApart::switch_on(self.folder, number, self.watched).await?)),
         }
-        if !receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
-            return Ok(());
-        }
-        environment.timer.sleep(PAUSE).await;
-    }
-    Err(in_step(step)("the centre still waits for what comes before them"))
-}
-
-fn equation(books: &Books) -> MoneyEquation {
-    let fen = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    MoneyEquation {
-        paid_in: fen(books.paid_in_fen),
-        purses: fen(books.purses_fen),
-        in_flight: fen(books.in_flight_fen),
-        parked: fen(books.parked_fen),
-        refund_payable: fen(books.refund_payable_fen),
-        spent: fen(books.spent_fen),
-        refunded: fen(books.refunded_fen),
     }
 }
 
@@ -159,33 +144,3 @@ fn show(report: &RunReport, options: &Options) {
         println!("\nEvery APDU in words: opentsm demo --trace");
     }
 }
-
-/// A folder that goes away with the demo.
-struct TemporaryFolder(PathBuf);
-
-impl TemporaryFolder {
-    fn new() -> std::io::Result<Self> {
-        let mut tag = [0; 8];
-        tsm_domain::environment::Entropy::fill(&crate::environment::SystemEntropy, &mut tag);
-        let path = std::env::temp_dir().join(format!("opentsm-demo-{}", hex::encode(tag)));
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path)?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clean: the demo is over.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The meter of a phone, shared by its two interfaces.
-type SharedMeter = Arc<crate::handset::Meter>;

@@ -46,14 +46,6 @@ impl Narrator {
         }
     }
 
-    /// A remark that is not a step.
-    pub fn remark(&mut self, what: &str) {
-        self.finish_bar();
-        if self.audience == Audience::Person {
-            println!("      {what}");
-        }
-    }
-
     fn finish_bar(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

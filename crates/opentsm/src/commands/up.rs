@@ -1,0 +1,139 @@
+//! `opentsm up`: a whole city that keeps running, with riders in it, to be looked at and used by hand.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::city::centre::Centre;
+use crate::city::folder::CityFolder;
+use crate::city::{City, CityError, Place, in_step};
+use crate::commands::se;
+use crate::demo::here::PhoneHere;
+use crate::demo::narrator::{Audience, Narrator};
+use crate::demo::{gates, story};
+use crate::folders::{self, TemporaryFolder};
+use crate::handset::Watched;
+use crate::report::MoneyEquation;
+use crate::stop::Attendance;
+
+/// The riders that a new city has: phone, number, and what they paid in.
+const RIDERS: [(u32, &str, u32); 3] =
+    [(1, "8613900000001", 5_000), (2, "8613900000002", 2_000), (3, "8613900000003", 10_000)];
+/// The first phone that nobody has used.
+const NEW_PHONE: u32 = 4;
+
+/// Options of `opentsm up`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Keep the city in this folder, and start the one that is there. Without it the city goes away
+    /// when it is stopped.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// One JSON object when everything serves.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    attendance: Attendance,
+}
+
+/// Runs the city until asked to stop.
+pub fn run(options: &Options) -> Result<(), String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let told = match &options.data {
+        Some(folder) => runtime.block_on(run_in(folder, options)),
+        None => {
+            let folder =
+                TemporaryFolder::new().map_err(|error| format!("the city has no folder: {error}"))?;
+            runtime.block_on(run_in(folder.path(), options))
+        }
+    };
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    told.map_err(|error| error.to_string())
+}
+
+async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
+    let step = "making the city's folder";
+    let folder = CityFolder::new(path).map_err(in_step(step))?;
+    let mark = folders::occupy(folder.path()).map_err(in_step(step))?;
+    let Some(_mark) = mark else {
+        let why = format!("{} is in use by another `opentsm up`", folder.path().display());
+        return Err(in_step(step)(why));
+    };
+    let audience = if options.json { Audience::Program } else { Audience::Person };
+    let mut narrator = Narrator::new(audience);
+    let city = if folder.plan().exists() {
+        narrator.chapter("The city comes up again");
+        City::reopen(&folder, &mut narrator).await?
+    } else {
+        bring_up(&folder, &mut narrator).await?
+    };
+    let money = Centre::of(&city.plan)?.settled().await?;
+    announce(&folder, &city, money, options);
+    options.attendance.until_asked().await;
+    narrator.chapter("The city stops; requests that run are finished");
+    city.stop().await;
+    Ok(())
+}
+
+/// A new city, and riders who have used it.
+async fn bring_up(folder: &CityFolder, narrator: &mut Narrator) -> Result<City, CityError> {
+    narrator.chapter("The city comes up");
+    let (city, roots) = City::bring_up(folder, Place::Together, narrator).await?;
+    let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
+    for (number, msisdn, amount_fen) in RIDERS {
+        narrator.chapter(&format!("Phone {number}"));
+        let element = se::city_element(folder, &city.maker, number).map_err(in_step("making a phone"))?;
+        let (servers, home) = (city.plan.servers(), folder.phone(number));
+        let phone = PhoneHere::switch_on(&servers, &home, element, Watched::No).await?;
+        story::commuter(Box::new(phone), msisdn, amount_fen, &mut gates, narrator).await?;
+    }
+    let centre = Centre::of(&city.plan)?;
+    for batch in gates::batches(&gates) {
+        centre.deliver(&batch).await?;
+    }
+    Ok(city)
+}
+
+fn announce(folder: &CityFolder, city: &City, money: MoneyEquation, options: &Options) {
+    let plan = &city.plan;
+    if options.json {
+        let line = json!({
+            "ready": true, "folder": folder.path(), "money": money,
+            "se_tsm": plan.se_tsm.address, "sp_tsm": plan.sp_tsm.address,
+            "payment": plan.payment.address, "clearing": plan.clearing.address,
+        });
+        println!("{line}");
+        return;
+    }
+    let path = folder.path().display();
+    let phone = folder.phone(NEW_PHONE);
+    let phone = phone.display();
+    println!("\nThe books: {}\n", money.sentence());
+    println!("SE-TSM           https://{}", plan.se_tsm.address);
+    println!("SP-TSM           https://{}", plan.sp_tsm.address);
+    println!("payment sandbox  https://{}", plan.payment.address);
+    println!("clearing centre  https://{}", plan.clearing.address);
+    println!(
+        "\nFor a phone of your own, in a second terminal (phones 1 to {} are in use already):",
+        RIDERS.len()
+    );
+    println!("  opentsm se --city {path} --number {NEW_PHONE}");
+    println!("and in a third one:");
+    for operation in [
+        "register --accept",
+        "list",
+        "open \"Harbour Transit Card\"",
+        "top-up \"Harbour Transit Card\" 5000",
+        "balance \"Harbour Transit Card\"",
+    ] {
+        println!("  opentsm wallet --phone {phone} {operation}");
+    }
+    println!(
+        "\nStop with Ctrl-C.{}",
+        if options.data.is_some() { " The city stays in its folder." } else { "" }
+    );
+}
