@@ -1,14 +1,14 @@
 //! Key diversification: card keys from master keys.
 //!
-//! Three schemes that cards in the field use with the diversification data of INITIALIZE UPDATE,
-//! and the two-level scheme by which the initial keys of supplementary security domains come from
-//! a root key (decision D-40): root, then security domain AID, then SE-ID.
+//! The three schemes that cards in the field use with the diversification data of INITIALIZE UPDATE.
+//! The two-level path of the first keys of security domains (root, AID, SE-ID) is no part of
+//! GlobalPlatform: it belongs to the key service and, on its own, to the card.
 
 use zeroize::Zeroize;
 
 use crate::{
     key::KeySet,
-    primitives::{AES_BLOCK, Aes, AesCmac, AesKey, DesKey, TripleDes},
+    primitives::{AES_BLOCK, AesCmac, AesKey, DesKey, TripleDes},
 };
 
 /// Which of the three keys of a set.
@@ -78,70 +78,4 @@ pub fn kdf3(master: &AesKey, data: &[u8; 10], purpose: KeyPurpose) -> AesKey {
     let key = AesKey::from_slice(&bytes[..master.length()]).expect("as long as the master key");
     bytes.zeroize();
     key
-}
-
-/// Eight bytes that tell apart what keys are for: an institution, a security domain, a card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Factor([u8; 8]);
-
-impl Factor {
-    /// A factor from its bytes.
-    pub const fn new(bytes: [u8; 8]) -> Self {
-        Self(bytes)
-    }
-
-    /// The rightmost eight bytes of an identifier, filled with zero bytes on the left: AIDs and
-    /// SE-IDs differ on their right.
-    pub fn rightmost(identifier: &[u8]) -> Self {
-        let mut bytes = [0; 8];
-        let tail = &identifier[identifier.len().saturating_sub(8)..];
-        bytes[8 - tail.len()..].copy_from_slice(tail);
-        Self(bytes)
-    }
-
-    /// The factor, then its complement: the block that a level encrypts.
-    fn block(self) -> [u8; 16] {
-        let mut block = [0; 16];
-        block[..8].copy_from_slice(&self.0);
-        block[8..].copy_from_slice(&self.0.map(|byte| !byte));
-        block
-    }
-}
-
-/// One level of triple DES diversification: the factor and its complement, each encrypted.
-pub fn diversify_des(key: &DesKey, factor: Factor) -> DesKey {
-    let mut block = factor.block();
-    TripleDes::new(key).encrypt_ecb(&mut block);
-    let diversified = DesKey::new(block);
-    block.zeroize();
-    diversified
-}
-
-/// One level of AES diversification: the factor and its complement encrypted as one block. Gives
-/// an AES-128 key whatever the size of `key`.
-pub fn diversify_aes(key: &AesKey, factor: Factor) -> AesKey {
-    AesKey::from(Aes::new(key).encrypt_block(&factor.block()))
-}
-
-/// Two levels of triple DES diversification: `first` (the security domain AID), then `second`
-/// (the SE-ID).
-pub fn two_level_des(root: &DesKey, first: Factor, second: Factor) -> DesKey {
-    diversify_des(&diversify_des(root, first), second)
-}
-
-/// Two levels of AES diversification.
-pub fn two_level_aes(root: &AesKey, first: Factor, second: Factor) -> AesKey {
-    diversify_aes(&diversify_aes(root, first), second)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn factors_are_taken_from_the_right() {
-        assert_eq!(Factor::rightmost(&[1, 2, 3]), Factor::new([0, 0, 0, 0, 0, 1, 2, 3]));
-        assert_eq!(Factor::rightmost(&[9, 1, 2, 3, 4, 5, 6, 7, 8]), Factor::new([1, 2, 3, 4, 5, 6, 7, 8]));
-        assert_eq!(Factor::rightmost(&[]), Factor::new([0; 8]));
-    }
 }
