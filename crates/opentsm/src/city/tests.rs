@@ -15,7 +15,8 @@ use tsm_wallet::service::{Entrance, Rights, TopUpResult};
 use tsm_wallet::storage::WorkKind;
 use tsm_wallet::{Interaction, NetworkError, Quiet, WalletError};
 
-use super::{City, Progress, TRANSIT_AID, ceremony, se_id};
+use super::folder::CityFolder;
+use super::{City, Place, Progress, TRANSIT_AID, ceremony, se_id};
 use crate::handset::{Battery, CardLink, Meter, SharedElement, Watched};
 use crate::phone::Phone;
 
@@ -46,7 +47,8 @@ impl Town {
         let folder = std::env::temp_dir().join(format!("opentsm-city-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let city = City::bring_up(&folder, &mut Silent).await.unwrap();
+        let home = CityFolder::new(&folder).unwrap();
+        let (city, _) = City::bring_up(&home, Place::Together, &mut Silent).await.unwrap();
         Self { city, folder }
     }
 

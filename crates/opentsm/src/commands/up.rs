@@ -124,7 +124,7 @@ fn announce(folder: &CityFolder, city: &City, money: MoneyEquation, options: &Op
     println!("  opentsm se --city {path} --number {NEW_PHONE}");
     println!("and in a third one:");
     for operation in [
-        "register --accept",
+        "register --accept --number 8613900000004",
         "list",
         "open \"Harbour Transit Card\"",
         "top-up \"Harbour Transit Card\" 5000",

@@ -283,6 +283,10 @@ impl Session {
         let entries = self.phone.wallet.catalogue(CatalogueList::Recommendation).await?;
         let found = entries.into_iter().find(|entry| names(&entry.name, &entry.aid, application));
         let entry: CatalogueEntry = found.ok_or_else(|| not_here(application))?;
+        if entry.ticket.is_none() {
+            let why = self.shown.spoken.condition(&entry.condition);
+            return Err(Trouble::NotToBeOpened { name: entry.name, why });
+        }
         self.begin();
         self.phone.wallet.open_card(&entry, &mut self.shown).await?;
         self.say(format!("{} is open", entry.name), format!("{} 已开通", entry.name));

@@ -76,7 +76,7 @@ impl Ending {
     pub const fn with(trouble: &Trouble) -> Self {
         let error = match trouble {
             Trouble::Wallet(error) => error,
-            Trouble::NotHere(_) | Trouble::NoAmount => return Self::Failed,
+            Trouble::NotHere(_) | Trouble::NotToBeOpened { .. } | Trouble::NoAmount => return Self::Failed,
         };
         match error {
             WalletError::Refused(_) => Self::Refused,

@@ -17,6 +17,14 @@ pub enum Trouble {
     /// There is no such application for this operation.
     #[error("there is no {0:?} for this here; `list` shows what there is")]
     NotHere(String),
+    /// The application cannot be opened on this phone.
+    #[error("{name} cannot be opened here: {why}")]
+    NotToBeOpened {
+        /// Its name.
+        name: String,
+        /// Why, in the rider's language.
+        why: String,
+    },
     /// Nothing is paid, and no amount was given.
     #[error("say how much, in fen: `top-up` APPLICATION 5000 adds 50 yuan")]
     NoAmount,
@@ -70,6 +78,7 @@ impl Spoken {
             (Self::En, _) => trouble.to_string(),
             (Self::Zh, Trouble::Wallet(error)) => chinese(error),
             (Self::Zh, Trouble::NotHere(name)) => format!("此处没有“{name}”，可用 list 查看"),
+            (Self::Zh, Trouble::NotToBeOpened { name, why }) => format!("{name} 无法开通：{why}"),
             (Self::Zh, Trouble::NoAmount) => "请给出金额（分）：top-up 应用 5000 即充值 50 元".to_owned(),
         }
     }
