@@ -18,6 +18,8 @@ pub mod clearing;
 pub mod error;
 pub mod memory;
 pub mod payment;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod rules;
 pub mod se_tsm;
 pub mod shared;

@@ -1,8 +1,13 @@
-//! What every store must do, checked on the store in memory and on SQLite alike.
+//! What every store must do, checked on the store in memory, on SQLite and, with the feature
+//! `postgres`, on PostgreSQL alike.
 
 mod clearing;
 mod memory_only;
 mod payment;
+#[cfg(feature = "postgres")]
+mod postgres_only;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod sample;
 mod se_tsm;
 mod shared;
@@ -48,22 +53,30 @@ async fn on_se_tsm(check: impl AsyncFn(&dyn SeTsmStore)) {
     check(&MemorySeTsm::new()).await;
     let file = TemporaryFile::new();
     check(&SqliteSeTsm::open(&file.path()).unwrap()).await;
+    #[cfg(feature = "postgres")]
+    check(&postgres_server::store::<tsm_storage::postgres::SeTsmTables>().await).await;
 }
 
 async fn on_sp_tsm(check: impl AsyncFn(&dyn SpTsmStore)) {
     check(&MemorySpTsm::new()).await;
     let file = TemporaryFile::new();
     check(&SqliteSpTsm::open(&file.path()).unwrap()).await;
+    #[cfg(feature = "postgres")]
+    check(&postgres_server::store::<tsm_storage::postgres::SpTsmTables>().await).await;
 }
 
 async fn on_clearing(check: impl AsyncFn(&dyn ClearingStore)) {
     check(&MemoryClearing::new()).await;
     let file = TemporaryFile::new();
     check(&SqliteClearing::open(&file.path()).unwrap()).await;
+    #[cfg(feature = "postgres")]
+    check(&postgres_server::store::<tsm_storage::postgres::ClearingTables>().await).await;
 }
 
 async fn on_payment(check: impl AsyncFn(&dyn PaymentStore)) {
     check(&MemoryPayment::new()).await;
     let file = TemporaryFile::new();
     check(&SqlitePayment::open(&file.path()).unwrap()).await;
+    #[cfg(feature = "postgres")]
+    check(&postgres_server::store::<tsm_storage::postgres::PaymentTables>().await).await;
 }

@@ -1,0 +1,442 @@
+//! The clearing centre's store on PostgreSQL. Transfers, balances and card transactions are columns.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use tsm_domain::money::ledger::{self, Balance, LedgerView, PendingFate, Posting};
+use tsm_domain::money::{
+    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals, Tac,
+    TransactionKey, TransactionType, Transfer, TransferCode, TransferKind,
+};
+use tsm_domain::{CardNumber, SeId, TransferId};
+
+use super::database::{Db, single, step};
+use super::rows::{
+    all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one, params,
+    run,
+};
+use super::shared::put_with;
+use super::{ClearingTables, Postgres};
+use crate::clearing::*;
+use crate::error::{Result, StorageError};
+
+const TRANSFER_COLUMNS: &str =
+    "id, debit, debit_card, credit, credit_card, amount_fen, kind, pending, code, order_id, at";
+
+/// A transfer as its columns say it.
+struct TransferRow {
+    id: String,
+    debit: String,
+    debit_card: Option<String>,
+    credit: String,
+    credit_card: Option<String>,
+    amount_fen: i64,
+    kind: String,
+    pending: Option<String>,
+    code: String,
+    order_id: Option<String>,
+    at: i64,
+}
+
+impl TransferRow {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: column(row, 0)?,
+            debit: column(row, 1)?,
+            debit_card: column(row, 2)?,
+            credit: column(row, 3)?,
+            credit_card: column(row, 4)?,
+            amount_fen: column(row, 5)?,
+            kind: column(row, 6)?,
+            pending: column(row, 7)?,
+            code: column(row, 8)?,
+            order_id: column(row, 9)?,
+            at: column(row, 10)?,
+        })
+    }
+
+    fn transfer(&self) -> Result<Transfer> {
+        let pending = || from_text("transfer", self.pending.as_deref().unwrap_or_default());
+        let kind = match self.kind.as_str() {
+            "single" => TransferKind::Single,
+            "pending" => TransferKind::Pending,
+            "post" => TransferKind::Post(pending()?),
+            "void" => TransferKind::Void(pending()?),
+            other => return Err(StorageError::corrupt("transfer", format!("kind {other}"))),
+        };
+        let code = TransferCode::from_name(&self.code);
+        Ok(Transfer {
+            id: from_text("transfer", &self.id)?,
+            debit: account(&self.debit, self.debit_card.as_deref())?,
+            credit: account(&self.credit, self.credit_card.as_deref())?,
+            amount: amount(self.amount_fen)?,
+            kind,
+            code: code.ok_or_else(|| StorageError::corrupt("transfer", format!("code {}", self.code)))?,
+            order: self.order_id.as_deref().map(|order| from_text("transfer", order)).transpose()?,
+            at: instant(self.at)?,
+        })
+    }
+}
+
+fn account_kind(name: &str) -> Result<AccountKind> {
+    AccountKind::from_name(name).ok_or_else(|| StorageError::corrupt("account", name))
+}
+
+fn account(kind: &str, card: Option<&str>) -> Result<Account> {
+    let kind = account_kind(kind)?;
+    Ok(match card {
+        Some(card) => Account::Card(from_text("account", card)?, kind),
+        None => Account::Control(kind),
+    })
+}
+
+/// What a step has looked up of the ledger.
+///
+/// The ledger's rules look things up as they go, and cannot wait for a server. So they are asked with what is
+/// known; where they need more they name it, it is looked up, and they are asked again.
+#[derive(Default)]
+struct Known {
+    transfers: HashMap<TransferId, Option<Transfer>>,
+    fates: HashMap<TransferId, PendingFate>,
+    balances: HashMap<(CardNumber, AccountKind), Balance>,
+}
+
+/// What has to be looked up.
+enum Missing {
+    Transfer(TransferId),
+    Fate(TransferId),
+    Balance(CardNumber, AccountKind),
+}
+
+impl LedgerView for Known {
+    type Error = Missing;
+
+    fn transfer(&self, id: TransferId) -> std::result::Result<Option<Transfer>, Missing> {
+        self.transfers.get(&id).cloned().ok_or(Missing::Transfer(id))
+    }
+
+    fn fate(&self, pending: TransferId) -> std::result::Result<PendingFate, Missing> {
+        self.fates.get(&pending).copied().ok_or(Missing::Fate(pending))
+    }
+
+    fn balance(&self, card: CardNumber, kind: AccountKind) -> std::result::Result<Balance, Missing> {
+        self.balances.get(&(card, kind)).copied().ok_or(Missing::Balance(card, kind))
+    }
+}
+
+impl Known {
+    async fn look_up(&mut self, db: &Db<'_>, missing: Missing) -> Result<()> {
+        match missing {
+            Missing::Transfer(id) => {
+                let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE id = $1");
+                let found = first(db, &sql, params![id.to_string()], TransferRow::read).await?;
+                self.transfers.insert(id, found.map(|row| row.transfer()).transpose()?);
+            }
+            Missing::Fate(pending) => {
+                self.fates.insert(pending, fate(db, pending).await?);
+            }
+            Missing::Balance(card, kind) => {
+                self.balances.insert((card, kind), balance(db, card, kind).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn fate(db: &Db<'_>, pending: TransferId) -> Result<PendingFate> {
+    let sql = "SELECT fate FROM pending_fates WHERE pending = $1";
+    match first(db, sql, params![pending.to_string()], |row| column::<String>(row, 0)).await?.as_deref() {
+        None => Ok(PendingFate::Open),
+        Some("posted") => Ok(PendingFate::Posted),
+        Some("voided") => Ok(PendingFate::Voided),
+        Some(other) => Err(StorageError::corrupt("transfer", format!("fate {other}"))),
+    }
+}
+
+async fn balance(db: &Db<'_>, card: CardNumber, kind: AccountKind) -> Result<Balance> {
+    let sql = "SELECT posted_fen, reserved_fen FROM balances WHERE card = $1 AND account = $2";
+    let read = |row: &Row| Ok((column::<i64>(row, 0)?, column::<i64>(row, 1)?));
+    match first(db, sql, params![card.as_str(), kind.name()], read).await? {
+        None => Ok(Balance::default()),
+        Some((posted, reserved)) => Ok(Balance { posted: amount(posted)?, reserved: amount(reserved)? }),
+    }
+}
+
+async fn check(db: &Db<'_>, transfer: &Transfer) -> Result<Posting> {
+    let mut known = Known::default();
+    loop {
+        match ledger::check(&known, transfer) {
+            Ok(answer) => return Ok(answer?),
+            Err(missing) => known.look_up(db, missing).await?,
+        }
+    }
+}
+
+async fn append(db: &Db<'_>, posting: Posting) -> Result<()> {
+    for (card, kind, balance) in posting.balances {
+        let sql = "INSERT INTO balances (card, account, posted_fen, reserved_fen) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (card, account) DO UPDATE SET posted_fen = excluded.posted_fen, reserved_fen = excluded.reserved_fen";
+        run(db, sql, params![card.as_str(), kind.name(), fen(balance.posted)?, fen(balance.reserved)?])
+            .await?;
+    }
+    let Some(transfer) = posting.append else { return Ok(()) };
+    let (kind, pending, fate) = match transfer.kind {
+        TransferKind::Single => ("single", None, None),
+        TransferKind::Pending => ("pending", None, None),
+        TransferKind::Post(pending) => ("post", Some(pending.to_string()), Some("posted")),
+        TransferKind::Void(pending) => ("void", Some(pending.to_string()), Some("voided")),
+    };
+    if let (Some(pending), Some(fate)) = (&pending, fate) {
+        run(db, "INSERT INTO pending_fates (pending, fate) VALUES ($1, $2)", params![pending, fate]).await?;
+    }
+    let card_of = |account: Account| account.card().map(|card| card.as_str().to_owned());
+    let (debit_card, credit_card) = (card_of(transfer.debit), card_of(transfer.credit));
+    let sql = format!(
+        "INSERT INTO transfers (card, {TRANSFER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    );
+    run(
+        db,
+        &sql,
+        params![
+            debit_card.as_ref().or(credit_card.as_ref()),
+            transfer.id.to_string(),
+            transfer.debit.kind().name(),
+            debit_card,
+            transfer.credit.kind().name(),
+            credit_card,
+            fen(transfer.amount)?,
+            kind,
+            pending,
+            transfer.code.name(),
+            transfer.order.map(|order| order.to_string()),
+            nanoseconds(transfer.at)
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn book(db: &Db<'_>, books: &Books) -> Result<()> {
+    for transfer in &books.transfers {
+        append(db, check(db, transfer).await?).await?;
+    }
+    put_with(db, &books.deliveries, &books.notes, &books.incidents).await
+}
+
+async fn account_row(db: &Db<'_>, card: CardNumber) -> Result<Option<AccountRow>> {
+    one(db, "card account", "SELECT body FROM accounts WHERE card = $1", params![card.as_str()]).await
+}
+
+async fn put_account(db: &Db<'_>, row: &AccountRow) -> Result<()> {
+    let sql = "INSERT INTO accounts (card, opened_at, body) VALUES ($1, $2, $3)
+         ON CONFLICT (card) DO UPDATE SET opened_at = excluded.opened_at, body = excluded.body";
+    run(db, sql, params![row.card.as_str(), nanoseconds(row.opened_at), body(row)?]).await?;
+    Ok(())
+}
+
+async fn change_account(
+    db: &Db<'_>,
+    card: CardNumber,
+    books: &Books,
+    change: impl FnOnce(CardAccount) -> Result<CardAccount>,
+) -> Result<CardAccount> {
+    let row = account_row(db, card).await?.ok_or_else(|| StorageError::unknown("card account", card))?;
+    let account = change(row.account)?;
+    book(db, books).await?;
+    put_account(db, &AccountRow { account: account.clone(), ..row }).await?;
+    Ok(account)
+}
+
+/// A card transaction as its columns say it.
+struct TransactionRow {
+    counter: u16,
+    kind: u8,
+    amount_fen: i64,
+    balance_after_fen: Option<i64>,
+    terminal: String,
+    at: i64,
+    tac: Option<Vec<u8>>,
+}
+
+impl TransactionRow {
+    const COLUMNS: &'static str = "counter, kind, amount_fen, balance_after_fen, terminal, at, tac";
+
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            counter: narrow(row, 0)?,
+            kind: narrow(row, 1)?,
+            amount_fen: column(row, 2)?,
+            balance_after_fen: column(row, 3)?,
+            terminal: column(row, 4)?,
+            at: column(row, 5)?,
+            tac: column(row, 6)?,
+        })
+    }
+
+    fn proof(&self) -> Result<LoadProof> {
+        let Some(tac) = &self.tac else { return Ok(LoadProof::TacUnavailable) };
+        let tac =
+            <[u8; 4]>::try_from(&tac[..]).map_err(|error| StorageError::corrupt("transaction", error))?;
+        Ok(LoadProof::Tac(Tac(tac)))
+    }
+
+    fn transaction(&self, card: CardNumber) -> Result<CardTransaction> {
+        let kind = TransactionType::from_byte(self.kind);
+        let kind =
+            kind.ok_or_else(|| StorageError::corrupt("transaction", format!("type {:02X}", self.kind)))?;
+        Ok(CardTransaction {
+            key: TransactionKey { card, counter: self.counter, kind },
+            amount: amount(self.amount_fen)?,
+            balance_after: self.balance_after_fen.map(amount).transpose()?,
+            terminal: from_text("transaction", &self.terminal)?,
+            at: instant(self.at)?,
+            proof: self.proof()?,
+        })
+    }
+}
+
+async fn known_transaction(db: &Db<'_>, key: TransactionKey) -> Result<Option<CardTransaction>> {
+    let sql = format!(
+        "SELECT {} FROM transactions WHERE card = $1 AND counter = $2 AND kind = $3",
+        TransactionRow::COLUMNS
+    );
+    let params = params![key.card.as_str(), i64::from(key.counter), i64::from(key.kind.to_byte())];
+    first(db, &sql, params, TransactionRow::read).await?.map(|row| row.transaction(key.card)).transpose()
+}
+
+async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Result<Recorded> {
+    if let Some(known) = known_transaction(db, transaction.key).await? {
+        return Ok(recorded_before(&known, transaction));
+    }
+    book(db, books).await?;
+    let tac = match transaction.proof {
+        LoadProof::Tac(tac) => Some(tac.0.to_vec()),
+        LoadProof::TacUnavailable => None,
+    };
+    let sql = format!(
+        "INSERT INTO transactions (card, {}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        TransactionRow::COLUMNS
+    );
+    run(
+        db,
+        &sql,
+        params![
+            transaction.key.card.as_str(),
+            i64::from(transaction.key.counter),
+            i64::from(transaction.key.kind.to_byte()),
+            fen(transaction.amount)?,
+            transaction.balance_after.map(fen).transpose()?,
+            transaction.terminal.to_string(),
+            nanoseconds(transaction.at),
+            tac
+        ],
+    )
+    .await?;
+    Ok(Recorded::New)
+}
+
+async fn totals(db: &Db<'_>) -> Result<MoneyTotals> {
+    // Pending and void transfers move nothing.
+    let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers WHERE kind IN ('single', 'post') GROUP BY debit, credit";
+    let read = |row: &Row| Ok((column::<String>(row, 0)?, column::<String>(row, 1)?, column::<i64>(row, 2)?));
+    let mut totals = MoneyTotals::default();
+    for (debit, credit, sum) in all(db, sql, params![], read).await? {
+        let sum = amount(sum)?;
+        totals.add_sums(account_kind(&debit)?, sum, tsm_domain::Fen::ZERO);
+        totals.add_sums(account_kind(&credit)?, tsm_domain::Fen::ZERO, sum);
+    }
+    Ok(totals)
+}
+
+#[async_trait]
+impl ClearingStore for Postgres<ClearingTables> {
+    async fn open_account(
+        &self,
+        card: CardNumber,
+        se: SeId,
+        at: jiff::Timestamp,
+        books: Books,
+    ) -> Result<AccountRow> {
+        step!(self, db, {
+            if let Some(known) = account_row(db, card).await? {
+                return if known.account.state.carrier() == Some(se) {
+                    Ok(known)
+                } else {
+                    Err(StorageError::conflict("card account", card))
+                };
+            }
+            book(db, &books).await?;
+            let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
+            put_account(db, &row).await?;
+            Ok(row)
+        })
+    }
+
+    async fn account(&self, card: CardNumber) -> Result<Option<AccountRow>> {
+        single!(self, db, account_row(db, card).await)
+    }
+
+    async fn accounts(&self, after: Option<CardNumber>, most: usize) -> Result<Vec<AccountRow>> {
+        let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
+        let sql = "SELECT body FROM accounts WHERE card > $1 ORDER BY card LIMIT $2";
+        single!(self, db, many(db, "card account", sql, params![after, limit(most)]).await)
+    }
+
+    async fn apply_event(
+        &self,
+        card: CardNumber,
+        event: CardAccountEvent,
+        books: Books,
+    ) -> Result<CardAccount> {
+        step!(self, db, change_account(db, card, &books, |account| Ok(account.apply(event)?)).await)
+    }
+
+    async fn set_frozen(
+        &self,
+        card: CardNumber,
+        reason: Option<String>,
+        books: Books,
+    ) -> Result<CardAccount> {
+        let change = |account: CardAccount| match &reason {
+            Some(reason) => Ok(account.frozen(reason.clone())),
+            None => Ok(account.released()),
+        };
+        step!(self, db, change_account(db, card, &books, &change).await)
+    }
+
+    async fn transfer(&self, books: Books) -> Result<()> {
+        step!(self, db, book(db, &books).await)
+    }
+
+    async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
+        step!(self, db, record(db, &transaction, &books).await)
+    }
+
+    async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
+        let sql = format!(
+            "SELECT {} FROM transactions WHERE card = $1 ORDER BY at DESC, counter DESC, kind DESC LIMIT $2",
+            TransactionRow::COLUMNS
+        );
+        let rows = single!(
+            self,
+            db,
+            all(db, &sql, params![card.as_str(), limit(most)], TransactionRow::read).await
+        )?;
+        rows.iter().map(|row| row.transaction(card)).collect()
+    }
+
+    async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
+        let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card = $1 ORDER BY at, id");
+        let rows = single!(self, db, all(db, &sql, params![card.as_str()], TransferRow::read).await)?;
+        rows.iter().map(TransferRow::transfer).collect()
+    }
+
+    async fn balance(&self, card: CardNumber, kind: AccountKind) -> Result<Balance> {
+        single!(self, db, balance(db, card, kind).await)
+    }
+
+    async fn totals(&self) -> Result<MoneyTotals> {
+        single!(self, db, totals(db).await)
+    }
+}

@@ -1,0 +1,58 @@
+//! Stores on PostgreSQL, for operators who outgrow one machine: many processes of one role share one store.
+//!
+//! A step is one SERIALIZABLE transaction; where PostgreSQL finds that steps were in each other's way
+//! (40001, 40P01) the step runs again, which it may by the traits' contract. Leases of SEs and messages of
+//! the outbox are taken in short READ COMMITTED transactions that lock the one row they are about, so that
+//! many clients who want the same one queue instead of failing. A step under a fence locks the lease row
+//! too: a take-over waits for it, or it is fenced out.
+//!
+//! Nothing here depends on advisory locks, on LISTEN and NOTIFY, on sequences or on large transactions, so
+//! that engines which speak PostgreSQL's protocol and spread their rows over many machines can carry the
+//! same code (`docs/scale.md`).
+//!
+//! Each service has a namespace (a PostgreSQL schema) of its own, which carries the mark of the service and
+//! the number of its last migration. A caller that goes away before the commit cancels its step.
+
+mod clearing;
+mod database;
+mod payment;
+mod rows;
+mod schema;
+mod se_tsm;
+mod shared;
+mod sp_tsm;
+
+use std::marker::PhantomData;
+
+use database::Database;
+pub use database::{OpenError, Options};
+pub use schema::{ClearingTables, PaymentTables, SeTsmTables, SpTsmTables, Tables};
+
+/// The SE-TSM's store on PostgreSQL.
+pub type PostgresSeTsm = Postgres<SeTsmTables>;
+/// The SP-TSM's store on PostgreSQL.
+pub type PostgresSpTsm = Postgres<SpTsmTables>;
+/// The clearing centre's store on PostgreSQL.
+pub type PostgresClearing = Postgres<ClearingTables>;
+/// The payment sandbox's store on PostgreSQL.
+pub type PostgresPayment = Postgres<PaymentTables>;
+
+/// A store on PostgreSQL.
+#[derive(Debug)]
+pub struct Postgres<S> {
+    database: Database,
+    tables: PhantomData<fn() -> S>,
+}
+
+impl<S: Tables> Postgres<S> {
+    /// Connects to the server that `url` names (`postgres://user@host/database`), makes the service's
+    /// namespace where there is none, and migrates it. Several processes may do so at once.
+    pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
+        Ok(Self { database: Database::open::<S>(url, options).await?, tables: PhantomData })
+    }
+
+    /// How many transactions were run again because steps were in each other's way.
+    pub fn retries(&self) -> u64 {
+        self.database.retries()
+    }
+}
