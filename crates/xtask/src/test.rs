@@ -19,8 +19,8 @@ pub enum Extent {
 
 /// Debian packages that the tests drive: the virtual reader, the PC/SC daemon and its tools, an
 /// independent card tool, the header that the PC/SC client library links against, what isolates
-/// them, and what the host in Python needs.
-const PACKAGES: [&str; 10] = [
+/// them, what the host in Python needs, and the database server.
+const PACKAGES: [&str; 11] = [
     "vsmartcard-vpcd",
     "pcscd",
     "pcsc-tools",
@@ -31,6 +31,7 @@ const PACKAGES: [&str; 10] = [
     "util-linux",
     "python3",
     "python3-cryptography",
+    "postgresql",
 ];
 
 /// Runs everything, or the fast part.
@@ -38,7 +39,10 @@ pub fn run(extent: Extent) -> Result<(), String> {
     if extent == Extent::Everything {
         install_packages()?;
         source::run("cargo", &["fmt", "--all", "--check"])?;
-        source::run("cargo", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+        let features = ["--features", "tsm-storage/postgres"];
+        let clippy =
+            ["clippy", "--workspace", "--all-targets", features[0], features[1], "--", "--deny", "warnings"];
+        source::run("cargo", &clippy)?;
     }
     tidy::run()?;
     trace::check()?;
@@ -84,7 +88,7 @@ fn run_suite(extent: Extent) -> Result<(), String> {
         vec!["test", "--workspace", "--no-fail-fast"]
     };
     if extent == Extent::Everything {
-        arguments.extend(["--features", "tsm-testing/interop"]);
+        arguments.extend(["--features", "tsm-testing/interop,tsm-storage/postgres"]);
     }
     source::run("cargo", &arguments)
 }
