@@ -11,8 +11,8 @@
 //! they are looked up by.
 //!
 //! The stores: [`memory`] is deterministic and can be made to fail or crash at a chosen commit; [`sqlite`]
-//! keeps one file per service, with one writer thread that commits many steps at once. The same contract
-//! tests run on both.
+//! keeps one file per service, with one writer thread that commits many steps at once; `postgres`, behind the
+//! feature of that name, lets many processes share one store. The same contract tests run on all.
 
 pub mod clearing;
 pub mod error;
