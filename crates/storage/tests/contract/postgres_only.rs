@@ -30,7 +30,7 @@ async fn processes<S: Tables>() -> Vec<Postgres<S>> {
 
 /// Each client of each process binds a number of its own: one wins, and the others are told who.
 ///
-/// req: P-5.8.8.a
+/// req: P-5.5.2.d
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_se_is_never_bound_to_two_numbers() {
     let stores = processes().await;
