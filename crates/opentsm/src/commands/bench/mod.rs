@@ -1,6 +1,8 @@
 //! `opentsm bench`: figures of this machine, each beside the cost of what it is made of, in the same
 //! process. Ratios travel between machines; absolute figures do not.
 
+mod over_tls;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,28 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     print(options, &card_commands(each)?);
     print(options, &balance_reads(each)?);
-    print(options, &sample_cards(each)?);
+    let in_process = sample_cards(each)?;
+    let opened_in_process = in_process.per_second;
+    print(options, &in_process);
+    let rates = over_tls::measure()?;
+    print(
+        options,
+        &Figure {
+            what: "cards opened over TLS, every role on this machine",
+            per_second: rates.openings,
+            reference_per_second: Some(opened_in_process),
+            reference: "the same in process, on one core",
+        },
+    );
+    print(
+        options,
+        &Figure {
+            what: "top-ups over TLS, paid, credited and proven",
+            per_second: rates.top_ups,
+            reference_per_second: None,
+            reference: "",
+        },
+    );
     print_memory(options)
 }
 
@@ -76,6 +99,24 @@ fn rate(each: Duration, mut work: impl FnMut()) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
+/// The rates of `work` and of `reference`, measured in turns so that both see the same machine: the
+/// medians of several turns each.
+fn rates(each: Duration, mut work: impl FnMut(), mut reference: impl FnMut()) -> (f64, f64) {
+    const TURNS: u32 = 7;
+    let mut of_work = Vec::new();
+    let mut of_reference = Vec::new();
+    for _ in 0..TURNS {
+        of_work.push(rate(each / TURNS, &mut work));
+        of_reference.push(rate(each / TURNS, &mut reference));
+    }
+    (median(of_work), median(of_reference))
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
 /// The most data whose wrapped command has 255 bytes.
 const fn full_size(level: SecurityLevel, block: usize) -> usize {
     if level.has_c_decryption() { (255 - 8) / block * block - 1 } else { 255 - 8 }
@@ -97,10 +138,10 @@ fn scp02_wraps(level: SecurityLevel, each: Duration) -> Result<Figure, String> {
         .finish(&answer, level)
         .map_err(|error| error.to_string())?;
     let command = load_block(full_size(level, 8));
-    let per_second = rate(each, || _ = black_box(session.wrap(black_box(&command))));
+    let wrap = || _ = black_box(session.wrap(black_box(&command)));
     let cipher = TripleDes::new(&DesKey::new([1; 16]));
     let mut data = vec![0xA5; (command.data.len() + 5).next_multiple_of(8)];
-    let reference = rate(each, || {
+    let (per_second, reference) = rates(each, wrap, || {
         let icv = cipher.encrypt_single(&[1; 8]);
         black_box(cipher.retail_mac(&icv, &[black_box(&data[..command.data.len() + 5])]));
         if level.has_c_decryption() {
@@ -134,12 +175,12 @@ fn scp03_wraps(level: SecurityLevel, each: Duration) -> Result<Figure, String> {
         .finish(&answer, level)
         .map_err(|error| error.to_string())?;
     let command = load_block(full_size(level, 16));
-    let per_second = rate(each, || _ = black_box(session.wrap(black_box(&command))));
+    let wrap = || _ = black_box(session.wrap(black_box(&command)));
     let key = AesKey::from([1; 16]);
     let (aes, mut cmac) = (Aes::new(&key), AesCmac::new(&key));
     let encrypted = if level.has_c_decryption() { command.data.len() + 1 } else { command.data.len() };
     let mut data = vec![0xA5; 16 + 5 + encrypted];
-    let reference = rate(each, || {
+    let (per_second, reference) = rates(each, wrap, || {
         if level.has_c_decryption() {
             let icv = aes.encrypt_block(black_box(&[1; 16]));
             aes.encrypt_cbc(&icv, black_box(&mut data[21..]));

@@ -1,0 +1,120 @@
+//! Cards opened and topped up over TLS, on the embedded stores: phones, wallets, every role and the
+//! key service in this process.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tsm_api::HexBytes;
+use tsm_api::se_tsm::wallet::CatalogueList;
+use tsm_se::card::SystemRandomness;
+use tsm_se::memory::LoadFileLibrary;
+use tsm_se::{Interface, SecureElement};
+use tsm_wallet::Quiet;
+use tsm_wallet::service::TopUpResult;
+
+use crate::city::folder::CityFolder;
+use crate::city::{City, Place, Progress, TRANSIT_AID, ceremony, se_id};
+use crate::folders::TemporaryFolder;
+use crate::handset::{CardLink, Meter, Watched};
+use crate::phone::{Phone, Servers};
+
+/// Phones at work at once.
+const PHONES: u32 = 16;
+/// Top-ups of each phone.
+const TOP_UPS: u32 = 8;
+
+/// What was measured: how many of each in a second.
+pub struct Rates {
+    /// Cards opened: domain, keys, download, installation, personalisation, account.
+    pub openings: f64,
+    /// Top-ups paid, credited, proven and told.
+    pub top_ups: f64,
+}
+
+struct Silent;
+
+impl Progress for Silent {
+    fn done(&mut self, _: &str) {}
+}
+
+/// Brings up a city and lets the phones at it.
+pub fn measure() -> Result<Rates, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let folder = TemporaryFolder::new().map_err(|error| error.to_string())?;
+    runtime.block_on(measure_in(&CityFolder::new(folder.path()).map_err(|error| error.to_string())?))
+}
+
+async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
+    let (city, _) =
+        City::bring_up(folder, Place::Together, &mut Silent).await.map_err(|error| error.to_string())?;
+    let library = LoadFileLibrary::new();
+    let mut phones = Vec::new();
+    for number in 1..=PHONES {
+        let profile = ceremony::profile(&city.maker, &se_id(number), library.clone());
+        phones.push(registered(&city.plan.servers(), folder, number, &profile).await?);
+    }
+    let started = Instant::now();
+    let phones = together(phones, |mut phone| async move {
+        let offers = phone.wallet.catalogue(CatalogueList::Recommendation).await;
+        let card = offers.map_err(|error| error.to_string())?;
+        let card =
+            card.iter().find(|entry| entry.aid.as_bytes() == TRANSIT_AID).ok_or("no card is offered")?;
+        phone.wallet.open_card(card, &mut Quiet).await.map_err(|error| error.to_string())?;
+        Ok(phone)
+    })
+    .await?;
+    let openings = f64::from(PHONES) / started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    together(phones, |mut phone| async move {
+        for _ in 0..TOP_UPS {
+            top_up(&mut phone).await?;
+        }
+        Ok(phone)
+    })
+    .await?;
+    let top_ups = f64::from(PHONES * TOP_UPS) / started.elapsed().as_secs_f64();
+    city.stop().await;
+    Ok(Rates { openings, top_ups })
+}
+
+async fn registered(
+    servers: &Servers,
+    folder: &CityFolder,
+    number: u32,
+    profile: &tsm_se::Profile,
+) -> Result<Phone, String> {
+    let element =
+        SecureElement::create(profile, Box::new(SystemRandomness)).map_err(|error| error.to_string())?;
+    let link = CardLink::here(Arc::new(Mutex::new(element)), Interface::Contact, Meter::new(Watched::No));
+    let mut phone =
+        Phone::start(servers, &folder.phone(number), link).await.map_err(|error| error.to_string())?;
+    let agreement = phone.wallet.agreement().await.map_err(|error| error.to_string())?;
+    let accepted = phone.wallet.accept(&agreement);
+    let number = Some(format!("86139{number:08}"));
+    phone.wallet.register(accepted, number, &mut Quiet).await.map_err(|error| error.to_string())?;
+    phone.wallet.login(&mut Quiet).await.map_err(|error| error.to_string())?;
+    Ok(phone)
+}
+
+async fn top_up(phone: &mut Phone) -> Result<(), String> {
+    let aid = HexBytes(TRANSIT_AID.to_vec());
+    let (order, payment) = phone.wallet.order_top_up(&aid, 100).await.map_err(|error| error.to_string())?;
+    let paid = phone.wallet.pay(&aid, order, payment).await.map_err(|error| error.to_string())?;
+    match phone.wallet.top_up(&paid, &mut Quiet).await.map_err(|error| error.to_string())? {
+        TopUpResult::Credited { .. } => Ok(()),
+        TopUpResult::NotCredited { .. } => Err("a top-up was not credited".to_owned()),
+    }
+}
+
+/// Lets every phone do its work at once, and gives the phones back.
+async fn together<F>(phones: Vec<Phone>, work: impl Fn(Phone) -> F) -> Result<Vec<Phone>, String>
+where
+    F: Future<Output = Result<Phone, String>> + Send + 'static,
+{
+    let tasks: Vec<_> = phones.into_iter().map(|phone| tokio::spawn(work(phone))).collect();
+    let mut done = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        done.push(task.await.map_err(|error| error.to_string())??);
+    }
+    Ok(done)
+}
