@@ -1,14 +1,18 @@
 //! Independent tools and hosts drive the software secure element over PC/SC: OpenSC's tool,
 //! `pcsc_scan`, `scriptor`, and the `scll` library (the `gp-host` program), none of which share
-//! code with it. Every test runs in namespaces of its own; see [`tsm_testing::pcsc`].
+//! code with it. Every test through `pcscd` runs in namespaces of its own; see
+//! [`tsm_testing::pcsc`]. A host in Python, which shares no code either, speaks `vpcd`'s frames itself.
 
+use std::io::{BufRead, BufReader, Lines};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use tsm_capfile::{CapBuilder, Compression, Descriptor};
 use tsm_iso7816::Aid;
 use tsm_se::card::SystemRandomness;
+use tsm_se::open::settings::InitialKeys;
 use tsm_se::readers::{Arrangement, SharedCard, Slot, VPCD_CONTACT_PORT, VPCD_CONTACTLESS_PORT};
 use tsm_se::{Interface, Profile, SecureElement};
 use tsm_testing::pcsc::{self, Pcscd, Said, VirtualReader};
@@ -278,4 +282,123 @@ fn an_independent_host_replaces_keys() {
         }
     })
     .unwrap();
+}
+
+/// The groups of checks of the host in Python that one card bears one after another; the last ends it.
+const STRANGER_GROUPS: [&str; 10] = [
+    "discover",
+    "sessions",
+    "content",
+    "keys",
+    "domains",
+    "signatures",
+    "channels",
+    "memory",
+    "malformed",
+    "life_cycle",
+];
+
+/// Runs the host in Python against the card at two addresses.
+fn stranger(addresses: &[String], options: &[String], groups: &[&str]) {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/stranger/gp_host.py");
+    let mut arguments = vec!["-W", "ignore", program];
+    arguments.extend(options.iter().chain(addresses).map(String::as_str));
+    arguments.extend(groups);
+    tool("python3", "python3, python3-cryptography", &arguments);
+}
+
+fn stranger_meets(profile: &Profile, groups: &[&str]) {
+    let card = SecureElement::create(profile, Box::new(SystemRandomness)).unwrap();
+    let slots = slots(&(Arc::new(Mutex::new(card)) as SharedCard), |_| Arrangement::Listen(local(0)));
+    let options = [
+        format!("--scp02-i={:02X}", profile.settings.scp02_i),
+        format!("--tries={}", profile.settings.authentication_tries),
+    ];
+    let addresses = [0, 1].map(|slot: usize| slots[slot].address().to_string());
+    stranger(&addresses, &options, groups);
+}
+
+/// The SE-ID that the host in Python knows.
+const STRANGER_SE_ID: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// A host written from the standards alone, and from what public hosts send, agrees with the card
+/// about sessions, content, keys, domains, signatures, channels, memory and life cycles: with either
+/// protocol as the default, and with each origin of a new domain's keys.
+///
+/// req: B-6.5.a
+#[test]
+fn a_stranger_agrees_with_the_card() {
+    for default_key_version in [0x20, 0x30] {
+        for initial_keys in [None, Some(InitialKeys::OfAssociatedDomain)] {
+            let mut profile = Profile { default_key_version, ..Profile::development(&STRANGER_SE_ID) };
+            if let Some(initial_keys) = initial_keys {
+                profile.settings.initial_keys = initial_keys;
+                profile.settings.scp02_i = 0x75;
+                profile.settings.scp03_i = 0x30;
+            }
+            stranger_meets(&profile, &STRANGER_GROUPS);
+        }
+    }
+}
+
+/// The same host opens sessions with every option of the protocols, and is refused after too many
+/// wrong cryptograms.
+#[test]
+fn a_stranger_meets_every_protocol_option() {
+    for (scp02_i, scp03_i) in
+        [(0x15, 0x00), (0x35, 0x10), (0x55, 0x20), (0x75, 0x30), (0x15, 0x60), (0x75, 0x70)]
+    {
+        let mut profile = Profile::development(&STRANGER_SE_ID);
+        profile.settings.scp02_i = scp02_i;
+        profile.settings.scp03_i = scp03_i;
+        stranger_meets(&profile, &["discover", "sessions"]);
+        profile.settings.authentication_tries = 8;
+        stranger_meets(&profile, &["velocity"]);
+    }
+}
+
+/// The transit card that `opentsm se` shows. Dropping it ends the program.
+struct TransitCard {
+    program: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl TransitCard {
+    fn show() -> Self {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let mut program = Command::new(cargo)
+            .args(["run", "--quiet", "--package", "opentsm", "--manifest-path", manifest, "--"])
+            .args(["se", "--listen", "127.0.0.1:0", "--transit-card"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(program.stdout.take().unwrap()).lines();
+        Self { program, said }
+    }
+
+    /// Where the next of its slots listens.
+    fn address(&mut self) -> String {
+        let line = self.said.next().expect("the program says where it listens").unwrap();
+        line.split_once("listening on ").expect("the line names an address").1.to_owned()
+    }
+}
+
+impl Drop for TransitCard {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// What transit readers ask in the clear: directory, purse, files, all records, the balance; with
+/// the exact Le, Le 00 and none, on both interfaces.
+///
+/// req: B-6.3.a
+#[test]
+fn a_stranger_reads_the_transit_card() {
+    let mut card = TransitCard::show();
+    let addresses = [card.address(), card.address()];
+    stranger(&addresses, &[], &["transit"]);
 }
