@@ -35,6 +35,8 @@ enum Command {
     Up(commands::up::Options),
     /// One role of a city alone.
     Serve(commands::serve::Options),
+    /// Where the money of a running city is.
+    Books(commands::books::Options),
     /// The wallet on the command line.
     Wallet(commands::wallet::Options),
     /// The software secure element with a contact and a contactless interface: for PC/SC, or for `wallet`.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Up(options) => commands::up::run(&options),
         Command::Serve(options) => commands::serve::run(&options),
+        Command::Books(options) => commands::books::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),
         Command::Se(options) => commands::se::run(&options),
         Command::Bench(options) => commands::bench::run(&options),

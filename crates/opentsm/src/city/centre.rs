@@ -55,12 +55,22 @@ impl Centre {
         Err(in_step(step)("the centre still waits for what comes before them"))
     }
 
-    /// The books, when nothing is in flight any more or the patience is at its end. Credits reach the
-    /// centre through the SP-TSM's outbox, shortly after the rider has them.
+    /// The books at the end of a day, when nothing is in flight any more. Credits reach the centre
+    /// through the SP-TSM's outbox, shortly after the rider has them.
     pub async fn settled(&self) -> Result<MoneyEquation, CityError> {
+        self.books_when(|books| books.in_flight == 0 && books.holds()).await
+    }
+
+    /// The books in the middle of a day: riders may have paid for what is on no card yet.
+    pub async fn balanced(&self) -> Result<MoneyEquation, CityError> {
+        self.books_when(MoneyEquation::holds).await
+    }
+
+    /// The books, when they are as they should be or the patience is at its end.
+    async fn books_when(&self, right: impl Fn(&MoneyEquation) -> bool) -> Result<MoneyEquation, CityError> {
         let mut books = self.books().await?;
         for _ in 0..PATIENCE {
-            if books.in_flight == 0 && books.holds() {
+            if right(&books) {
                 break;
             }
             self.environment.timer.sleep(PAUSE).await;

@@ -1,6 +1,7 @@
 //! One file per command of the program.
 
 pub mod bench;
+pub mod books;
 pub mod doctor;
 pub mod se;
 pub mod serve;

@@ -21,8 +21,6 @@ use crate::stop::Attendance;
 /// The riders that a new city has: phone, number, and what they paid in.
 const RIDERS: [(u32, &str, u32); 3] =
     [(1, "8613900000001", 5_000), (2, "8613900000002", 2_000), (3, "8613900000003", 10_000)];
-/// The first phone that nobody has used.
-const NEW_PHONE: u32 = 4;
 
 /// Options of `opentsm up`.
 #[derive(Debug, Args)]
@@ -71,7 +69,7 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     } else {
         bring_up(&folder, &mut narrator).await?
     };
-    let money = Centre::of(&city.plan)?.settled().await?;
+    let money = Centre::of(&city.plan)?.balanced().await?;
     announce(&folder, &city, money, options);
     options.attendance.until_asked().await;
     narrator.chapter("The city stops; requests that run are finished");
@@ -110,27 +108,22 @@ fn announce(folder: &CityFolder, city: &City, money: MoneyEquation, options: &Op
         return;
     }
     let path = folder.path().display();
-    let phone = folder.phone(NEW_PHONE);
+    let number = (1..).find(|number| !folder.phone(*number).exists()).unwrap_or_default();
+    let phone = folder.phone(number);
     let phone = phone.display();
     println!("\nThe books: {}\n", money.sentence());
     println!("SE-TSM           https://{}", plan.se_tsm.address);
     println!("SP-TSM           https://{}", plan.sp_tsm.address);
     println!("payment sandbox  https://{}", plan.payment.address);
     println!("clearing centre  https://{}", plan.clearing.address);
-    println!(
-        "\nFor a phone of your own, in a second terminal (phones 1 to {} are in use already):",
-        RIDERS.len()
-    );
-    println!("  opentsm se --city {path} --number {NEW_PHONE}");
+    println!("\nThe books later on: opentsm books --city {path}");
+    println!("\nFor a phone of your own, in a second terminal:");
+    println!("  opentsm se --city {path} --number {number}");
     println!("and in a third one:");
-    for operation in [
-        "register --accept --number 8613900000004",
-        "list",
-        "open \"Harbour Transit Card\"",
-        "top-up \"Harbour Transit Card\" 5000",
-        "balance \"Harbour Transit Card\"",
-    ] {
-        println!("  opentsm wallet --phone {phone} {operation}");
+    println!("  opentsm wallet --phone {phone} register --accept --number 86139{number:08}");
+    println!("  opentsm wallet --phone {phone} list");
+    for (operation, amount) in [("open", ""), ("top-up", " 5000"), ("records", ""), ("delete", "")] {
+        println!("  opentsm wallet --phone {phone} {operation} \"Harbour Transit Card\"{amount}");
     }
     println!(
         "\nStop with Ctrl-C.{}",

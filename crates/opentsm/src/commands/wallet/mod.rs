@@ -127,7 +127,7 @@ async fn run_in_runtime(options: &Options) -> Result<(), String> {
     let meter = Meter::new(if options.trace { Watched::InWords } else { Watched::No });
     let link = CardLink::remote(card, Interface::Contact, meter);
     let phone = Phone::start(&servers, &place.home, link).await.map_err(|error| error.to_string())?;
-    let shown = Shown { quiet: options.json, spoken: options.language };
+    let shown = Shown { quiet: options.json, spoken: options.language, last: None };
     let mut session = Session { phone, shown, login: Cost::default() };
     let result = session.operate(&options.operation).await;
     let operation = session.phone.spent() - session.login;
@@ -409,11 +409,14 @@ fn moment(at: DateTime) -> String {
 struct Shown {
     quiet: bool,
     spoken: Spoken,
+    /// What was shown last; two lists of steps may be of one stage.
+    last: Option<Progress>,
 }
 
 impl Interaction for Shown {
     fn progress(&mut self, progress: Progress) {
-        if !self.quiet {
+        if !self.quiet && self.last != Some(progress) {
+            self.last = Some(progress);
             let stage = stage_words(progress.stage, self.spoken.language());
             println!("  {:>3} %  {stage}", progress.percent);
         }
