@@ -301,7 +301,7 @@ const STRANGER_GROUPS: [&str; 10] = [
 /// Runs the host in Python against the card at two addresses.
 fn stranger(addresses: &[String], options: &[String], groups: &[&str]) {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/stranger/gp_host.py");
-    let mut arguments = vec!["-W", "ignore", program];
+    let mut arguments = vec!["-B", "-W", "ignore", program];
     arguments.extend(options.iter().chain(addresses).map(String::as_str));
     arguments.extend(groups);
     tool("python3", "python3, python3-cryptography", &arguments);
