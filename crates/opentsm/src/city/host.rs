@@ -57,13 +57,14 @@ impl Host for Together {
 /// Each role in its own process: `opentsm serve ROLE`.
 pub struct Apart {
     folder: CityFolder,
+    listeners: Listeners,
     programs: Vec<Program>,
 }
 
 impl Apart {
-    /// Processes that read the plan of this folder.
-    pub const fn of(folder: CityFolder) -> Self {
-        Self { folder, programs: Vec::new() }
+    /// Processes that read the plan of this folder. The sockets keep their ports free for them.
+    pub const fn of(folder: CityFolder, listeners: Listeners) -> Self {
+        Self { folder, listeners, programs: Vec::new() }
     }
 }
 
@@ -72,6 +73,7 @@ impl Host for Apart {
     async fn start(&mut self, _: &CityPlan, role: Role) -> Result<(), CityError> {
         let plan = self.folder.plan().into();
         let arguments = ["serve".into(), role.name().into(), "--plan".into(), plan];
+        drop(self.listeners.take(role));
         let started = Program::start(role.name(), &arguments, Watched::No).await;
         let (program, _) = started.map_err(in_step("starting the process of a role"))?;
         self.programs.push(program);

@@ -106,10 +106,7 @@ impl City {
         progress.done("certificates issued and every key drawn");
         let mut host: Box<dyn Host> = match place {
             Place::Together => Box::new(Together::on(listeners)),
-            Place::Apart => {
-                drop(listeners);
-                Box::new(Apart::of(folder.clone()))
-            }
+            Place::Apart => Box::new(Apart::of(folder.clone(), listeners)),
         };
         host.start(&plan, Role::SeTsm).await?;
         progress.done("the SE-TSM serves");
