@@ -115,7 +115,7 @@ impl Spoken {
     fn problem(self, problem: &Problem) -> String {
         match self {
             Self::En => format!("{} {}", problem.message_en, problem.next_step),
-            Self::Zh => problem.message_zh.clone(),
+            Self::Zh => format!("{}{}", problem.message_zh, problem.next_step_zh),
         }
     }
 }
@@ -128,7 +128,7 @@ fn chinese(error: &WalletError) -> String {
         }
         WalletError::Element(AccessError::Forbidden) => "访问接口不允许发送此指令".to_owned(),
         WalletError::Network(NetworkError::Refused(problem)) | WalletError::Refused(problem) => {
-            problem.message_zh.clone()
+            format!("{}{}", problem.message_zh, problem.next_step_zh)
         }
         WalletError::Network(NetworkError::NoReply(why)) => {
             format!("服务器没有响应（{why}），请检查网络后重试")
@@ -142,7 +142,7 @@ fn chinese(error: &WalletError) -> String {
         }
         WalletError::Storage(StorageError::Damaged) => "钱包数据已损坏，请重新注册".to_owned(),
         WalletError::Failed { problem, .. } => {
-            format!("{}再次操作将从卡片现有状态继续。", problem.message_zh)
+            format!("{}{}再次操作将从卡片现有状态继续。", problem.message_zh, problem.next_step_zh)
         }
         WalletError::Unknown => "尚不能确定是否完成，请重新打开钱包，将按卡片状态确认".to_owned(),
         WalletError::Cancelled => "操作已停止，可以继续进行".to_owned(),
