@@ -122,6 +122,9 @@ impl Work {
         if let Some(ending) = self.already_there(question, &known, plan.is_complete()).await? {
             return Ok(ending);
         }
+        if plan.is_complete() && consent.way == HandoverWay::Nothing {
+            return self.found_installed(question, &known).await;
+        }
         let loads_itself = consent.way == HandoverWay::LoadAndPersonalise;
         let content_is_ours =
             !loads_itself && (!plan.loads.is_empty() || !plan.instances.iter().all(content::is_present));

@@ -1,6 +1,8 @@
 //! The services over real TLS on loopback, each test with free ports and stores of its own.
 
+mod catalogue;
 mod clearing;
+mod content;
 mod conversation;
 mod desk;
 mod hostile;

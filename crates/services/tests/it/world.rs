@@ -38,6 +38,7 @@ pub const GREETING_MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0
 pub struct World {
     pub net: Net,
     pub tsm: Arc<SeTsm>,
+    pub store: Arc<MemorySeTsm>,
     pub server: Server,
     pub people: People,
     /// The SP-TSM's certificate and message key.
@@ -125,8 +126,9 @@ impl World {
             page_size: 10,
             limits: Limits { idle: Duration::from_secs(20), ..Limits::default() },
         };
+        let store = Arc::new(MemorySeTsm::default());
         let tsm = SeTsm::new(Parts {
-            store: Arc::new(MemorySeTsm::default()),
+            store: store.clone(),
             keys: Arc::new(keys),
             environment,
             signer: Arc::new(signer),
@@ -140,7 +142,7 @@ impl World {
         let server = net.serve(se_tsm::routes(tsm.clone()).into_router()).await;
         let people = People::hire(&net.wallet(&server)).await;
         let sp = (net.authority.issue("sp-tsm").unwrap(), SigningIdentity::generate().unwrap());
-        let world = Self { net, tsm, server, people, sp, kek };
+        let world = Self { net, tsm, store, server, people, sp, kek };
         world.people.admin.add_batch(&batch()).await.unwrap();
         world
     }
@@ -199,13 +201,25 @@ impl World {
 
     /// A published application without value and without personalisation.
     pub async fn publish(&self, person: &SeTsmStaff, definition: ApplicationDefinition) -> ApplicationRecord {
-        let uploaded = person.upload(&upload()).await.unwrap();
+        let publication = Publication { recommendation: Some(1), ..Publication::default() };
+        self.publish_package(person, &upload(), &definition, &publication).await
+    }
+
+    /// A published application of any package.
+    pub async fn publish_package(
+        &self,
+        person: &SeTsmStaff,
+        upload: &Upload,
+        definition: &ApplicationDefinition,
+        publication: &Publication,
+    ) -> ApplicationRecord {
+        let uploaded = person.upload(upload).await.unwrap();
         assert_eq!(uploaded.aid, None, "no AID before the audit");
         let id = uploaded.application;
         let People { clerk, auditor, .. } = &self.people;
         auditor.audit_application(id, &pass()).await.unwrap();
         clerk.assign_aids(id).await.unwrap();
-        clerk.define(id, &definition).await.unwrap();
+        clerk.define(id, definition).await.unwrap();
         let test = TestResult {
             verdict: Verdict::Pass,
             reason: "all commands".into(),
@@ -214,15 +228,19 @@ impl World {
         };
         clerk.test(id, &test).await.unwrap();
         auditor.confirm_test(id, &pass()).await.unwrap();
-        let publication = Publication { recommendation: Some(1), ..Publication::default() };
-        clerk.publish(id, &publication).await.unwrap()
+        clerk.publish(id, publication).await.unwrap()
     }
 }
 
 pub fn upload() -> Upload {
-    let cap = CapBuilder::new(GREETING_PACKAGE).applet(GREETING_MODULE).build().unwrap();
+    upload_of("Greeting card", GREETING_PACKAGE, GREETING_MODULE)
+}
+
+/// A package with one applet.
+pub fn upload_of(name: &str, package: Aid, module: Aid) -> Upload {
+    let cap = CapBuilder::new(package).applet(module).build().unwrap();
     Upload {
-        name: "Greeting card".into(),
+        name: name.into(),
         version: "1.0.0".into(),
         sha1: HexBytes(Sha1::digest(&cap).to_vec()),
         cap: HexBytes(cap),

@@ -40,6 +40,21 @@ impl Work {
         }
     }
 
+    /// An earlier download did everything on the card and its outcome was lost: records what the card shows.
+    pub(super) async fn found_installed(
+        &mut self,
+        question: &Question,
+        known: &Known,
+    ) -> Result<Ending, Stop> {
+        let aid = question.application.aid;
+        let on_se = known.on_se(&question.application, self.tsm.now());
+        let record = instantiated(on_se.record).map_err(forbidden)?;
+        let after = ApplicationOnSe { record, changed_at: self.tsm.now(), ..on_se };
+        let state = state_to_wire(after.record.state);
+        self.record_installed(question, known, after, "installed").await?;
+        Ok(Outcome::done(OutcomeDetail::Installed { aid: aid.into(), state }).into())
+    }
+
     /// What the card showed after loading and installing.
     pub(super) async fn installed(
         &mut self,
