@@ -75,7 +75,7 @@ fn is_locked(world: &World, aid: &Aid) -> bool {
     matches!(life_cycle, LifeCycle::Application(ApplicationLifeCycle::Locked { .. }))
 }
 
-/// req: P-5.8.4.3.2.a, P-5.8.4.3.2.b, P-5.8.4.3.1.a, P-5.8.4.3.1.d
+/// req: P-5.8.4.3.2.a, P-5.8.4.3.2.b, P-5.8.4.3.1.a, P-5.8.4.3.1.d, B-8.5.1.a
 #[test]
 fn every_instance_is_locked_and_unlocked_and_keeps_its_data() {
     let world = opened();
@@ -95,7 +95,7 @@ fn every_instance_is_locked_and_unlocked_and_keeps_its_data() {
     assert_eq!(run(read_card(&mut world.card.channel(), PURSE)).unwrap(), before);
 }
 
-/// req: P-5.8.4.2.1.c, P-5.8.4.2.1.f, P-5.8.4.1.1.h, P-5.8.4.2.1.e
+/// req: P-5.8.4.2.1.c, P-5.8.4.2.1.f, P-5.8.4.1.1.h, P-5.8.4.2.1.e, B-8.5.1.a, P-5.4.1.c
 #[test]
 fn of_several_instances_one_is_deleted_alone() {
     let world = opened();
@@ -240,7 +240,7 @@ fn way_two_opens_a_channel_with_the_application_under_its_domains_keys() {
     }
 }
 
-/// req: P-5.8.4.6.e, P-5.8.4.6.1.e, P-5.8.4.6.3.b, P-5.8.4.6.3.c, P-5.8.4.6.3.d, B-6.6.3.a
+/// req: P-5.8.4.6.e, P-5.8.4.6.1.e, P-5.8.4.6.3.b, P-5.8.4.6.3.c, P-5.8.4.6.3.d, B-6.6.3.a, B-8.5.1.a
 #[test]
 fn way_three_goes_through_the_domain() {
     let world = with_login_password();

@@ -18,7 +18,7 @@ const REPORT: usize = 1;
 
 /// Through the application's own domain; the next but one test goes through the issuer's.
 ///
-/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.d, P-5.8.4.1.1.i, P-5.8.4.1.2.a, B-8.4.2.d
+/// req: P-5.8.3.1.1.a, P-5.8.3.1.1.d, P-5.8.4.1.1.i, P-5.8.4.1.2.a, B-8.4.2.d, B-8.5.1.a
 #[test]
 fn an_amsd_domain_is_opened_in_six_round_trips() {
     let world = World::new();

@@ -263,7 +263,7 @@ mod tests {
 
     /// One world in which everything is fine, and one change for each reason.
     ///
-    /// req: P-5.8.4.1.1.b, P-5.8.4.1.1.c, P-5.4.2.l, P-5.4.2.n, P-5.4.4.4.b
+    /// req: P-5.8.4.1.1.b, P-5.8.4.1.1.c, P-5.4.2.l, P-5.4.2.n, P-5.4.4.4.b, P-5.4.2.j, P-5.4.2.k
     #[test]
     fn one_reason_for_each_refusal() {
         struct World {

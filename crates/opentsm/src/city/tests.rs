@@ -199,7 +199,7 @@ async fn the_catalogue_knows_this_phone() {
 /// From an empty secure element to a card that answers with its own number: domain, download,
 /// installation and personalisation, with progress that never falls, and in the list only at the end.
 ///
-/// req: W-6.4.3.a, W-6.4.3.b, W-6.4.3.d, W-6.4.3.e, B-7.2.1.a, B-7.2.1.b, B-9.2.2.a
+/// req: W-6.4.3.a, W-6.4.3.b, W-6.4.3.d, W-6.4.3.e, B-7.2.1.a, B-7.2.1.b, B-9.2.2.a, W-6.6.d, B-8.1.g
 #[tokio::test]
 async fn a_card_is_opened_from_nothing() {
     let town = Town::new("opening").await;
@@ -313,7 +313,7 @@ async fn restarted(town: &Town, home: &str, element: &SharedElement) -> Phone {
 /// The power goes at each command of a top-up. Whatever happened, carrying the same order to the card
 /// again credits it once.
 ///
-/// req: B-7.4.1.a, B-9.2.4.a
+/// req: B-7.4.1.a, B-9.2.4.a, B-5.2.2.d, B-8.1.g
 #[tokio::test]
 async fn a_top_up_credits_once_wherever_the_power_goes() {
     let town = Town::new("top-up").await;
@@ -350,7 +350,7 @@ async fn a_top_up_credits_once_wherever_the_power_goes() {
 
 /// An application without value is deleted and may come back; a card with money may not be deleted.
 ///
-/// req: B-8.5.3.b
+/// req: B-8.5.3.b, W-6.2.e
 #[tokio::test]
 async fn only_what_holds_no_value_is_deleted() {
     let town = Town::new("deletion").await;

@@ -21,7 +21,7 @@ fn issuer(card: &mut Card) -> Session {
 
 /// The whole life of a package: loaded, installed, selected, used, deleted.
 ///
-/// req: B-6.2.1.b, B-6.2.7.b, B-6.2.7.c, B-6.2.7.d, B-6.2.5.b, P-5.8.4.1.1.h
+/// req: B-6.2.1.b, B-6.2.7.b, B-6.2.7.c, B-6.2.7.d, B-6.2.5.b, P-5.8.4.1.1.h, P-3.2.c
 #[test]
 fn load_install_select_delete() {
     for (protocol, level) in [(Protocol::Scp02, SecurityLevel::C_DECRYPTION_C_MAC), (Protocol::Scp03, FULL)] {

@@ -22,7 +22,7 @@ fn store(structure: DataStructure, data: &[u8]) -> CommandApdu {
 
 /// The objects that a card answers to anybody.
 ///
-/// req: P-5.8.4.5.a
+/// req: P-5.8.4.5.a, B-5.2.1.c
 #[test]
 fn get_data() {
     let mut card = Card::new();

@@ -2,7 +2,7 @@
 
 use tsm_globalplatform::commands::get_status::RegistryScope;
 use tsm_globalplatform::commands::install::{
-    InstallForExtradition, InstallForInstall, InstallForLoad, InstallParameters,
+    InstallForExtradition, InstallForInstall, InstallForLoad, InstallForPersonalization, InstallParameters,
 };
 use tsm_globalplatform::commands::load::load_file;
 use tsm_globalplatform::commands::{Delete, Install, delete::DeleteContent, delete::DeleteExtent};
@@ -203,7 +203,7 @@ fn put_token(install: Install, token: Vec<u8>) -> Install {
 
 /// Mode four: each step needs the issuer's token, and answers a receipt.
 ///
-/// req: P-5.8.3.1.1.b, B-4.a
+/// req: P-5.8.3.1.1.b, B-4.a, B-5.2.1.d
 #[test]
 fn mode_four() {
     let mut card = Card::new();
@@ -261,6 +261,44 @@ fn mode_four() {
     content.token = Some(TokenData::of_delete(&content).sign(&signing_key()).unwrap());
     let answer = session.ok(&mut card, &Delete::Content(content).to_apdu());
     check(&answer, 4, Confirmed::Delete { object: PACKAGE });
+}
+
+/// What belongs to one domain cannot be opened, written, locked, moved or deleted with the keys of another.
+///
+/// req: W-3.2.a, P-3.2.b
+#[test]
+fn another_domains_keys_do_nothing() {
+    let mut card = Card::new();
+    let others = test_keys(0x41, Protocol::Scp03, 1);
+    card.make_domain(DOMAIN, Privileges::AMSD, InstallParameters::default(), &keys());
+    card.make_domain(OTHER_DOMAIN, Privileges::AMSD, InstallParameters::default(), &others);
+    let mut own = card.open(CONTACT, &DOMAIN, &keys(), SecurityLevel::C_MAC);
+    own.load(&mut card, &Package::new());
+    own.ok(&mut card, &install(INSTANCE));
+    let before = own.registry(&mut card, RegistryScope::Applications).len();
+
+    for aid in [DOMAIN, INSTANCE] {
+        card.select(CONTACT, &aid);
+        assert!(card.authenticate(CONTACT, &others, SecurityLevel::C_MAC).is_err(), "{aid}");
+    }
+    let mut other = card.open(CONTACT, &OTHER_DOMAIN, &others, SecurityLevel::C_MAC);
+    let personalise = InstallForPersonalization { application: INSTANCE }.to_apdu();
+    let extradite = Install::ForExtradition(InstallForExtradition::new(OTHER_DOMAIN, INSTANCE)).to_apdu();
+    for command in [
+        set_status(INSTANCE, 0x80),
+        set_status(DOMAIN, 0x80),
+        delete(INSTANCE),
+        delete(PACKAGE),
+        delete_related(DOMAIN),
+        personalise,
+        extradite,
+    ] {
+        let answer = other.send(&mut card, &command);
+        assert!(!answer.status.is_success(), "{:02X}: {}", command.ins, answer.status);
+    }
+    let mut own = card.open(CONTACT, &DOMAIN, &keys(), SecurityLevel::C_MAC);
+    assert_eq!(own.registry(&mut card, RegistryScope::Applications).len(), before);
+    assert!(card.select(CONTACTLESS, &INSTANCE).status.is_success(), "it is neither locked nor gone");
 }
 
 /// An SSD that holds applications is not deleted without them.

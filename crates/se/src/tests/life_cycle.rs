@@ -19,7 +19,7 @@ fn state_of(card: &mut Card, session: &mut Session, aid: &Aid) -> u8 {
 
 /// The card moves forward only, and between SECURED and CARD_LOCKED.
 ///
-/// req: B-6.2.8.a
+/// req: B-6.2.8.a, B-3.1.a
 #[test]
 fn the_card() {
     let allowed = [(0x01, 0x07), (0x07, 0x0F), (0x0F, 0x7F), (0x7F, 0x0F)];
@@ -157,7 +157,7 @@ fn a_domain_and_its_applications() {
 
 /// A ROM load file is disabled by the issuer, never deleted; what it made goes on.
 ///
-/// req: B-6.2.7.a, P-5.8.4.2.2.b
+/// req: B-6.2.7.a, P-5.8.4.2.2.b, P-5.4.2.e
 #[test]
 fn a_rom_load_file() {
     let mut profile = Profile::development(SE_ID);

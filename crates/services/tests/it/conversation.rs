@@ -146,7 +146,7 @@ async fn an_unknown_conversation_and_one_of_another_element_are_told_to_restart(
 
 /// While one operation holds the card the person is asked, and may wait for it or take its place.
 ///
-/// req: P-5.8.8.b
+/// req: P-5.8.8.b, P-5.8.8.d
 #[tokio::test]
 async fn a_second_operation_asks_waits_or_replaces() {
     let engine = engine(Limits::default());

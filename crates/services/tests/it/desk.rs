@@ -10,8 +10,8 @@ use tsm_api::openapi::Role;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::operator::{
     ApplicationLifeCycle, AuditQuery, BlacklistEntry, Decision, DomainChange, DomainDeletionRule, DomainMode,
-    Listing, LossReport, ManagingDomain, NewStaff, ProviderQuery, ProviderState, Publication, StaffLogin,
-    Suspension, Verdict,
+    Listing, LossReport, ManagingDomain, NewDomain, NewStaff, ProviderQuery, ProviderState, Publication,
+    StaffLogin, Suspension, Verdict,
 };
 use tsm_api::se_tsm::provider::Upload;
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation, SessionRights};
@@ -19,7 +19,7 @@ use tsm_api::{HexBytes, se_tsm};
 use tsm_services::se_tsm::routes;
 
 use crate::se_tsm::done;
-use crate::world::{Desk, World, definition, log_in_first, pass, upload};
+use crate::world::{Desk, GREETING_MODULE, GREETING_PACKAGE, World, definition, log_in_first, pass, upload};
 
 const NUMBER: &str = "13800138000";
 
@@ -79,7 +79,7 @@ async fn every_endpoint_is_routed_and_refuses_a_stranger() {
 
 /// The whole matrix: each role reaches what its endpoint names and nothing else.
 ///
-/// req: P-7.1.a
+/// req: P-7.1.a, P-5.3.4.a
 #[tokio::test]
 async fn every_role_reaches_its_own_and_nothing_else() {
     let world = World::new().await;
@@ -193,7 +193,7 @@ async fn an_unknown_identification_is_unknown_everywhere() {
 /// Who entered something cannot approve it; nobody logs in before the approval; the first password opens
 /// nothing but its own change.
 ///
-/// req: P-5.3.3.a, P-5.3.3.b, P-5.6.3.a, B-8.2.a
+/// req: P-5.3.3.a, P-5.3.3.b, P-5.6.3.a, B-8.2.a, P-5.3.1.b, P-5.3.2.a
 #[tokio::test]
 async fn four_eyes_see_every_provider_and_domain() {
     let world = World::new().await;
@@ -225,6 +225,14 @@ async fn four_eyes_see_every_provider_and_domain() {
     assert_eq!(code(&refused), ProblemCode::FourEyes);
     assert!(person.own_domains().await.unwrap().domains.is_empty(), "it has not passed its audit");
 
+    let good = world.new_domain(&record, DomainMode::Plain);
+    let unwritten = NewDomain { documents: vec![], ..good.clone() };
+    assert_eq!(
+        code(&world.people.clerk.add_domain(&unwritten).await.unwrap_err()),
+        ProblemCode::ValueRefused
+    );
+    let nobodys = NewDomain { provider: tsm_api::ids::ProviderId("NOBODY".into()), ..good };
+    assert_eq!(code(&world.people.clerk.add_domain(&nobodys).await.unwrap_err()), ProblemCode::UnknownId);
     let domain = world.domain(&record, DomainMode::Plain).await;
     assert_eq!(person.own_domains().await.unwrap().domains, std::slice::from_ref(&domain));
     let again = world.people.auditor.audit_domain(&domain.domain, &pass()).await.unwrap_err();
@@ -238,7 +246,8 @@ async fn four_eyes_see_every_provider_and_domain() {
 
 /// Only the legal steps in their order, each by a person with its right; suspension hides, resumption shows.
 ///
-/// req: P-5.4.4.a, P-5.4.4.2.a, P-5.4.4.3.a, P-5.4.4.3.c, P-5.4.4.4.a, P-5.4.4.5.a, P-5.4.4.5.b, B-8.3.1.a, B-8.3.3.d
+/// req: P-5.4.4.a, P-5.4.4.2.a, P-5.4.4.3.a, P-5.4.4.3.c, P-5.4.4.4.a, P-5.4.4.5.a, P-5.4.4.5.b, B-8.3.1.a
+/// req: B-8.1.b, B-8.3.3.a, B-8.3.3.b, P-5.4.4.1.b
 #[tokio::test]
 async fn an_application_lives_by_its_steps() {
     let world = World::new().await;
@@ -247,6 +256,7 @@ async fn an_application_lives_by_its_steps() {
     let mut phone = world.phone(1);
     done(phone.register(NUMBER).await);
     let id = person.upload(&upload()).await.unwrap().application;
+    assert_eq!(shown_to(&person, id).await, (ApplicationLifeCycle::Initial, None));
     let forbidden = [
         clerk.assign_aids(id).await,
         clerk.define(id, &definition(None, ManagingDomain::Issuer)).await,
@@ -274,7 +284,11 @@ async fn an_application_lives_by_its_steps() {
             HexBytes(sha1::Digest::finalize(<sha1::Sha1 as sha1::Digest>::new_with_prefix(&cap)).to_vec());
         second.cap = HexBytes(cap);
         let id = person.upload(&second).await.unwrap().application;
-        auditor.audit_application(id, &pass()).await.unwrap();
+        let audited = auditor.audit_application(id, &pass()).await.unwrap();
+        assert_eq!(audited.life_cycle, ApplicationLifeCycle::Audited);
+        assert!(audited.aid.is_some() && !audited.load_file_aid.0.is_empty(), "no audit without its AIDs");
+        assert!(audited.modules.iter().all(|module| !module.instance_aid.0.is_empty()), "{audited:?}");
+        assert_eq!(shown_to(&person, id).await, (ApplicationLifeCycle::Audited, audited.aid));
         clerk.assign_aids(id).await.unwrap();
         clerk.define(id, &definition(None, ManagingDomain::Issuer)).await.unwrap();
         let test = se_tsm::operator::TestResult {
@@ -306,6 +320,15 @@ async fn an_application_lives_by_its_steps() {
     assert_eq!(finished.unwrap().life_cycle, ApplicationLifeCycle::ArchiveFinished);
 }
 
+/// What the provider sees of its application.
+async fn shown_to(
+    person: &SeTsmStaff,
+    id: tsm_api::ids::ApplicationId,
+) -> (ApplicationLifeCycle, Option<HexBytes>) {
+    let own = person.own_application(id).await.unwrap();
+    (own.life_cycle, own.aid)
+}
+
 async fn catalogue(wallet: &SeTsmWallet) -> Vec<HexBytes> {
     let page = wallet.applications(&CatalogueQuery::default()).await.unwrap();
     page.entries.into_iter().map(|entry| entry.aid).collect()
@@ -313,7 +336,7 @@ async fn catalogue(wallet: &SeTsmWallet) -> Vec<HexBytes> {
 
 /// An upload must be a sound CAP file with the hash that comes with it, under AIDs that nobody has.
 ///
-/// req: P-5.4.2.g
+/// req: P-5.4.2.g, P-5.4.2.b, P-5.4.4.1.a
 #[tokio::test]
 async fn a_wrong_upload_is_refused_with_its_reason() {
     let world = World::new().await;
@@ -325,6 +348,16 @@ async fn a_wrong_upload_is_refused_with_its_reason() {
     cut.cap.0.truncate(100);
     cut.sha1 = HexBytes(<sha1::Sha1 as sha1::Digest>::digest(&cut.cap.0).to_vec());
     assert_eq!(code(&person.upload(&cut).await.unwrap_err()), ProblemCode::CapRefused);
+    let two = tsm_capfile::CapBuilder::new(GREETING_PACKAGE)
+        .applet(GREETING_MODULE)
+        .applet(tsm_iso7816::Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x05, 0x02]))
+        .build()
+        .unwrap();
+    let sha1 = HexBytes(<sha1::Sha1 as sha1::Digest>::digest(&two).to_vec());
+    let no_main = Upload { cap: HexBytes(two), sha1, ..good.clone() };
+    assert_eq!(code(&person.upload(&no_main).await.unwrap_err()), ProblemCode::ValueRefused);
+    let wrong_main = Upload { main_module: Some(HexBytes(vec![0xA0; 7])), ..no_main };
+    assert_eq!(code(&person.upload(&wrong_main).await.unwrap_err()), ProblemCode::ValueRefused);
     person.upload(&good).await.unwrap();
     assert_eq!(code(&person.upload(&good).await.unwrap_err()), ProblemCode::Duplicate);
     assert_eq!(person.own_applications().await.unwrap().applications.len(), 1);

@@ -1,15 +1,17 @@
 //! Opening an application in a provider's own domain: creation, the provider's keys, hand-over, resume.
 
 use tsm_api::HexBytes;
-use tsm_api::conversation::{ApplicationState, ConversationReply, OutcomeResult};
+use tsm_api::conversation::{ApplicationState, ConversationReply, OutcomeResult, Step};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::operator::{
-    ApplicationDefinition, ApplicationRecord, DomainMode, DomainRecord, ManagingDomain, PersonalisationWay,
+    ApplicationDefinition, ApplicationRecord, DomainChange, DomainDeletionRule, DomainMode, DomainRecord,
+    ManagingDomain, PersonalisationWay,
 };
 use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult, StateQuery};
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation};
 use tsm_api::sp_tsm::peer::HandoverWay;
+use tsm_storage::se_tsm::SeTsmStore as _;
 
 use crate::phone::Phone;
 use crate::provider::{Mood, Provider, Served, peer_client};
@@ -17,6 +19,11 @@ use crate::se_tsm::{done, outcome};
 use crate::world::{World, definition};
 
 const NUMBER: &str = "13800138000";
+const INITIALIZE_UPDATE: u8 = 0x50;
+const EXTERNAL_AUTHENTICATE: u8 = 0x82;
+const PUT_KEY: u8 = 0xD8;
+const DELETE: u8 = 0xE4;
+const GET_STATUS: u8 = 0xF2;
 
 struct Opening {
     world: World,
@@ -68,7 +75,8 @@ impl Opening {
 
 /// A domain that may load by itself: six requests, the last to the SP-TSM.
 ///
-/// req: B-8.5.2.a, B-8.5.2.b, B-8.5.2.d, P-5.8.3.1.1.d, P-5.8.3.2.1.c
+/// req: B-8.5.2.a, B-8.5.2.b, B-8.5.2.d, B-8.5.3.a, B-8.5.3.c, B-8.5.3.d, B-5.2.2.a
+/// req: P-5.3.1.e, P-5.8.3.1.1.d, P-5.8.3.1.1.g, P-5.8.3.2.1.c, P-5.8.3.3.1.c
 #[tokio::test]
 async fn a_card_is_opened_in_six_round_trips() {
     let opening = Opening::new().await;
@@ -84,14 +92,26 @@ async fn a_card_is_opened_in_six_round_trips() {
     assert_eq!(phone.login().await.installed.len(), 1);
     let element = opening.world.people.auditor.element(&HexBytes(phone.se_id.clone())).await.unwrap();
     assert!(element.domains.contains(&opening.domain.aid));
+    let se = tsm_domain::SeId::new(&phone.se_id).unwrap();
+    let what = tsm_domain::subscription::Subscribed::Domain(opening.domain.aid.to_aid().unwrap());
+    let subscribed = async || {
+        let all = opening.world.store.subscriptions_of(se).await.unwrap();
+        all.iter().any(|subscription| subscription.what == what && subscription.is_active())
+    };
+    assert!(subscribed().await, "the provider has its domain on this element");
 
     // Deletion asks the provider, and the domain goes with its last application.
     let lists = phone.wallet.lists().await.unwrap();
     let before = phone.round_trips();
+    phone.seen.clear();
     done(phone.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
     assert_eq!(phone.round_trips() - before, 3);
+    let order = [INITIALIZE_UPDATE, EXTERNAL_AUTHENTICATE, DELETE];
+    let sent: Vec<u8> = phone.seen.iter().copied().filter(|ins| order.contains(ins)).collect();
+    assert_eq!(sent[..3], order, "the card and the platform prove themselves before the script");
     let element = opening.world.people.auditor.element(&HexBytes(phone.se_id.clone())).await.unwrap();
     assert!(!element.domains.contains(&opening.domain.aid));
+    assert!(!subscribed().await);
     let told = opening.served.provider.told.lock().unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].result, OutcomeResult::Done);
@@ -157,6 +177,65 @@ async fn an_opening_that_breaks_off_goes_on() {
         );
         assert_eq!(phone.login().await.installed.len(), 1, "cut before command {cut}");
     }
+}
+
+/// The SE-TSM looks itself which domain there is: the first download creates it and replaces its keys, the
+/// next finds it. This domain stays when its last application goes.
+///
+/// req: B-8.4.2.a, B-8.4.2.b, P-5.3.1.e
+#[tokio::test]
+async fn a_domain_is_created_only_where_it_is_missing() {
+    let opening = Opening::new().await;
+    let change =
+        DomainChange { deletion_rule: Some(DomainDeletionRule::Separately), ..DomainChange::default() };
+    opening.world.people.clerk.change_domain(&opening.domain.domain, &change).await.unwrap();
+    let mut phone = opening.phone(1).await;
+    for has_domain in [false, true] {
+        let ticket = opening.ticket(&phone).await;
+        phone.seen.clear();
+        done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+        assert_eq!(phone.seen.contains(&PUT_KEY), !has_domain, "{:02X?}", phone.seen);
+        let lists = phone.wallet.lists().await.unwrap();
+        done(phone.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
+        let element = opening.world.people.auditor.element(&HexBytes(phone.se_id.clone())).await.unwrap();
+        assert_eq!(element.domains.iter().filter(|aid| **aid == opening.domain.aid).count(), 1);
+    }
+}
+
+/// A phone that hides the domain from the SE-TSM gets no second one, and the next honest contact goes on.
+///
+/// req: B-8.4.2.c
+#[tokio::test]
+async fn a_lying_phone_gets_no_second_domain() {
+    let opening = Opening::new().await;
+    let mut phone = opening.phone(1).await;
+    let ticket = opening.ticket(&phone).await;
+    phone.seen.clear();
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    // Without its application, and with its domain.
+    let change =
+        DomainChange { deletion_rule: Some(DomainDeletionRule::Separately), ..DomainChange::default() };
+    opening.world.people.clerk.change_domain(&opening.domain.domain, &change).await.unwrap();
+    let lists = phone.wallet.lists().await.unwrap();
+    done(phone.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
+
+    let ticket = opening.ticket(&phone).await;
+    phone.seen.clear();
+    phone.tamper = Some(Box::new(|steps: &[Step], responses: &mut Vec<HexBytes>| {
+        for (step, response) in steps.iter().zip(responses) {
+            if matches!(step, Step::Transmit { apdu, .. } if apdu.0[1] == GET_STATUS) {
+                *response = HexBytes(vec![0x6A, 0x88]);
+            }
+        }
+    }));
+    let lied = outcome(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    phone.tamper = None;
+    assert_ne!(lied.result, OutcomeResult::Done);
+    assert!(!phone.seen.contains(&PUT_KEY), "{:02X?}", phone.seen);
+    let ticket = opening.ticket(&phone).await;
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    let element = opening.world.people.auditor.element(&HexBytes(phone.se_id.clone())).await.unwrap();
+    assert_eq!(element.domains.iter().filter(|aid| **aid == opening.domain.aid).count(), 1);
 }
 
 /// A domain that may not load by itself: the issuer loads and installs, the provider personalises, in seven
@@ -245,7 +324,7 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
 
 /// A provider is served from its approval on, not before.
 ///
-/// req: B-8.2.b
+/// req: B-8.1.a, B-8.2.b
 #[tokio::test]
 async fn no_sp_tsm_is_served_before_its_approval() {
     let world = World::new().await;

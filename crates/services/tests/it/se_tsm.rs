@@ -43,7 +43,7 @@ async fn ticket(phone: &Phone, aid: &HexBytes) -> String {
 
 /// The SE-ID is the card's own, the token comes back at each login, and a login is one request.
 ///
-/// req: W-6.1.d, W-6.2.a
+/// req: W-6.1.d, W-6.2.a, P-5.8.2.1.d, B-8.1.c
 #[tokio::test]
 async fn a_card_registers_and_logs_in() {
     let world = World::new().await;
@@ -55,6 +55,7 @@ async fn a_card_registers_and_logs_in() {
     assert_eq!(phone.round_trips() - before, 1);
     assert_eq!(reply.rights, SessionRights::Full);
     assert!(reply.first.is_none() && reply.installed.is_empty() && reply.assertion.is_some());
+    assert!(phone.wallet.lists().await.is_ok(), "the session is usable at once");
 
     let wrong_token = LoginRequest { token: HexBytes(vec![0; 16]), ..phone.login_request() };
     let wrong_se = LoginRequest { se_id: HexBytes(vec![0x10, 9, 9, 9, 9, 9, 9, 9]), ..phone.login_request() };
@@ -66,7 +67,7 @@ async fn a_card_registers_and_logs_in() {
 
 /// Download, list, lock, unlock, delete: the record follows the card through every step.
 ///
-/// req: B-8.3.3.c, P-5.8.4.3.2.a, P-5.8.4.2.2.a
+/// req: B-8.3.3.c, P-5.8.4.3.2.a, P-5.8.4.2.2.a, W-6.2.e, W-6.6.d, B-8.4.2.a
 #[tokio::test]
 async fn an_application_comes_and_goes() {
     let (world, application) = with_application().await;
@@ -81,7 +82,7 @@ async fn an_application_comes_and_goes() {
     assert_eq!(phone.round_trips() - before, 4, "start, observe, load and install, end");
 
     let login = phone.login().await;
-    assert_eq!(login.installed.len(), 1);
+    assert_eq!((login.installed.len(), login.rights), (1, SessionRights::Full));
     let page = phone.wallet.applications(&CatalogueQuery::default()).await.unwrap();
     assert_eq!(page.entries[0].condition, InstallationCondition::Installed);
 

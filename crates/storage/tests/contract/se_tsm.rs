@@ -62,7 +62,7 @@ async fn uploaded_files_are_kept_by_their_hash() {
 
 /// Load files, modules, instances and domains: no AID has two owners.
 ///
-/// req: P-5.3.1.a, P-5.4.1.e
+/// req: P-5.3.1.a, P-5.4.1.e, P-3.2.d
 #[tokio::test]
 async fn an_aid_has_one_owner() {
     on_se_tsm(async |store| {

@@ -14,7 +14,7 @@ use crate::issuer::phone::{Lost, Phone, installed, request_id, uuid};
 
 /// The phone asks, the SP-TSM personalises over the same conversation, the centre has the account.
 ///
-/// req: B-7.2.1.b, P-5.8.4.4.2.a
+/// req: B-7.2.1.b, P-5.8.4.4.2.a, P-5.4.1.f
 #[tokio::test]
 async fn a_card_is_opened_after_the_hand_over() {
     let city = City::new().await;
