@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(refused.state, ProviderState::Failed("no licence".into()));
     }
 
-    /// req: P-5.7.1.c, P-5.7.1.d
+    /// req: P-5.7.1.c, P-5.7.1.d, P-5.8.4.2.1.b
     #[test]
     fn each_capability_is_granted_by_itself() {
         for granted in Capability::ALL {
