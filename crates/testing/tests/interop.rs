@@ -364,11 +364,13 @@ struct TransitCard {
 }
 
 impl TransitCard {
+    /// Shows the card with the program that was built beside this test: a run of the whole
+    /// workspace's tests builds it.
     fn show() -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
-        let mut program = Command::new(cargo)
-            .args(["run", "--quiet", "--package", "opentsm", "--manifest-path", manifest, "--"])
+        let test = std::env::current_exe().unwrap();
+        let built = test.ancestors().nth(2).expect("a test lies in target/debug/deps").join("opentsm");
+        assert!(built.is_file(), "{} is not built: run `cargo build -p opentsm` first", built.display());
+        let mut program = Command::new(built)
             .args(["se", "--listen", "127.0.0.1:0", "--transit-card"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
