@@ -43,6 +43,8 @@ struct Figure {
 /// Measures and prints everything.
 pub fn run(options: &Options) -> Result<(), String> {
     let each = Duration::from_millis(options.each_ms);
+    // First, before other figures leave freed memory behind that the cards would be given.
+    print_memory(options)?;
     for level in [SecurityLevel::C_MAC, SecurityLevel::C_DECRYPTION_C_MAC] {
         print(options, &scp02_wraps(level, each)?);
         print(options, &scp03_wraps(level, each)?);
@@ -71,7 +73,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             reference: "",
         },
     );
-    print_memory(options)
+    Ok(())
 }
 
 fn print(options: &Options, figure: &Figure) {
@@ -203,6 +205,7 @@ fn scp03_wraps(level: SecurityLevel, each: Duration) -> Result<Figure, String> {
 fn card_commands(each: Duration) -> Result<Figure, String> {
     let mut element = new_element()?;
     let select = CommandApdu::new(0, 0xA4, 4, 0).with_data(ISSUER_DOMAIN.as_bytes()).with_any_response();
+    exchange(&mut element, &select)?;
     let select = select.to_bytes().map_err(|error| error.to_string())?;
     let per_second = rate(each, || _ = black_box(element.transmit(Interface::Contact, black_box(&select))));
     Ok(Figure {
@@ -218,7 +221,9 @@ fn balance_reads(each: Duration) -> Result<Figure, String> {
     crate::sample_card::issue(&mut element)?;
     let select = tsm_epurse::select::select(&tsm_epurse::select::PURSE_AID);
     exchange(&mut element, &select)?;
-    let balance = [0x80, 0x5C, 0x00, 0x02, 0x04];
+    let balance = CommandApdu::new(0x80, 0x5C, 0x00, 0x02).with_ne(4);
+    exchange(&mut element, &balance)?;
+    let balance = balance.to_bytes().map_err(|error| error.to_string())?;
     let per_second = rate(each, || _ = black_box(element.transmit(Interface::Contact, black_box(&balance))));
     Ok(Figure {
         what: "GET BALANCE, on the software SE",
