@@ -1,7 +1,7 @@
 //! The phone around the wallet: its access API to the secure element, with a meter on it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tsm_iso7816::{Aid, CommandApdu, LogicalChannel, ResponseApdu};
@@ -18,8 +18,15 @@ pub type SharedElement = Arc<Mutex<SecureElement>>;
 /// Counts what passes over a card's interfaces, and shows it in words when asked to.
 #[derive(Debug, Default)]
 pub struct Meter {
-    counts: Mutex<Cost>,
+    passed: Mutex<Passed>,
     watched: Watched,
+}
+
+/// What has passed. Time is summed exactly: many commands take less than a microsecond.
+#[derive(Debug, Default)]
+struct Passed {
+    cost: Cost,
+    busy: Duration,
 }
 
 /// Whether APDUs are shown as they pass (development only; data fields never are).
@@ -35,20 +42,22 @@ pub enum Watched {
 impl Meter {
     /// A meter that starts at nothing.
     pub fn new(watched: Watched) -> Arc<Self> {
-        Arc::new(Self { counts: Mutex::default(), watched })
+        Arc::new(Self { passed: Mutex::default(), watched })
     }
 
     /// What has passed so far.
     pub fn read(&self) -> Cost {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        Cost { card_us: u64::try_from(passed.busy.as_micros()).unwrap_or(u64::MAX), ..passed.cost }
     }
 
     fn note(&self, command: &[u8], response: &[u8], started: Instant) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.apdus += 1;
-        counts.bytes += (command.len() + response.len()) as u64;
-        counts.card_us += u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        drop(counts);
+        let busy = started.elapsed();
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.cost.apdus += 1;
+        passed.cost.bytes += (command.len() + response.len()) as u64;
+        passed.busy += busy;
+        drop(passed);
         if self.watched == Watched::InWords {
             println!("      {}", apdu_words::describe(command, response));
         }
