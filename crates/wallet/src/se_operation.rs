@@ -81,11 +81,6 @@ impl<A: SecureElementAccess> SeOperation<A> {
         Self { access, current: None }
     }
 
-    /// The access below, for what the wallet asks the card itself.
-    pub fn access(&mut self) -> &mut A {
-        &mut self.access
-    }
-
     /// Carries the steps to the card in order. Stops at the first unexpected status word or fault:
     /// what follows it never reaches the card (W-6.6.c).
     pub async fn carry(&mut self, steps: &[Step]) -> Answers {

@@ -117,16 +117,6 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         &self.record
     }
 
-    /// The access to the secure element, for the program around (meters, power).
-    pub fn access(&mut self) -> &mut A {
-        self.element.access()
-    }
-
-    /// The network, for the program around (meters).
-    pub const fn network(&self) -> &Network {
-        &self.network
-    }
-
     async fn keep(&self) -> Result<(), WalletError> {
         Ok(self.storage.save(&self.record).await?)
     }
