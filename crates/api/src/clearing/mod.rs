@@ -1,5 +1,7 @@
 //! The clearing centre: card accounts, credits, consumption (B-7.2.1.c, B-7.3.1, B-7.4.1.c).
 
+pub mod closing;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,7 +55,7 @@ pub const BOOKS: Endpoint<Nothing, Books> = Endpoint::get(
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![
+    let mut all = vec![
         OPEN_ACCOUNT.describe(),
         PAYMENT.describe(),
         CANCELLATION.describe(),
@@ -62,7 +64,9 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         CONSUMPTION.describe(),
         ACCOUNT.describe(),
         BOOKS.describe(),
-    ]
+    ];
+    all.extend(closing::endpoints());
+    all
 }
 
 /// A new account.

@@ -1,5 +1,6 @@
 //! Typed clients of every role: a sentence for each endpoint.
 
+use crate::clearing::closing;
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, TurnRequest};
 use crate::endpoint::Nothing;
@@ -241,5 +242,21 @@ role_client! {
         account(card: &HexBytes;) -> clearing::AccountRecord = clearing::ACCOUNT;
         /// Reads the money equation.
         books(;) -> clearing::Books = clearing::BOOKS;
+        /// Begins a closing.
+        begin_closing(; closing::BeginClosing) -> closing::ClosingRecord = closing::BEGIN_CLOSING;
+        /// Undoes a closing.
+        undo_closing(; closing::UndoClosing) -> closing::ClosingRecord = closing::UNDO_CLOSING;
+        /// Parks a card.
+        park(; closing::ParkedCard) -> closing::ClosingRecord = closing::PARK;
+        /// Orders a refund.
+        order_refund(; closing::RefundRequest) -> closing::ClosingRecord = closing::ORDER_REFUND;
+        /// Reports a payment of a refund.
+        refund_paid(; closing::RefundPayment) -> closing::ClosingRecord = closing::REFUND_PAID;
+        /// Claims a parked card.
+        claim_parked(; closing::ClaimParked) -> closing::ClaimedCard = closing::CLAIM_PARKED;
+        /// Releases a claim.
+        release_claim(; closing::ReleaseClaim) -> closing::ClosingRecord = closing::RELEASE_CLAIM;
+        /// Reads a closing.
+        closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
     }
 }
