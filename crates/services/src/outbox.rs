@@ -98,6 +98,7 @@ impl Work {
                 }
             };
             tokio::select! {
+                biased;
                 changed = kicked.changed() => if changed.is_err() { return },
                 () = wait => {}
             }

@@ -138,8 +138,10 @@ impl Task {
             });
         }
         tokio::select! {
-            () = self.place.first() => {}
+            // Whoever was stopped while waiting does not begin.
+            biased;
             reason = stop_reason(&mut stopped) => return self.conversation.end(stopped_before(reason)),
+            () = self.place.first() => {}
         }
         let epoch = match self.leases.acquire(&holder).await {
             Ok(epoch) => epoch,

@@ -7,10 +7,12 @@
 //!
 //! Only what an [`Endpoint`](tsm_api::Endpoint) declares is routed; everything else is refused.
 
+mod in_process;
 mod listener;
 mod peer;
 mod routes;
 
+pub use in_process::InProcess;
 pub use listener::{Server, ServerLimits, serve};
 pub use peer::{Peer, PeerGate};
 pub use routes::{Call, Credentials, Routes, Service};

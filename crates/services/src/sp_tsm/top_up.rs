@@ -205,6 +205,7 @@ impl SpTsm {
                 return Ok(now);
             }
             tokio::select! {
+                biased;
                 changed = confirmations.changed() => if changed.is_err() { break },
                 () = &mut patience => break,
             }
