@@ -25,6 +25,7 @@ pub mod crypto;
 pub mod diversification;
 pub mod file;
 pub mod host;
+pub mod image;
 pub mod key;
 
 pub mod mifare;
@@ -35,6 +36,7 @@ pub mod values;
 
 pub use algorithm::Algorithm;
 pub use error::{CommandError, LayoutError};
+pub use image::CardImage;
 pub use key::{Key, KeyCheckValue, KeyRole, KeySet, SessionKey};
 pub use values::{
     Amount, CardFactor, CardRandom, Challenge, Date, DateTime, IssuerFactor, KeyIndex, KeyVersion, Mac,

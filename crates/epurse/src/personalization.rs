@@ -259,7 +259,7 @@ pub struct PurseStart {
 }
 
 impl PurseStart {
-    const LENGTH: usize = PurseState::LENGTH + 2;
+    pub(crate) const LENGTH: usize = PurseState::LENGTH + 2;
 
     /// A purse as it is opened: nothing in it, nothing counted.
     pub fn empty(algorithm: Algorithm) -> Self {
@@ -272,7 +272,7 @@ impl PurseStart {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, PersonalizationError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, PersonalizationError> {
         let layout = |source| PersonalizationError::Layout { id: dgi::PURSE_START, source };
         let mut fields = Fields::exact("the purse's start", bytes, Self::LENGTH).map_err(layout)?;
         let state = PurseState::decode(fields.slice(PurseState::LENGTH).map_err(layout)?);
