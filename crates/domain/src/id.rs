@@ -343,6 +343,8 @@ uuid_id! {
     ConversationId;
     /// A task for one SE.
     TaskId;
+    /// An operation that several organisations know by the same number.
+    OperationId;
     /// A transfer in the ledger.
     TransferId;
     /// A signed-in session of a client or a portal user.

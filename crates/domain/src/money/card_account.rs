@@ -96,6 +96,8 @@ pub enum CardAccountEvent {
     Parked(Fen),
     /// A parked card goes to another SE.
     MigrationIn(SeId),
+    /// The migration to this SE was given up before the card was written to it.
+    ClaimReleased(SeId),
     /// A parked card is returned.
     RefundOrdered,
     /// The refund was paid out.
@@ -153,6 +155,7 @@ impl CardAccountEvent {
             Self::ClosingUndone => "put back to use",
             Self::Parked(_) => "parked",
             Self::MigrationIn(_) => "migrated in",
+            Self::ClaimReleased(_) => "put back to parking",
             Self::RefundOrdered => "ordered for refund",
             Self::RefundPaid => "paid out",
         }
@@ -204,6 +207,9 @@ impl CardAccount {
             (State::Parked { balance }, Event::MigrationIn(se)) => State::Opening { se, incoming: *balance },
             (State::Opening { se, incoming }, Event::MigrationIn(on)) if *se == on => {
                 State::Opening { se: on, incoming: *incoming }
+            }
+            (State::Opening { se, incoming }, Event::ClaimReleased(on)) if *se == on => {
+                State::Parked { balance: *incoming }
             }
             (State::Parked { balance }, Event::RefundOrdered) => State::RefundPayable { amount: *balance },
             (State::RefundPayable { amount }, Event::RefundOrdered) => {
@@ -262,16 +268,17 @@ mod tests {
             Event::ClosingUndone,
             Event::Parked(Fen::new(30)),
             Event::MigrationIn(se(2)),
+            Event::ClaimReleased(se(1)),
             Event::RefundOrdered,
             Event::RefundPaid,
         ];
         let expected = [
-            "live, refund, -, -, -, -, -, -",
-            "live, -, closing, -, -, -, -, -",
-            "-, -, closing, live, parked, -, -, -",
-            "-, -, -, -, parked, opening, refund, -",
-            "-, -, -, -, -, -, refund, refunded",
-            "-, -, -, -, -, -, -, refunded",
+            "live, refund, -, -, -, -, parked, -, -",
+            "live, -, closing, -, -, -, -, -, -",
+            "-, -, closing, live, parked, -, -, -, -",
+            "-, -, -, -, parked, opening, -, refund, -",
+            "-, -, -, -, -, -, -, refund, refunded",
+            "-, -, -, -, -, -, -, -, refunded",
         ];
         for (state, row) in states().into_iter().zip(expected) {
             let found: Vec<_> = events

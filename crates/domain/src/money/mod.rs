@@ -1,6 +1,7 @@
 //! Where money is and how it moves: orders, top-ups, card accounts, the ledger and its equation.
 
 pub mod card_account;
+pub mod closing;
 pub mod equation;
 pub mod fare;
 pub mod ledger;
@@ -10,6 +11,9 @@ pub mod transaction;
 
 pub use card_account::{
     CardAccount, CardAccountEvent, CardAccountRefusal, CardAccountState, ClosingPurpose, Freeze,
+};
+pub use closing::{
+    Claim, Closing, ClosingMove, ClosingRefusal, ClosingStage, Parking, ParkingProof, RefundPart,
 };
 pub use equation::{Imbalance, MoneyTotals};
 pub use ledger::{

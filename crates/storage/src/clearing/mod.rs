@@ -1,10 +1,14 @@
 //! The store of the clearing centre.
 
+pub(crate) mod closing;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::money::ledger::Balance;
 use tsm_domain::money::{AccountKind, CardAccount, CardAccountEvent, CardTransaction, MoneyTotals, Transfer};
 use tsm_domain::{CardNumber, SeId};
+
+pub use closing::{ClosingStep, Closings};
 
 use crate::error::Result;
 use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
@@ -47,7 +51,7 @@ pub enum Recorded {
 
 /// The store of the clearing centre.
 #[async_trait]
-pub trait ClearingStore: Outbox + Incidents + Chains {
+pub trait ClearingStore: Outbox + Incidents + Chains + Closings {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.
     async fn open_account(

@@ -4,6 +4,8 @@
 //! keyed by that, which is not handed out by the store. Texts compare by their bytes. Instants are nanoseconds since 1970 in UTC, amounts are fen, SEIDs and
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
+use super::clearing::closing::CLOSING_2;
+
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
     /// The service, in words.
@@ -42,7 +44,7 @@ impl Tables for SpTsmTables {
 impl Tables for ClearingTables {
     const SERVICE: &'static str = "clearing centre";
     const NAMESPACE: &'static str = "clearing";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2]];
 }
 
 impl Tables for PaymentTables {

@@ -3,6 +3,8 @@
 //! Keys lead with the SE or the card. Instants are nanoseconds since 1970 in UTC, amounts are fen, SEIDs and
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
+use super::clearing::closing::CLOSING_2;
+
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
     /// The service, in words.
@@ -46,7 +48,7 @@ impl Schema for ClearingSchema {
     const SERVICE: &'static str = "clearing centre";
     const FILE: &'static str = "clearing";
     const MARK: i32 = 0x54_53_4D_03;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2]];
 }
 
 impl Schema for PaymentSchema {

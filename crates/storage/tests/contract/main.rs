@@ -2,6 +2,7 @@
 //! `postgres`, on PostgreSQL alike.
 
 mod clearing;
+mod closing;
 mod memory_only;
 mod payment;
 #[cfg(feature = "postgres")]

@@ -1,13 +1,16 @@
 //! The clearing centre's store in memory.
 
+mod closing;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use tsm_domain::money::ledger::{Balance, Ledger, LedgerView as _};
 use tsm_domain::money::{
-    AccountKind, CardAccount, CardAccountEvent, CardTransaction, MoneyTotals, TransactionKey, Transfer,
+    AccountKind, CardAccount, CardAccountEvent, CardTransaction, Closing, MoneyTotals, TransactionKey,
+    Transfer,
 };
-use tsm_domain::{CardNumber, SeId};
+use tsm_domain::{CardNumber, OperationId, SeId};
 
 use super::Memory;
 use super::shared::{Shared, has_shared};
@@ -21,6 +24,7 @@ pub struct ClearingState {
     accounts: BTreeMap<CardNumber, AccountRow>,
     ledger: Ledger,
     transactions: BTreeMap<TransactionKey, CardTransaction>,
+    closings: BTreeMap<(CardNumber, OperationId), Closing>,
 }
 
 has_shared!(ClearingState);

@@ -1,5 +1,7 @@
 //! The clearing centre's store on PostgreSQL. Transfers, balances and card transactions are columns.
 
+pub(super) mod closing;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;

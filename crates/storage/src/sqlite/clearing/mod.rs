@@ -1,5 +1,7 @@
 //! The clearing centre's store on SQLite. Transfers, balances and card transactions are columns.
 
+pub(super) mod closing;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tsm_domain::money::ledger::{self, Balance, LedgerView, PendingFate, Posting};

@@ -1,0 +1,54 @@
+//! The closings of cards on PostgreSQL.
+
+use async_trait::async_trait;
+use tsm_domain::money::{CardAccount, Closing};
+use tsm_domain::{CardNumber, OperationId};
+
+use super::{ClearingTables, Postgres, change_account};
+use crate::clearing::closing::{after_events, is_new};
+use crate::clearing::{Books, ClosingStep, Closings};
+use crate::error::Result;
+use crate::postgres::database::{Db, single, step};
+use crate::postgres::rows::{body, many, nanoseconds, one, params, run};
+
+/// The tables.
+pub(in crate::postgres) const CLOSING_2: &str = r#"
+CREATE TABLE closings (
+    card TEXT COLLATE "C" NOT NULL, begun_at BIGINT NOT NULL, operation TEXT COLLATE "C" NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (card, operation)
+);
+"#;
+
+async fn closing(db: &Db<'_>, card: CardNumber, operation: OperationId) -> Result<Option<Closing>> {
+    let sql = "SELECT body FROM closings WHERE card = $1 AND operation = $2";
+    one(db, "closing", sql, params![card.as_str(), operation.to_string()]).await
+}
+
+async fn make(db: &Db<'_>, made: &ClosingStep) -> Result<CardAccount> {
+    let ClosingStep { after, events, books, .. } = made;
+    if !is_new(made, closing(db, after.card, after.operation).await?.as_ref())? {
+        return change_account(db, after.card, &Books::default(), Ok).await;
+    }
+    let account = change_account(db, after.card, books, |account| after_events(account, events)).await?;
+    let sql = "INSERT INTO closings (card, begun_at, operation, body) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (card, operation) DO UPDATE SET body = excluded.body";
+    let at = nanoseconds(after.begun_at);
+    run(db, sql, params![after.card.as_str(), at, after.operation.to_string(), body(after)?]).await?;
+    Ok(account)
+}
+
+#[async_trait]
+impl Closings for Postgres<ClearingTables> {
+    async fn closing(&self, card: CardNumber, operation: OperationId) -> Result<Option<Closing>> {
+        single!(self, db, closing(db, card, operation).await)
+    }
+
+    async fn closings_of(&self, card: CardNumber) -> Result<Vec<Closing>> {
+        let sql = "SELECT body FROM closings WHERE card = $1 ORDER BY begun_at DESC, operation DESC";
+        single!(self, db, many(db, "closing", sql, params![card.as_str()]).await)
+    }
+
+    async fn step_closing(&self, made: ClosingStep) -> Result<CardAccount> {
+        step!(self, db, make(db, &made).await)
+    }
+}
