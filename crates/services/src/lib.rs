@@ -8,6 +8,7 @@ pub mod clearing;
 pub mod conversation;
 pub mod names;
 pub mod outbox;
+pub mod payment;
 pub mod payment_sandbox;
 pub mod purse;
 pub mod runtime;

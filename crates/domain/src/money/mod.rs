@@ -6,6 +6,7 @@ pub mod equation;
 pub mod fare;
 pub mod ledger;
 pub mod payment_order;
+pub mod statement;
 pub mod top_up;
 pub mod transaction;
 
@@ -20,6 +21,7 @@ pub use ledger::{
     Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
 };
 pub use payment_order::{PaymentEvent, PaymentOrder, PaymentRefusal, PaymentState};
+pub use statement::{Statement, StatementKind, StatementLine, StatementTotals};
 pub use top_up::{
     Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Suspicion, Tac, TopUp, TopUpRefusal,
     TopUpStage, resolve,

@@ -1,5 +1,7 @@
 //! The payment platform: orders, payment, query, refund, signed notification (B-7.4).
 
+pub mod statement;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
