@@ -101,7 +101,7 @@ const ATR: [u8; 4] = [0x3B, 0x80, 0x01, 0x81];
 ///
 /// It is one state machine: commands of both interfaces are served one after another.
 pub struct SecureElement {
-    open: Open,
+    pub(crate) open: Open,
 }
 
 impl SecureElement {

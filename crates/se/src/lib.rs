@@ -11,6 +11,7 @@ pub mod applet;
 pub mod applets;
 pub mod card;
 pub mod domain;
+pub mod inspect;
 pub mod memory;
 pub mod open;
 pub mod profile;

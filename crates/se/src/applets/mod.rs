@@ -15,7 +15,7 @@ mod login_password;
 mod messaging;
 mod mifare;
 mod ppse;
-mod purse;
+pub(crate) mod purse;
 #[cfg(test)]
 mod test_card;
 

@@ -160,7 +160,7 @@ impl Ledger {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (state, rest) = bytes.split_first_chunk::<{ PurseState::LENGTH }>()?;
         let [
             r0,

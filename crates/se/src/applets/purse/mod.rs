@@ -15,6 +15,7 @@ mod files;
 mod keys;
 mod ledger;
 mod load;
+mod look;
 mod objects;
 mod overdraft;
 mod pending;
@@ -29,6 +30,9 @@ mod unload;
 
 #[cfg(test)]
 mod tests;
+
+pub use look::PurseReading;
+pub(crate) use look::look;
 
 use tsm_epurse::commands::{BalanceKind, GetBalance, GetBalanceResponse, GetChallenge, PurseCommand};
 use tsm_epurse::file::PublicInformation;

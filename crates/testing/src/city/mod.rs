@@ -1,0 +1,26 @@
+//! The city: every role, every phone and every gate of a transit city in one process, on virtual time, with
+//! everything that can go wrong going wrong. One seed says all of it, so that a run can be repeated.
+//!
+//! ```text
+//! riders          what people do in a day               rider.rs
+//!   wallet core   -> handset -> software SE             phone.rs, card.rs
+//!   gates, POS    -> terminal -> the same SE            terminals.rs
+//! network         in process, with faults               network.rs
+//! servers         the real roles over memory stores     servers.rs, setup.rs
+//! executor        tasks, timers, processes, time        executor.rs
+//! checks          what must always be true              checks.rs, truth.rs
+//! trace           what happened, in sentences           trace.rs
+//! ```
+//!
+//! The services, the wallet core, the terminals and the cards are the ones that ship. The city gives them
+//! their time, their randomness, their tasks, their network and their power, and takes each of them away.
+
+pub mod executor;
+pub mod random;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; a panic elsewhere must not hide its own message behind a poisoned lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
