@@ -312,7 +312,6 @@ impl Executor {
         drop((dead, future));
         Some(owner)
     }
-
 }
 
 fn nanoseconds(at: Timestamp) -> i64 {

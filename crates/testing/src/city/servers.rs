@@ -1,0 +1,407 @@
+//! The servers: each role's real code over a store in memory, killed at a commit and started again over what it
+//! had stored.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tsm_api::client::{ClearingPeer, Client, PaymentPeer, SeTsmPeer, SpTsmPeer};
+use tsm_api::problem::Problem;
+use tsm_api::se_tsm::wallet::Agreement;
+use tsm_api::sp_tsm::peer::HandoverWay;
+use tsm_domain::environment::{Clock, Entropy};
+use tsm_domain::policy::Policy;
+use tsm_domain::provider::Provider;
+use tsm_domain::{Fen, TerminalNumber};
+use tsm_epurse::Algorithm;
+use tsm_epurse::file::{CardKind, Management};
+use tsm_globalplatform::privileges::Privileges;
+use tsm_globalplatform::security_level::SecurityLevel;
+use tsm_keys::{KeyService, Protocol};
+use tsm_services::conversation::Limits;
+use tsm_services::payment_sandbox::{Merchant, PaymentSandbox, Repetition};
+use tsm_services::runtime::Environment;
+use tsm_services::server::InProcess;
+use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
+use tsm_storage::SpTsmStore;
+use tsm_storage::memory::{Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm};
+
+use super::desk::{self, Published};
+use super::executor::{Executor, MachineClock, Owner, Process};
+use super::keys::{self, Keys, Organisation};
+use super::lock;
+use super::network::{Network, Role};
+use super::random::{Random, Stream};
+
+/// The organisations of the city.
+pub struct Organisations {
+    /// The operator.
+    pub se_tsm: Organisation,
+    /// The card issuer. Its number comes from its registration.
+    pub sp_tsm: Organisation,
+    /// The payment platform.
+    pub payment: Organisation,
+    /// The operator of gates and shops.
+    pub gates: Organisation,
+}
+
+/// What outlives a server's process.
+struct Machine {
+    store: Arc<Faults>,
+    clock: Arc<MachineClock>,
+    entropy: Arc<Stream>,
+    owner: Mutex<Owner>,
+}
+
+/// The stores of the city.
+pub struct Stores {
+    /// The SE-TSM's.
+    pub se_tsm: Arc<MemorySeTsm>,
+    /// The SP-TSM's.
+    pub sp_tsm: Arc<MemorySpTsm>,
+    /// The clearing centre's.
+    pub clearing: Arc<MemoryClearing>,
+    /// The payment platform's.
+    pub payment: Arc<MemoryPayment>,
+}
+
+/// How the servers of this city differ from those that ship: bugs planted to see that they are found.
+#[derive(Clone, Default)]
+pub struct Alterations {
+    /// What the SP-TSM gets for its store.
+    pub sp_tsm_store: Option<Alteration<dyn SpTsmStore>>,
+    /// What the SP-TSM gets for its keys.
+    pub sp_tsm_keys: Option<Alteration<dyn KeyService>>,
+}
+
+/// Puts something else in the place of a part.
+pub type Alteration<T> = Arc<dyn Fn(Arc<T>) -> Arc<T> + Send + Sync>;
+
+/// The servers.
+pub struct Servers {
+    /// Their stores, for the checks.
+    pub stores: Stores,
+    /// Their keys.
+    pub keys: Keys,
+    /// Who they are.
+    pub organisations: Organisations,
+    executor: Executor,
+    network: Arc<Network>,
+    machines: [Machine; 4],
+    terminals: BTreeSet<TerminalNumber>,
+    published: Mutex<Option<Published>>,
+    alterations: Alterations,
+    kills: AtomicU64,
+}
+
+impl Servers {
+    /// The servers of a city with these terminals. None runs yet.
+    pub fn new(
+        executor: &Executor,
+        network: &Arc<Network>,
+        seed: u64,
+        terminals: BTreeSet<TerminalNumber>,
+        alterations: Alterations,
+    ) -> Self {
+        let mut random = Random::new(seed, 100);
+        let entropy: Arc<dyn Entropy> = Arc::new(Stream::new(seed, 101));
+        let machine = |role: Role| Machine {
+            store: Arc::default(),
+            clock: Arc::new(MachineClock::new(executor.clone())),
+            entropy: Arc::new(Stream::new(seed, 110 + role as u64)),
+            owner: Mutex::new(executor.owner()),
+        };
+        let machines = [Role::SeTsm, Role::SpTsm, Role::Clearing, Role::Payment].map(machine);
+        let faults = |role: Role| machines[role as usize].store.clone();
+        let stores = Stores {
+            se_tsm: Arc::new(MemorySeTsm::with_faults(faults(Role::SeTsm))),
+            sp_tsm: Arc::new(MemorySpTsm::with_faults(faults(Role::SpTsm))),
+            clearing: Arc::new(MemoryClearing::with_faults(faults(Role::Clearing))),
+            payment: Arc::new(MemoryPayment::with_faults(faults(Role::Payment))),
+        };
+        let mut organisation = |number| Organisation::new(number, &mut random);
+        let organisations = Organisations {
+            se_tsm: organisation("SE-TSM"),
+            sp_tsm: organisation("SP-TSM"),
+            payment: organisation("PAYMENT"),
+            gates: organisation("GATES"),
+        };
+        Self {
+            keys: Keys::draw(&entropy, &mut random),
+            stores,
+            organisations,
+            executor: executor.clone(),
+            network: network.clone(),
+            machines,
+            terminals,
+            published: Mutex::new(None),
+            alterations,
+            kills: AtomicU64::new(0),
+        }
+    }
+
+    /// Brings all of them up, with the transit card published.
+    pub async fn bring_up(self: &Arc<Self>) -> Result<(), Problem> {
+        self.start(Role::SeTsm).await?;
+        let client = Client::new(self.network.way(Role::SeTsm, None));
+        let published = desk::publish(&client, &self.keys, &self.organisations.sp_tsm).await;
+        *lock(&self.published) = Some(published.map_err(|error| error.to_problem())?);
+        for role in [Role::Clearing, Role::Payment, Role::SpTsm] {
+            self.start(role).await?;
+        }
+        Ok(())
+    }
+
+    /// How often a server was killed.
+    pub fn kills(&self) -> u64 {
+        self.kills.load(Ordering::Relaxed)
+    }
+
+    /// Kills a role's process at one of its next commits.
+    pub fn plan_crash(&self, role: Role, commits: u64, crash: Crash) {
+        let store = &self.machines[role as usize].store;
+        store.crash_at(store.commits() + commits, crash);
+    }
+
+    /// Forgets planned crashes.
+    pub fn cancel_crashes(&self) {
+        for machine in &self.machines {
+            if !machine.store.is_down() {
+                machine.store.restart();
+            }
+        }
+    }
+
+    /// Sets a machine's clock wrong.
+    pub fn set_clock(&self, role: Role, ahead: SignedDuration) {
+        self.machines[role as usize].clock.set_ahead(ahead);
+    }
+
+    /// The role whose process died at this commit, if the task that ran was one of its own.
+    pub fn died(&self, owner: Owner) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| {
+            let machine = &self.machines[*role as usize];
+            machine.store.is_down() && *lock(&machine.owner) == owner
+        })
+    }
+
+    /// Buries the process of a role: its tasks are gone and nobody listens.
+    pub fn bury(&self, role: Role) {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        self.network.unhost(role);
+        let machine = &self.machines[role as usize];
+        let dead = std::mem::replace(&mut *lock(&machine.owner), self.executor.owner());
+        self.executor.kill(dead);
+    }
+
+    /// Starts a role over what it had stored.
+    pub async fn start(self: &Arc<Self>, role: Role) -> Result<(), Problem> {
+        let machine = &self.machines[role as usize];
+        machine.store.restart();
+        let owner = *lock(&machine.owner);
+        let environment = self.environment(role, owner);
+        let router = match role {
+            Role::SeTsm => self.se_tsm(environment).await?,
+            Role::SpTsm => self.sp_tsm(environment)?,
+            Role::Clearing => self.clearing(environment),
+            Role::Payment => self.payment(environment),
+        };
+        self.network.host(role, InProcess::new(router), owner, machine.store.clone());
+        Ok(())
+    }
+
+    /// Starts a role again after a while, as a supervisor does.
+    pub fn restart_later(self: &Arc<Self>, role: Role, after: Duration) {
+        let servers = self.clone();
+        self.executor.spawn(self.executor.owner(), async move {
+            servers.executor.sleep(after).await;
+            let started = servers.start(role).await;
+            debug_assert!(started.is_ok(), "{started:?}");
+        });
+    }
+
+    /// A client of the gates' operator at the clearing centre.
+    pub fn gates_at_centre(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> ClearingPeer {
+        let gates = &self.organisations.gates;
+        let way = self.network.way(Role::Clearing, Some(gates.certificate.clone()));
+        ClearingPeer::new(Client::new(way).signing(gates.signing(clock, entropy)))
+    }
+
+    fn environment(&self, role: Role, owner: Owner) -> Environment {
+        let machine = &self.machines[role as usize];
+        let process = Arc::new(Process::new(self.executor.clone(), owner));
+        Environment {
+            clock: machine.clock.clone(),
+            entropy: machine.entropy.clone(),
+            spawner: process.clone(),
+            timer: process,
+        }
+    }
+
+    /// A client of `to` in the name of an organisation that runs on the machine of `from`.
+    fn link(&self, organisation: &Organisation, from: Role, to: Role) -> Client {
+        let machine = &self.machines[from as usize];
+        let signing = organisation.signing(machine.clock.clone(), machine.entropy.clone());
+        Client::new(self.network.way(to, Some(organisation.certificate.clone()))).signing(signing)
+    }
+
+    /// The card issuer, under the number that it was registered with.
+    fn issuer(&self) -> Organisation {
+        let number = lock(&self.published).as_ref().map(|published| published.institution.clone());
+        Organisation { number: number.unwrap_or_default(), ..self.organisations.sp_tsm.clone() }
+    }
+
+    async fn se_tsm(&self, environment: Environment) -> Result<axum::Router, Problem> {
+        let link = SpTsmPeer::new(self.link(&self.organisations.se_tsm, Role::SeTsm, Role::SpTsm));
+        let service = se_tsm::SeTsm::new(se_tsm::Parts {
+            store: self.stores.se_tsm.clone(),
+            keys: Arc::new(self.keys.se_tsm.clone()),
+            environment,
+            signer: self.organisations.se_tsm.signer.clone(),
+            sp_tsms: Arc::new(OnlySpTsm(link)),
+            settings: se_tsm_settings(),
+        });
+        service.install_operator("The operator").await?;
+        let (account, password) = desk::ADMINISTRATOR;
+        let account = account.parse().expect("the administrator's account is a word");
+        let first = se_tsm::FirstAdministrator { account, password: password.into() };
+        service.install_administrator(&first).await?;
+        Ok(se_tsm::routes(service).into_router())
+    }
+
+    fn sp_tsm(&self, environment: Environment) -> Result<axum::Router, Problem> {
+        let issuer = self.issuer();
+        let link = |to| self.link(&issuer, Role::SpTsm, to);
+        let mut store: Arc<dyn SpTsmStore> = self.stores.sp_tsm.clone();
+        if let Some(alter) = &self.alterations.sp_tsm_store {
+            store = alter(store);
+        }
+        let mut keys: Arc<dyn KeyService> = Arc::new(self.keys.sp_tsm.clone());
+        if let Some(alter) = &self.alterations.sp_tsm_keys {
+            keys = alter(keys);
+        }
+        let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
+            store,
+            keys,
+            environment,
+            partners: sp_tsm::Partners {
+                se_tsm: self.organisations.se_tsm.peer(),
+                payment: self.organisations.payment.peer(),
+            },
+            links: sp_tsm::Links {
+                se_tsm: SeTsmPeer::new(link(Role::SeTsm)),
+                payment: PaymentPeer::new(link(Role::Payment)),
+                centre: ClearingPeer::new(link(Role::Clearing)),
+            },
+            settings: self.sp_tsm_settings(),
+            limits: Limits::default(),
+        });
+        let service = service.expect("the city's settings fit each other");
+        Ok(sp_tsm::routes(service).into_router())
+    }
+
+    fn sp_tsm_settings(&self) -> sp_tsm::Settings {
+        let domain = lock(&self.published).as_ref().and_then(|published| published.domain.to_aid().ok());
+        let purse = sp_tsm::PurseProduct {
+            keys: keys::purse_keys(),
+            number_prefix: keys::NUMBER_PREFIX.into(),
+            algorithm: Algorithm::TripleDes,
+            management: Management {
+                country: Management::CHINA,
+                province: [0x99, 0x00],
+                city: [0x99, 0x90],
+                interoperability: 1,
+                kind: CardKind::Ordinary,
+                reserved: [0; 49],
+            },
+            validity_years: 20,
+        };
+        let product = sp_tsm::Product {
+            application: keys::TRANSIT,
+            domain: domain.expect("the SP-TSM starts after the desk has published its domain"),
+            access: Some(sp_tsm::DomainAccess {
+                root: keys::domain_root(),
+                key_version: keys::DOMAIN_KEY_VERSION,
+                protocol: Protocol::Scp03(0x70),
+                level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+                kek: keys::shared_kek(),
+            }),
+            way: HandoverWay::LoadAndPersonalise,
+            package: Some(sp_tsm::Package {
+                load_file: keys::TRANSIT_PACKAGE,
+                module: tsm_se::applets::TRANSIT_PURSE,
+                data_block: self.keys.data_block(),
+                privileges: Privileges::NONE,
+                memory: None,
+            }),
+            kind: sp_tsm::ProductKind::Purse(purse),
+        };
+        sp_tsm::Settings {
+            products: vec![product],
+            top_up: sp_tsm::TopUpLimits {
+                minimum: Fen::new(100),
+                maximum: Fen::new(50_000),
+                purse_maximum: Fen::new(100_000),
+            },
+            station: 1,
+        }
+    }
+
+    fn clearing(&self, environment: Environment) -> axum::Router {
+        let service = clearing::Clearing::new(clearing::Parts {
+            store: self.stores.clearing.clone(),
+            keys: Arc::new(self.keys.clearing.clone()),
+            environment,
+            institutions: vec![self.issuer().peer(), self.organisations.gates.peer()],
+            issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
+            terminals: self.terminals.clone(),
+        });
+        clearing::routes(service).into_router()
+    }
+
+    fn payment(&self, environment: Environment) -> axum::Router {
+        let client = self.link(&self.organisations.payment, Role::Payment, Role::SpTsm);
+        let merchant = Merchant { peer: self.issuer().peer(), link: SpTsmPeer::new(client) };
+        let service = PaymentSandbox::new(payment_sandbox::Parts {
+            store: self.stores.payment.clone(),
+            environment,
+            merchants: vec![merchant],
+            repetition: Repetition::Twice,
+            lifetime: SignedDuration::from_mins(30),
+        });
+        payment_sandbox::routes(service).into_router()
+    }
+}
+
+fn se_tsm_settings() -> se_tsm::Settings {
+    se_tsm::Settings {
+        operator: "OPERATOR".parse().expect("the operator's number is a word"),
+        agreement: Agreement {
+            version: "2026-1".into(),
+            text_en: "Whoever holds the phone can spend what is on its cards.".into(),
+            text_zh: "持有手机者即可使用卡内余额。".into(),
+        },
+        session_lifetime: SignedDuration::from_mins(30),
+        staff_session_lifetime: SignedDuration::from_hours(8),
+        ticket_lifetime: SignedDuration::from_mins(30),
+        policy: Policy::default(),
+        token_key: keys::token_key(),
+        sealing_key: keys::sealing_key(),
+        rid: [0xA0, 0x00, 0x00, 0x06, 0x32],
+        page_size: 20,
+        limits: Limits::default(),
+    }
+}
+
+/// The one SP-TSM of the city.
+struct OnlySpTsm(SpTsmPeer);
+
+#[async_trait]
+impl se_tsm::SpTsms for OnlySpTsm {
+    async fn of(&self, _provider: &Provider) -> Result<SpTsmPeer, Problem> {
+        Ok(self.0.clone())
+    }
+}
