@@ -4,6 +4,7 @@ pub mod card_account;
 pub mod closing;
 pub mod equation;
 pub mod fare;
+pub mod journal;
 pub mod ledger;
 pub mod payment_order;
 pub mod statement;
@@ -17,6 +18,7 @@ pub use closing::{
     Claim, Closing, ClosingMove, ClosingRefusal, ClosingStage, Parking, ParkingProof, RefundPart,
 };
 pub use equation::{Imbalance, MoneyTotals};
+pub use journal::{CardList, CardReplay, Change, JournalEvent};
 pub use ledger::{
     Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
 };

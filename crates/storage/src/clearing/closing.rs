@@ -42,8 +42,3 @@ pub(crate) fn is_new(step: &ClosingStep, stored: Option<&Closing>) -> Result<boo
     }
     Ok(true)
 }
-
-/// The account after the events of a step.
-pub(crate) fn after_events(account: CardAccount, events: &[CardAccountEvent]) -> Result<CardAccount> {
-    events.iter().try_fold(account, |account, event| Ok(account.apply(*event)?))
-}

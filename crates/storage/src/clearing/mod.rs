@@ -1,14 +1,19 @@
 //! The store of the clearing centre.
 
 pub(crate) mod closing;
+pub(crate) mod journal;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::money::ledger::Balance;
-use tsm_domain::money::{AccountKind, CardAccount, CardAccountEvent, CardTransaction, MoneyTotals, Transfer};
+use tsm_domain::money::{
+    AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardTransaction, MoneyTotals, Transfer,
+};
 use tsm_domain::{CardNumber, SeId};
 
 pub use closing::{ClosingStep, Closings};
+pub(crate) use journal::Step;
+pub use journal::event_of;
 
 use crate::error::Result;
 use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
@@ -36,6 +41,38 @@ pub struct AccountRow {
     pub account: CardAccount,
     /// When it was opened.
     pub opened_at: jiff::Timestamp,
+}
+
+/// How an account is changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccountChange {
+    /// It moves along its states.
+    Event(CardAccountEvent),
+    /// It is frozen for value, with this reason.
+    Frozen(String),
+    /// It is released.
+    Released,
+}
+
+impl AccountChange {
+    /// Moving along the states by these events, in order.
+    pub(crate) fn events(events: &[CardAccountEvent]) -> Vec<Self> {
+        events.iter().copied().map(Self::Event).collect()
+    }
+
+    /// Freezing with a reason, or releasing.
+    pub(crate) fn frozen(reason: Option<String>) -> Self {
+        reason.map_or(Self::Released, Self::Frozen)
+    }
+
+    /// The account after the change.
+    pub(crate) fn of(&self, account: CardAccount) -> std::result::Result<CardAccount, CardAccountRefusal> {
+        match self {
+            Self::Event(event) => account.apply(*event),
+            Self::Frozen(reason) => Ok(account.frozen(reason.clone())),
+            Self::Released => Ok(account.released()),
+        }
+    }
 }
 
 /// The result of recording a card transaction.

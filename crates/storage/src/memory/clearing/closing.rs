@@ -5,8 +5,8 @@ use tsm_domain::money::{CardAccount, Closing};
 use tsm_domain::{CardNumber, OperationId};
 
 use super::ClearingState;
-use crate::clearing::closing::{after_events, is_new};
-use crate::clearing::{ClosingStep, Closings};
+use crate::clearing::closing::is_new;
+use crate::clearing::{AccountChange, ClosingStep, Closings};
 use crate::error::Result;
 use crate::memory::Memory;
 
@@ -32,8 +32,8 @@ impl Closings for Memory<ClearingState> {
             if !is_new(&step, state.closings.get(&key))? {
                 return Ok(row.account);
             }
-            let account = after_events(row.account.clone(), &step.events)?;
-            let account = state.save(row, account, step.books)?;
+            let events = AccountChange::events(&step.events);
+            let account = state.change_account(row.card, &events, step.books)?;
             state.closings.insert(key, step.after);
             Ok(account)
         })

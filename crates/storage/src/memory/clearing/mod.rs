@@ -2,7 +2,7 @@
 
 mod closing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use tsm_domain::money::ledger::{Balance, Ledger, LedgerView as _};
@@ -30,10 +30,17 @@ pub struct ClearingState {
 has_shared!(ClearingState);
 
 impl ClearingState {
-    // The only part that can be refused comes first.
-    fn book(&mut self, books: Books) -> Result<()> {
+    // What can be refused comes first.
+    fn book(&mut self, mut step: Step, books: Books) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for transfer in &books.transfers {
+            let Ok(known) = self.ledger.transfer(transfer.id);
+            let is_new = known.is_none() && seen.insert(transfer.id);
+            step.transferred(transfer, is_new.then_some(transfer));
+        }
+        let notes = step.notes(books.notes)?;
         self.ledger.record_all(&books.transfers)?;
-        self.shared.put_with(books.deliveries, books.notes, books.incidents);
+        self.shared.put_with(books.deliveries, notes, books.incidents);
         Ok(())
     }
 
@@ -41,9 +48,16 @@ impl ClearingState {
         self.accounts.get(&card).cloned().ok_or_else(|| StorageError::unknown("card account", card))
     }
 
-    fn save(&mut self, row: AccountRow, account: CardAccount, books: Books) -> Result<CardAccount> {
-        self.book(books)?;
-        self.accounts.insert(row.card, AccountRow { account: account.clone(), ..row });
+    fn change_account(
+        &mut self,
+        card: CardNumber,
+        changes: &[AccountChange],
+        books: Books,
+    ) -> Result<CardAccount> {
+        let row = self.account(card)?;
+        let (step, account) = Step::account(&row, changes)?;
+        self.book(step, books)?;
+        self.accounts.insert(card, AccountRow { account: account.clone(), ..row });
         Ok(account)
     }
 }
@@ -65,7 +79,7 @@ impl ClearingStore for Memory<ClearingState> {
                     Err(StorageError::conflict("card account", card))
                 };
             }
-            state.book(books)?;
+            state.book(Step::opened(card, se, at), books)?;
             let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
             state.accounts.insert(card, row.clone());
             Ok(row)
@@ -89,11 +103,7 @@ impl ClearingStore for Memory<ClearingState> {
         event: CardAccountEvent,
         books: Books,
     ) -> Result<CardAccount> {
-        self.write(|state| {
-            let row = state.account(card)?;
-            let account = row.account.clone().apply(event)?;
-            state.save(row, account, books)
-        })
+        self.write(|state| state.change_account(card, &[AccountChange::Event(event)], books))
     }
 
     async fn set_frozen(
@@ -102,19 +112,11 @@ impl ClearingStore for Memory<ClearingState> {
         reason: Option<String>,
         books: Books,
     ) -> Result<CardAccount> {
-        self.write(|state| {
-            let row = state.account(card)?;
-            let account = row.account.clone();
-            let account = match reason {
-                Some(reason) => account.frozen(reason),
-                None => account.released(),
-            };
-            state.save(row, account, books)
-        })
+        self.write(|state| state.change_account(card, &[AccountChange::frozen(reason)], books))
     }
 
     async fn transfer(&self, books: Books) -> Result<()> {
-        self.write(|state| state.book(books))
+        self.write(|state| state.book(Step::default(), books))
     }
 
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
@@ -122,7 +124,7 @@ impl ClearingStore for Memory<ClearingState> {
             if let Some(known) = state.transactions.get(&transaction.key) {
                 return Ok(recorded_before(known, &transaction));
             }
-            state.book(books)?;
+            state.book(Step::recorded(&transaction), books)?;
             state.transactions.insert(transaction.key, transaction);
             Ok(Recorded::New)
         })

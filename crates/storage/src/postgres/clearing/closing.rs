@@ -5,8 +5,8 @@ use tsm_domain::money::{CardAccount, Closing};
 use tsm_domain::{CardNumber, OperationId};
 
 use super::{ClearingTables, Postgres, change_account};
-use crate::clearing::closing::{after_events, is_new};
-use crate::clearing::{Books, ClosingStep, Closings};
+use crate::clearing::closing::is_new;
+use crate::clearing::{AccountChange, Books, ClosingStep, Closings};
 use crate::error::Result;
 use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{body, many, nanoseconds, one, params, run};
@@ -27,9 +27,9 @@ async fn closing(db: &Db<'_>, card: CardNumber, operation: OperationId) -> Resul
 async fn make(db: &Db<'_>, made: &ClosingStep) -> Result<CardAccount> {
     let ClosingStep { after, events, books, .. } = made;
     if !is_new(made, closing(db, after.card, after.operation).await?.as_ref())? {
-        return change_account(db, after.card, &Books::default(), Ok).await;
+        return change_account(db, after.card, &Books::default(), &[]).await;
     }
-    let account = change_account(db, after.card, books, |account| after_events(account, events)).await?;
+    let account = change_account(db, after.card, books, &AccountChange::events(events)).await?;
     let sql = "INSERT INTO closings (card, begun_at, operation, body) VALUES ($1, $2, $3, $4)
         ON CONFLICT (card, operation) DO UPDATE SET body = excluded.body";
     let at = nanoseconds(after.begun_at);

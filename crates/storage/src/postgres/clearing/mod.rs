@@ -219,11 +219,13 @@ async fn append(db: &Db<'_>, posting: Posting) -> Result<()> {
     Ok(())
 }
 
-async fn book(db: &Db<'_>, books: &Books) -> Result<()> {
+async fn book(db: &Db<'_>, mut step: Step, books: &Books) -> Result<()> {
     for transfer in &books.transfers {
-        append(db, check(db, transfer).await?).await?;
+        let posting = check(db, transfer).await?;
+        step.transferred(transfer, posting.append.as_ref());
+        append(db, posting).await?;
     }
-    put_with(db, &books.deliveries, &books.notes, &books.incidents).await
+    put_with(db, &books.deliveries, &step.notes(books.notes.clone())?, &books.incidents).await
 }
 
 async fn account_row(db: &Db<'_>, card: CardNumber) -> Result<Option<AccountRow>> {
@@ -241,11 +243,11 @@ async fn change_account(
     db: &Db<'_>,
     card: CardNumber,
     books: &Books,
-    change: impl FnOnce(CardAccount) -> Result<CardAccount>,
+    changes: &[AccountChange],
 ) -> Result<CardAccount> {
     let row = account_row(db, card).await?.ok_or_else(|| StorageError::unknown("card account", card))?;
-    let account = change(row.account)?;
-    book(db, books).await?;
+    let (step, account) = Step::account(&row, changes)?;
+    book(db, step, books).await?;
     put_account(db, &AccountRow { account: account.clone(), ..row }).await?;
     Ok(account)
 }
@@ -311,7 +313,7 @@ async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Re
     if let Some(known) = known_transaction(db, transaction.key).await? {
         return Ok(recorded_before(&known, transaction));
     }
-    book(db, books).await?;
+    book(db, Step::recorded(transaction), books).await?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0.to_vec()),
         LoadProof::TacUnavailable => None,
@@ -368,7 +370,7 @@ impl ClearingStore for Postgres<ClearingTables> {
                     Err(StorageError::conflict("card account", card))
                 };
             }
-            book(db, &books).await?;
+            book(db, Step::opened(card, se, at), &books).await?;
             let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
             put_account(db, &row).await?;
             Ok(row)
@@ -391,7 +393,7 @@ impl ClearingStore for Postgres<ClearingTables> {
         event: CardAccountEvent,
         books: Books,
     ) -> Result<CardAccount> {
-        step!(self, db, change_account(db, card, &books, |account| Ok(account.apply(event)?)).await)
+        step!(self, db, change_account(db, card, &books, &[AccountChange::Event(event)]).await)
     }
 
     async fn set_frozen(
@@ -400,15 +402,12 @@ impl ClearingStore for Postgres<ClearingTables> {
         reason: Option<String>,
         books: Books,
     ) -> Result<CardAccount> {
-        let change = |account: CardAccount| match &reason {
-            Some(reason) => Ok(account.frozen(reason.clone())),
-            None => Ok(account.released()),
-        };
+        let change = [AccountChange::frozen(reason)];
         step!(self, db, change_account(db, card, &books, &change).await)
     }
 
     async fn transfer(&self, books: Books) -> Result<()> {
-        step!(self, db, book(db, &books).await)
+        step!(self, db, book(db, Step::default(), &books).await)
     }
 
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {

@@ -6,8 +6,8 @@ use tsm_domain::money::{CardAccount, Closing};
 use tsm_domain::{CardNumber, OperationId};
 
 use super::{ClearingSchema, Sqlite, change_account};
-use crate::clearing::closing::{after_events, is_new};
-use crate::clearing::{ClosingStep, Closings};
+use crate::clearing::closing::is_new;
+use crate::clearing::{AccountChange, ClosingStep, Closings};
 use crate::error::Result;
 use crate::sqlite::rows::{body, many, nanoseconds, one, run};
 
@@ -27,9 +27,9 @@ fn closing(db: &Connection, card: CardNumber, operation: OperationId) -> Result<
 fn make(db: &Connection, step: ClosingStep) -> Result<CardAccount> {
     let ClosingStep { after, events, books, .. } = &step;
     if !is_new(&step, closing(db, after.card, after.operation)?.as_ref())? {
-        return change_account(db, after.card, crate::clearing::Books::default(), Ok);
+        return change_account(db, after.card, crate::clearing::Books::default(), &[]);
     }
-    let account = change_account(db, after.card, books.clone(), |account| after_events(account, events))?;
+    let account = change_account(db, after.card, books.clone(), &AccountChange::events(events))?;
     let sql = "INSERT OR REPLACE INTO closings (card, begun_at, operation, body) VALUES (?1, ?2, ?3, ?4)";
     let at = nanoseconds(after.begun_at);
     run(db, sql, params![after.card.as_str(), at, after.operation.to_string(), body(after)?])?;

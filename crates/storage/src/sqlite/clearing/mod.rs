@@ -159,11 +159,13 @@ fn append(db: &Connection, posting: Posting) -> Result<()> {
     Ok(())
 }
 
-fn book(db: &Connection, books: Books) -> Result<()> {
+fn book(db: &Connection, mut step: Step, books: Books) -> Result<()> {
     for transfer in &books.transfers {
-        append(db, ledger::check(&View(db), transfer)??)?;
+        let posting = ledger::check(&View(db), transfer)??;
+        step.transferred(transfer, posting.append.as_ref());
+        append(db, posting)?;
     }
-    put_with(db, &books.deliveries, books.notes, &books.incidents)
+    put_with(db, &books.deliveries, step.notes(books.notes)?, &books.incidents)
 }
 
 fn account_row(db: &Connection, card: CardNumber) -> Result<Option<AccountRow>> {
@@ -180,11 +182,11 @@ fn change_account(
     db: &Connection,
     card: CardNumber,
     books: Books,
-    change: impl FnOnce(CardAccount) -> Result<CardAccount>,
+    changes: &[AccountChange],
 ) -> Result<CardAccount> {
     let row = account_row(db, card)?.ok_or_else(|| StorageError::unknown("card account", card))?;
-    let account = change(row.account)?;
-    book(db, books)?;
+    let (step, account) = Step::account(&row, changes)?;
+    book(db, step, books)?;
     put_account(db, &AccountRow { account: account.clone(), ..row })?;
     Ok(account)
 }
@@ -243,7 +245,7 @@ fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Resul
     if let Some(known) = known_transaction(db, transaction.key)? {
         return Ok(recorded_before(&known, transaction));
     }
-    book(db, books)?;
+    book(db, Step::recorded(transaction), books)?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0),
         LoadProof::TacUnavailable => None,
@@ -300,7 +302,7 @@ impl ClearingStore for Sqlite<ClearingSchema> {
                     Err(StorageError::conflict("card account", card))
                 };
             }
-            book(db, books)?;
+            book(db, Step::opened(card, se, at), books)?;
             let row = AccountRow { card, account: CardAccount::opening(se), opened_at: at };
             put_account(db, &row)?;
             Ok(row)
@@ -324,7 +326,7 @@ impl ClearingStore for Sqlite<ClearingSchema> {
         event: CardAccountEvent,
         books: Books,
     ) -> Result<CardAccount> {
-        self.write(move |db| change_account(db, card, books, |account| Ok(account.apply(event)?))).await
+        self.write(move |db| change_account(db, card, books, &[AccountChange::Event(event)])).await
     }
 
     async fn set_frozen(
@@ -333,15 +335,12 @@ impl ClearingStore for Sqlite<ClearingSchema> {
         reason: Option<String>,
         books: Books,
     ) -> Result<CardAccount> {
-        let change = |account: CardAccount| match reason {
-            Some(reason) => Ok(account.frozen(reason)),
-            None => Ok(account.released()),
-        };
-        self.write(move |db| change_account(db, card, books, change)).await
+        let change = [AccountChange::frozen(reason)];
+        self.write(move |db| change_account(db, card, books, &change)).await
     }
 
     async fn transfer(&self, books: Books) -> Result<()> {
-        self.write(move |db| book(db, books)).await
+        self.write(move |db| book(db, Step::default(), books)).await
     }
 
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
