@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode, TransferRefusal};
+use tsm_domain::money::{CardTransaction, Change, TransactionKey, Transfer, TransferCode, TransferRefusal};
 use tsm_domain::{CardNumber, Fen, IncidentId, OrderId, TransferId};
 use tsm_epurse::KeyRole;
 use tsm_epurse::host::purchase::{PurchaseFacts, tac_input};
@@ -80,7 +80,8 @@ impl Clearing {
         Ok(transfers.into_iter().filter(|transfer| transfer.order == Some(order)).collect())
     }
 
-    /// An entry of a card's journal.
+    /// What the centre says of a step in a card's journal. The store puts the step's changes of account, money
+    /// and transactions into the same entry.
     pub(super) fn note(&self, card: CardNumber, actor: &str, event: &str, detail: &Value) -> Note {
         Note {
             chain: ChainKey::Card(card),
@@ -89,6 +90,12 @@ impl Clearing {
             event: event.into(),
             detail: detail.to_string(),
         }
+    }
+
+    /// What the centre says of a step that changes more than account, money and transactions: a list, a
+    /// transaction kept aside, a settlement.
+    pub(super) fn note_change(&self, card: CardNumber, actor: &str, change: &Change, detail: &Value) -> Note {
+        self.note(card, actor, change.word(), &json!({ "changes": [change], "said": detail }))
     }
 
     /// What somebody has to look at: a report that contradicts the records.
