@@ -4,6 +4,7 @@ mod card_view;
 mod catalogue;
 mod conversation;
 mod deletion;
+mod locking;
 mod login;
 mod opening;
 mod registration;
