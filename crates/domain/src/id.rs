@@ -288,6 +288,29 @@ short_text! {
     /// The payment platform's own number for a payment, as its signed notification gives it.
     PaymentReference, Name, 64, in_name
 }
+
+/// What stands before the reference of money that was put into a terminal.
+const CASH: &str = "cash:";
+
+impl PaymentReference {
+    /// Cash that `terminal` took for the top-up `operation`. The platform never hears of it.
+    pub fn cash(terminal: TerminalNumber, operation: uuid::Uuid) -> Self {
+        let terminal = hex::encode(terminal.to_bcd());
+        Self(format!("{CASH}{terminal}:{operation}"))
+    }
+
+    /// The terminal that took cash and the number of the top-up; `None` for a payment of the platform.
+    pub fn as_cash(&self) -> Option<(TerminalNumber, uuid::Uuid)> {
+        let (terminal, operation) = self.0.strip_prefix(CASH)?.split_once(':')?;
+        let terminal: [u8; 6] = hex::decode(terminal).ok()?.try_into().ok()?;
+        Some((TerminalNumber::from_bcd(terminal).ok()?, operation.parse().ok()?))
+    }
+
+    /// Whether it is cash. Cash is given back where it was taken, never through the platform.
+    pub fn is_cash(&self) -> bool {
+        self.0.starts_with(CASH)
+    }
+}
 short_text! {
     /// A payment account at the payment sandbox.
     PayerId, Name, 64, in_name
@@ -413,6 +436,18 @@ text_serde!(TerminalNumber, |number| number.to_string().into());
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cash_has_a_reference_of_its_own() {
+        let terminal = TerminalNumber::from_bcd([0x09, 0x99, 0, 0, 0, 0x51]).unwrap();
+        let operation = uuid::Uuid::from_u128(7);
+        let cash = PaymentReference::cash(terminal, operation);
+        assert!(cash.is_cash());
+        assert_eq!(cash.as_cash(), Some((terminal, operation)));
+        assert_eq!(cash.as_str().parse(), Ok(cash.clone()), "it is a reference like any");
+        let paid: PaymentReference = operation.to_string().parse().unwrap();
+        assert_eq!((paid.is_cash(), paid.as_cash()), (false, None));
+    }
 
     #[test]
     fn an_seid_has_one_to_twenty_bytes() {

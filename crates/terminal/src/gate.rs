@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use tsm_domain::{
     amount::Fen,
-    money::fare::{FareTable, StationId},
+    money::fare::{CardState, FareTable, Journey, StationId, Trip, Validity},
 };
 use tsm_epurse::{
     Amount, DateTime,
@@ -181,13 +181,15 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
         let fares = &self.profile.fares;
         let fare = if rail.head.state == RecordHead::INSIDE {
             let entry = station_of(rail.entry_station);
-            fares
-                .fare(entry, self.profile.station)
-                .map_err(|_| Refusal::UnknownStation { station: entry.0 })?
+            let journey = Journey::Between { entry, exit: self.profile.station, entered_at: None };
+            let always = Validity { from: jiff::civil::Date::MIN, until: jiff::civil::Date::MAX };
+            let trip = Trip { industry: 1, journey, at: jiff::civil::DateTime::ZERO };
+            let fare = fares.fare(&trip, &CardState::new(1, always));
+            fare.map_err(|_| Refusal::UnknownStation { station: entry.0 })?.amount
         } else {
             match self.profile.unmatched {
                 UnmatchedJourney::Refuse => return Err(Refusal::NotInside),
-                UnmatchedJourney::ChargeMaximum => fares.without_entry(),
+                UnmatchedJourney::ChargeMaximum => fares.highest(),
             }
         };
         amount(fare).ok_or(Refusal::UnknownStation { station: self.profile.station.0 })
@@ -229,7 +231,7 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
         rail.entry_operator = place.acquirer;
         rail.entry_station = station_field(place.station);
         rail.entry_at = at;
-        rail.maximum_fare = amount(place.fares.without_entry()).unwrap_or(Amount::ZERO);
+        rail.maximum_fare = amount(place.fares.highest()).unwrap_or(Amount::ZERO);
     }
 
     fn write_exit(&self, rail: &mut RailRecord, at: DateTime) {
@@ -255,7 +257,7 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
         at: DateTime,
         mut rail: RailRecord,
     ) -> Result<TerminalRecord, TapError> {
-        let fare_version = self.profile.fares.version;
+        let fare_version = self.profile.fares.version();
         let least_balance = if purpose == Purpose::Entry { self.least_balance() } else { fare };
         let kind = PurchaseKind::Composite;
         let purchase = Purchase { kind, purpose, amount: fare, least_balance, at, fare_version };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tsm_domain::Fen;
-use tsm_domain::money::fare::{DistanceBand, FareError, FareRule, FareTable, StationId};
+use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, FareTableError, StationId};
 use tsm_epurse::{Algorithm, Key, KeyVersion, TerminalNumber};
 use tsm_iso7816::CommandApdu;
 use tsm_services::purse::card_time;
@@ -26,7 +26,7 @@ pub type CityGate = Gate<RootKeys, InMemory>;
 pub enum GateError {
     /// The fares.
     #[error(transparent)]
-    Fares(#[from] FareError),
+    Fares(#[from] FareTableError),
     /// A terminal or a tap.
     #[error(transparent)]
     Tap(#[from] TapError),
@@ -55,7 +55,7 @@ fn gate(station: u16, terminal: [u8; 6], roots: &TerminalRoots) -> Result<CityGa
     Ok(Gate::new(profile(station)?, terminal))
 }
 
-fn profile(station: u16) -> Result<GateProfile, FareError> {
+fn profile(station: u16) -> Result<GateProfile, FareTableError> {
     let stations = BTreeMap::from([(StationId(1), 0), (StationId(2), 8_000)]);
     let band = |up_to_m, fen| DistanceBand { up_to_m, price: Fen::new(fen) };
     let rule = FareRule::Distance {
