@@ -150,6 +150,23 @@ pub struct CreditReport {
     /// The TAC; absent when the card had overwritten it before it could be fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tac: Option<HexBytes>,
+    /// Where the money came from.
+    #[serde(default)]
+    pub means: CreditMeans,
+}
+
+/// Where the money of a credit came from.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum CreditMeans {
+    /// A confirmed payment.
+    #[default]
+    Payment,
+    /// Cash that a terminal took.
+    Cash {
+        /// The terminal that took it.
+        terminal: HexBytes,
+    },
 }
 
 /// The centre's word that a credit is recorded.
@@ -221,11 +238,14 @@ pub enum ConsumptionVerdict {
     Malformed,
 }
 
-/// The money equation: `paid_in` equals the sum of all others.
+/// The money equation: `paid_in` and `cash_in` equal the sum of all others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Books {
     /// Paid in, as the payment platform confirmed.
     pub paid_in_fen: u64,
+    /// Taken in cash and proven to be on a card.
+    #[serde(default)]
+    pub cash_in_fen: u64,
     /// The last proven balances of all purses.
     pub purses_fen: u64,
     /// Confirmed and not yet proven on a card.

@@ -4,9 +4,11 @@ use crate::clearing::closing;
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, TurnRequest};
 use crate::endpoint::Nothing;
-use crate::ids::{ApplicationId, ConversationId, DomainId, OrderId, PaymentId, ProviderId, TaskId};
+use crate::ids::{
+    ApplicationId, ConversationId, DomainId, OperationId, OrderId, PaymentId, ProviderId, TaskId,
+};
 use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
-use crate::sp_tsm::{peer as sp_peer, wallet as sp_wallet};
+use crate::sp_tsm::{peer as sp_peer, terminal, wallet as sp_wallet};
 use crate::{HexBytes, clearing, payment};
 
 macro_rules! role_client {
@@ -198,6 +200,20 @@ role_client! {
         result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
         /// Notifies a payment.
         payment_notification(; payment::PaymentNotification) -> Nothing = sp_peer::PAYMENT_NOTIFICATION;
+    }
+}
+
+role_client! {
+    /// A top-up terminal's calls to an SP-TSM.
+    SpTsmTerminal {
+        /// Begins a top-up with cash, or goes on with it.
+        begin(; terminal::CashTopUpRequest) -> terminal::CashTopUpReply = terminal::BEGIN;
+        /// Answers a turn.
+        turn(conversation: ConversationId; TurnRequest) -> ConversationReply = terminal::TURN;
+        /// Asks how an operation stands.
+        status(operation: OperationId;) -> terminal::CashTopUpRecord = terminal::STATUS;
+        /// Cancels an operation, so that the cash may go back.
+        cancel(; terminal::CashTopUpRequest) -> terminal::CashTopUpRecord = terminal::CANCEL;
     }
 }
 

@@ -1,11 +1,12 @@
 //! The SP-TSM: the card issuer's trusted service manager.
 
 pub mod peer;
+pub mod terminal;
 pub mod wallet;
 
 use crate::endpoint::EndpointInfo;
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    [wallet::endpoints(), peer::endpoints()].concat()
+    [wallet::endpoints(), peer::endpoints(), terminal::endpoints()].concat()
 }

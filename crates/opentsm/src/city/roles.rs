@@ -221,6 +221,7 @@ fn start_sp_tsm(
         partners: sp_tsm::Partners {
             se_tsm: peer(&plan.se_tsm).map_err(|error| why(&error))?,
             payment: peer(&plan.payment).map_err(|error| why(&error))?,
+            top_up_terminals: Vec::new(),
         },
         links: sp_tsm::Links {
             se_tsm: SeTsmPeer::new(link(Role::SeTsm)?),

@@ -54,7 +54,7 @@ impl Clearing {
                 CardAccountState::RefundPayable { .. } => AccountState::RefundPayable,
                 CardAccountState::Refunded => AccountState::Refunded,
             },
-            credited_fen: sum(TransferCode::Loaded).get(),
+            credited_fen: sum(TransferCode::Loaded).get() + sum(TransferCode::CashLoaded).get(),
             spent_fen: sum(TransferCode::Spent).get(),
             proven_balance_fen: to_wire(purse.posted),
             online_counter: loads.map(|load| load.key.counter).max().unwrap_or(0),

@@ -24,6 +24,7 @@ pub(super) async fn books(
     let term = |fen: i128| u64::try_from(fen).map_err(|_| Problem::new(ProblemCode::Internal));
     Ok(Books {
         paid_in_fen: term(totals.paid_in)?,
+        cash_in_fen: term(totals.cash_in)?,
         purses_fen: term(totals.purses)?,
         in_flight_fen: term(totals.in_flight)?,
         parked_fen: term(totals.parked)?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tsm_api::clearing::{CreditReceipt, CreditReport};
+use tsm_api::clearing::{CreditMeans, CreditReceipt, CreditReport};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{CardTransaction, LoadProof, Tac, TransactionKey, TransactionType, TransferCode};
 use tsm_domain::{CardNumber, Fen, OrderId, TerminalNumber};
@@ -33,20 +33,26 @@ pub(super) async fn credit(
         centre.verify(&credit, tac, transaction.key).await?;
     }
     let order = OrderId::from_uuid(report.order.0);
-    centre.check_order(order, &transaction).await?;
+    centre.check_order(order, &report.means, &transaction).await?;
     let books = Books {
-        transfers: vec![
-            // The payment's own report may be slower; each is booked once.
-            centre.for_order(TransferCode::PaymentConfirmed, order, card, transaction.amount),
-            centre.for_order(TransferCode::Loaded, order, card, transaction.amount),
-        ],
+        transfers: match report.means {
+            CreditMeans::Payment => vec![
+                // The payment's own report may be slower; each is booked once.
+                centre.for_order(TransferCode::PaymentConfirmed, order, card, transaction.amount),
+                centre.for_order(TransferCode::Loaded, order, card, transaction.amount),
+            ],
+            // Cash is in the books from the card's proof on, and not before.
+            CreditMeans::Cash { .. } => {
+                vec![centre.for_order(TransferCode::CashLoaded, order, card, transaction.amount)]
+            }
+        },
         notes: vec![centre.note(card, &institution, "credit-recorded", &detail_of(&transaction))],
         ..Books::default()
     };
     let recorded = centre.store.record_transaction(transaction.clone(), books).await;
     let recorded = recorded.map_err(|error| refused_entry(&error))?;
     let booked = centre.transfers_of_order(order, card).await?;
-    let booked = booked.iter().find(|known| known.code == TransferCode::Loaded);
+    let booked = booked.iter().find(|known| is_loaded(known.code));
     match (recorded, booked) {
         (Recorded::New | Recorded::Before, Some(booked)) => {
             Ok(CreditReceipt { order: report.order, recorded_at: booked.at })
@@ -77,7 +83,12 @@ impl Clearing {
     }
 
     /// One order credits once, what was paid for it: with another counter or amount it is refused.
-    async fn check_order(&self, order: OrderId, credit: &CardTransaction) -> Result<(), Problem> {
+    async fn check_order(
+        &self,
+        order: OrderId,
+        means: &CreditMeans,
+        credit: &CardTransaction,
+    ) -> Result<(), Problem> {
         let booked = self.transfers_of_order(order, credit.key.card).await?;
         let find = |code| booked.iter().find(|known| known.code == code);
         if find(TransferCode::TopUpCancelled).is_some() {
@@ -87,7 +98,10 @@ impl Clearing {
             let reason = format!("The order was paid with {} yuan.", paid.amount);
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
-        if find(TransferCode::Loaded).is_none() {
+        if matches!(means, CreditMeans::Cash { .. }) && find(TransferCode::PaymentConfirmed).is_some() {
+            return Err(Problem::because(ProblemCode::OrderUsed, "The order was paid, and not with cash."));
+        }
+        if !booked.iter().any(|known| is_loaded(known.code)) {
             return Ok(());
         }
         let recorded = self.store.transactions_of(credit.key.card, usize::MAX).await;
@@ -97,6 +111,10 @@ impl Clearing {
         }
         Err(Problem::because(ProblemCode::OrderUsed, "The order was credited with another counter."))
     }
+}
+
+const fn is_loaded(code: TransferCode) -> bool {
+    matches!(code, TransferCode::Loaded | TransferCode::CashLoaded)
 }
 
 /// A report in the rules' types.

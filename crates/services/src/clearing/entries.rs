@@ -39,8 +39,9 @@ impl Clearing {
         })
     }
 
-    /// A transfer about an order. An order is paid once, settled once and given back once; loading and
-    /// cancelling are the two ways of settling, and share an identity so that only one of them can be booked.
+    /// A transfer about an order. An order is paid once, settled once and given back once; loading, with a
+    /// payment or with cash, and cancelling are the ways of settling, and share an identity so that only one
+    /// of them can be booked.
     pub(super) fn for_order(
         &self,
         code: TransferCode,
@@ -48,7 +49,8 @@ impl Clearing {
         card: CardNumber,
         amount: Fen,
     ) -> Transfer {
-        let settles = matches!(code, TransferCode::Loaded | TransferCode::TopUpCancelled);
+        let settles =
+            matches!(code, TransferCode::Loaded | TransferCode::CashLoaded | TransferCode::TopUpCancelled);
         let place = if settles { "settled" } else { code.name() };
         let id = TransferId::from_uuid(names::derived(&["transfer", place, &order.to_string()]));
         code.transfer(id, card, amount, self.now()).for_order(order)

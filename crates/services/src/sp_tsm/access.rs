@@ -23,6 +23,8 @@ pub enum Caller {
     SeTsm,
     /// The payment platform.
     Payment,
+    /// An institution whose terminals take cash, by its number.
+    TopUpTerminals(String),
 }
 
 /// A wallet that the SE-TSM vouches for.
@@ -39,7 +41,9 @@ impl Caller {
     pub(super) fn wallet(self) -> Result<WalletCaller, Problem> {
         match self {
             Self::Wallet(wallet) => Ok(wallet),
-            Self::Anyone | Self::SeTsm | Self::Payment => Err(ProblemCode::SessionRequired.into()),
+            Self::Anyone | Self::SeTsm | Self::Payment | Self::TopUpTerminals(_) => {
+                Err(ProblemCode::SessionRequired.into())
+            }
         }
     }
 
@@ -47,7 +51,9 @@ impl Caller {
     pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
         match self {
             Self::SeTsm => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::Payment => Err(ProblemCode::NotAllowed.into()),
+            Self::Anyone | Self::Wallet(_) | Self::Payment | Self::TopUpTerminals(_) => {
+                Err(ProblemCode::NotAllowed.into())
+            }
         }
     }
 
@@ -55,7 +61,19 @@ impl Caller {
     pub(super) fn require_payment(&self) -> Result<(), Problem> {
         match self {
             Self::Payment => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm => Err(ProblemCode::NotAllowed.into()),
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::TopUpTerminals(_) => {
+                Err(ProblemCode::NotAllowed.into())
+            }
+        }
+    }
+
+    /// Nobody but an institution whose terminals take cash; its number.
+    pub(super) fn top_up_institution(self) -> Result<String, Problem> {
+        match self {
+            Self::TopUpTerminals(institution) => Ok(institution),
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment => {
+                Err(ProblemCode::NotAllowed.into())
+            }
         }
     }
 }
@@ -94,7 +112,11 @@ impl SpTsm {
         let claimed = self.gate.claimed(credentials)?;
         let partners = [(&self.partners.se_tsm, Caller::SeTsm), (&self.partners.payment, Caller::Payment)];
         let known = partners.into_iter().find(|(peer, _)| peer.institution == claimed);
-        let (peer, caller) = known.ok_or(ProblemCode::PeerCertificateRequired)?;
+        let terminals = || {
+            let peer = self.partners.top_up_terminals.iter().find(|peer| peer.institution == claimed)?;
+            Some((peer, Caller::TopUpTerminals(peer.institution.clone())))
+        };
+        let (peer, caller) = known.or_else(terminals).ok_or(ProblemCode::PeerCertificateRequired)?;
         self.gate.admit(credentials, peer, self.now())?;
         Ok(caller)
     }

@@ -126,7 +126,14 @@ impl SpTsm {
             Fen::new(purse.balance.fen().into()),
         );
         let now = self.now();
-        let report = reports::credit(order.order, order.card, order.amount, attempt, intended_at, tac, now);
+        let report = reports::credit(
+            (order.order, order.card, order.amount),
+            reports::means(order),
+            attempt,
+            intended_at,
+            tac,
+            now,
+        );
         let note = self.note(
             order.card,
             "load-settled",

@@ -34,6 +34,10 @@ pub(super) async fn cancel_order(
         TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => {
             tsm.store.close_top_up(order).await.map_err(problem)?;
         }
+        TopUpOrderState::Paid { payment, .. } if payment.is_cash() => {
+            let reason = "It was paid with cash, which a terminal or a hall gives back.";
+            return Err(Problem::because(ProblemCode::StateForbids, reason));
+        }
         TopUpOrderState::Paid { .. } => {
             let now = tsm.now();
             let note = tsm.note(known.card, "top-up-cancelled", &json!({ "order": order }));

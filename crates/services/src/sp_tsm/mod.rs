@@ -6,7 +6,7 @@
 //! | `pre_operation`, `handover`, `result` | the SE-TSM's requests: consent, hand-over, results |
 //! | `opening` | loads, installs and personalises through the issuer's own domain |
 //! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
-//! | `top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
+//! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
 //!
 //! The phone between is not trusted: what moves money is proven by MAC1, TAC or R-MAC, and an intention is
@@ -18,6 +18,7 @@ mod attempts;
 mod begin;
 mod cancel_order;
 mod card_record;
+mod cash_top_up;
 mod conversations;
 mod handover;
 mod locks;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, PaymentPeer, SeTsmPeer};
-use tsm_api::sp_tsm::{peer, wallet};
+use tsm_api::sp_tsm::{peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
@@ -61,6 +62,8 @@ pub struct Partners {
     pub se_tsm: Peer,
     /// The payment platform.
     pub payment: Peer,
+    /// The institutions whose terminals take cash for cards.
+    pub top_up_terminals: Vec<Peer>,
 }
 
 /// The ways to the other organisations' servers.
@@ -153,4 +156,7 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&peer::HANDOVER, handover::handover)
         .on(&peer::RESULT, result::result)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
+        .on(&terminal::BEGIN, cash_top_up::begin)
+        .on(&terminal::STATUS, cash_top_up::status)
+        .on(&terminal::CANCEL, cash_top_up::cancel)
 }

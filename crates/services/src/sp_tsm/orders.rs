@@ -91,7 +91,7 @@ pub(super) async fn order(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Resul
 }
 
 impl SpTsm {
-    fn check_amount(&self, amount: Fen, balance: Option<Fen>) -> Result<(), Problem> {
+    pub(super) fn check_amount(&self, amount: Fen, balance: Option<Fen>) -> Result<(), Problem> {
         let limits = &self.settings.top_up;
         if amount < limits.minimum || amount > limits.maximum {
             let reason = format!("Between {} and {} yuan can be topped up.", limits.minimum, limits.maximum);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tsm_api::clearing::{CreditReport, NewAccount, OrderReport};
+use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationResult};
 use tsm_api::{HexBytes, ids, payment};
@@ -15,6 +15,7 @@ use tsm_domain::money::{Attempt, Tac};
 use tsm_domain::{CardNumber, Fen, OrderId};
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Delivery;
+use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
 
 use super::Links;
 use crate::outbox::{Carried, Carrier, delivery};
@@ -65,11 +66,21 @@ pub(super) fn paid(order: OrderId, card: CardNumber, amount: Fen, at: Timestamp)
     delivery(CENTRE, PAID, &order.to_string(), &order_report(order, card, amount), at)
 }
 
+/// Where the money of an order came from.
+pub(super) fn means(order: &TopUpOrder) -> CreditMeans {
+    let cash = match &order.state {
+        TopUpOrderState::Paid { payment, .. } => payment.as_cash(),
+        TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => None,
+    };
+    cash.map_or(CreditMeans::Payment, |(terminal, _)| CreditMeans::Cash {
+        terminal: HexBytes(terminal.to_bcd().to_vec()),
+    })
+}
+
 /// The centre books what a card credited, once (B-7.4.1.c). `credited_at` is the time that MAC2 was made for.
 pub(super) fn credit(
-    order: OrderId,
-    card: CardNumber,
-    amount: Fen,
+    (order, card, amount): (OrderId, CardNumber, Fen),
+    means: CreditMeans,
     attempt: &Attempt,
     credited_at: Timestamp,
     tac: Option<Tac>,
@@ -86,6 +97,7 @@ pub(super) fn credit(
         date: HexBytes(time.date.to_bytes().to_vec()),
         time: HexBytes(time.time.to_bytes().to_vec()),
         tac: tac.map(|tac| HexBytes(tac.0.to_vec())),
+        means,
     };
     delivery(CENTRE, CREDIT, &order.to_string(), &report, at)
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tracing::info;
+use tsm_api::clearing::CreditMeans;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::PaymentState;
@@ -67,7 +68,9 @@ impl SpTsm {
         request: TopUpRequest,
     ) -> Result<Outcome, Stop> {
         let (order, card) = self.own_order(request).await?;
-        let top_up = match self.confirmed(order).await?.paid() {
+        let order = self.confirmed(order).await?;
+        let means = reports::means(&order);
+        let top_up = match order.paid() {
             Some(top_up) => top_up,
             None => return Err(ProblemCode::PaymentNotConfirmed.into()),
         };
@@ -94,7 +97,7 @@ impl SpTsm {
             Some((_, Resolution::Credited(_) | Resolution::NotCredited)) | None => {}
         }
         session.progress.say(Stage::ToppingUp, 50);
-        self.load(session, fence, &card, &keys, top_up.order, &contact.attempt).await
+        self.load(session, fence, &card, &keys, (top_up.order, means), &contact.attempt).await
     }
 
     /// Carries out a proven attempt: the intention is durable before MAC2 exists.
@@ -104,7 +107,7 @@ impl SpTsm {
         fence: Fence,
         card: &CardRecord,
         keys: &LoadKeys,
-        order: OrderId,
+        (order, means): (OrderId, CreditMeans),
         proven: &LoadAttempt,
     ) -> Result<Outcome, Stop> {
         let attempt = attempt_of(proven)?;
@@ -129,7 +132,8 @@ impl SpTsm {
                 return Ok(Outcome::unknown(said.unwrap_or_else(|| ProblemCode::OutcomeUnknown.into())));
             }
         };
-        let report = reports::credit(order, card.card, intended.amount, &attempt, at, Some(tac), self.now());
+        let report =
+            reports::credit((order, card.card, intended.amount), means, &attempt, at, Some(tac), self.now());
         let note = self.note(
             card.card,
             "loaded",

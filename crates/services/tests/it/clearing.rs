@@ -118,6 +118,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
 fn balanced(books: Books) -> Books {
     let Books {
         paid_in_fen,
+        cash_in_fen,
         purses_fen,
         in_flight_fen,
         parked_fen,
@@ -126,7 +127,7 @@ fn balanced(books: Books) -> Books {
         refunded_fen,
     } = books;
     let found = purses_fen + in_flight_fen + parked_fen + refund_payable_fen + spent_fen + refunded_fen;
-    assert_eq!(paid_in_fen, found, "{books:?}");
+    assert_eq!(paid_in_fen + cash_in_fen, found, "{books:?}");
     books
 }
 

@@ -106,6 +106,7 @@ impl PurseCard {
             date: HexBytes(at.date.to_bytes().to_vec()),
             time: HexBytes(at.time.to_bytes().to_vec()),
             tac: Some(HexBytes(loaded.proof.tac.to_bytes().to_vec())),
+            means: tsm_api::clearing::CreditMeans::Payment,
         }
     }
 

@@ -290,6 +290,7 @@ impl Servers {
             partners: sp_tsm::Partners {
                 se_tsm: self.organisations.se_tsm.peer(),
                 payment: self.organisations.payment.peer(),
+                top_up_terminals: vec![self.organisations.gates.peer()],
             },
             links: sp_tsm::Links {
                 se_tsm: SeTsmPeer::new(link(Role::SeTsm)),

@@ -176,6 +176,7 @@ async fn contradicting_reports_of_credits_and_accounts_move_nothing() {
         date: HexBytes(vec![0x20, 0x26, 0x11, 0x21]),
         time: HexBytes(vec![0x10, 0x00, 0x00]),
         tac: Some(HexBytes(vec![1, 2, 3, 4])),
+        means: tsm_api::clearing::CreditMeans::Payment,
     };
     assert_eq!(code(issuer.credit(&forged).await.unwrap_err()), ProblemCode::CardUnproven);
     let unknown_card = CreditReport { card: city.card_number("3104999000000000001"), ..forged.clone() };

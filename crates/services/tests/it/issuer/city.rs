@@ -277,7 +277,11 @@ impl City {
             store: self.store.clone(),
             keys: Arc::new(self.provider.clone()),
             environment: environment(),
-            partners: Partners { se_tsm: self.se_tsm.peer(), payment: self.payment.peer() },
+            partners: Partners {
+                se_tsm: self.se_tsm.peer(),
+                payment: self.payment.peer(),
+                top_up_terminals: vec![self.gate_operator.peer()],
+            },
             links: Links {
                 se_tsm: SeTsmPeer::new(self.client(self.places.se, &self.sp_tsm)),
                 payment: PaymentPeer::new(self.client(self.places.payment, &self.sp_tsm)),
