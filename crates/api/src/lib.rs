@@ -8,6 +8,7 @@
 //! store or a card.
 
 pub mod clearing;
+pub mod clearing_files;
 pub mod client;
 pub mod conversation;
 pub mod endpoint;

@@ -78,7 +78,8 @@ impl MessageVerifier {
         VerifyingKey::from_sec1_bytes(point).map(Self).map_err(|_| SignatureError::Key)
     }
 
-    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+    /// Checks a signature, r and s, over a message.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         let signature = Signature::from_slice(signature).map_err(|_| SignatureError::Wrong)?;
         self.0.verify(message, &signature).map_err(|_| SignatureError::Wrong)
     }

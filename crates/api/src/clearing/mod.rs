@@ -1,6 +1,8 @@
 //! The clearing centre: card accounts, credits, consumption (B-7.2.1.c, B-7.3.1, B-7.4.1.c).
 
 pub mod closing;
+pub mod collection;
+pub mod lists;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

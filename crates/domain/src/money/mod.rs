@@ -1,5 +1,6 @@
 //! Where money is and how it moves: orders, top-ups, card accounts, the ledger and its equation.
 
+pub mod black_list;
 pub mod card_account;
 pub mod closing;
 pub mod equation;
@@ -11,6 +12,9 @@ pub mod statement;
 pub mod top_up;
 pub mod transaction;
 
+pub use black_list::{
+    CardList, ListAction, ListChange, ListError, ListKind, ListReason, ListVersion, ListedCard,
+};
 pub use card_account::{
     CardAccount, CardAccountEvent, CardAccountRefusal, CardAccountState, ClosingPurpose, Freeze,
 };
