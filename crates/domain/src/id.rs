@@ -312,6 +312,10 @@ impl PaymentReference {
     }
 }
 short_text! {
+    /// The number of an institution at the clearing centre: an issuer of cards, an operator of terminals.
+    InstitutionId, Name, 64, in_name
+}
+short_text! {
     /// A payment account at the payment sandbox.
     PayerId, Name, 64, in_name
 }
@@ -378,6 +382,8 @@ uuid_id! {
     TicketId;
     /// An incident that someone has to look at.
     IncidentId;
+    /// A difference that reconciliation found.
+    DifferenceId;
     /// A notification or report waiting to be delivered.
     DeliveryId;
 }

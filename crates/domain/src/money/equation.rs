@@ -1,7 +1,7 @@
 //! The money equation of the books, as a function of the ledger's totals.
 //!
 //! paid in + cash in = purses (last proven) + in flight + parked + refund payable + spent + refunded
-//! + fees + deposits + write-offs.
+//! + fees + deposits + write-offs + owed to operators + paid to operators.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,14 @@ pub struct MoneyTotals {
     pub fees: i128,
     /// Held as deposits.
     pub deposits: i128,
-    /// Written off.
+    /// Written off, less what was lost.
     pub write_offs: i128,
+    /// Settled and owed to operators.
+    #[serde(default)]
+    pub operator_payable: i128,
+    /// Paid to operators.
+    #[serde(default)]
+    pub operator_paid: i128,
 }
 
 /// The equation does not hold.
@@ -82,7 +88,53 @@ impl MoneyTotals {
             AccountKind::Fees => self.fees += amount,
             AccountKind::Deposits => self.deposits += amount,
             AccountKind::WriteOffs => self.write_offs += amount,
+            AccountKind::OperatorPayable => self.operator_payable += amount,
+            AccountKind::OperatorPaid => self.operator_paid += amount,
         }
+    }
+
+    /// Adds the terms of other totals.
+    pub fn add_all(&mut self, other: &Self) {
+        for ((_, sum), (_, term)) in self.terms_mut().into_iter().zip(other.terms()) {
+            *sum += term;
+        }
+    }
+
+    /// The terms by name: first the two that money comes in by.
+    pub const fn terms(&self) -> [(AccountKind, i128); 13] {
+        [
+            (AccountKind::PaidIn, self.paid_in),
+            (AccountKind::CashIn, self.cash_in),
+            (AccountKind::Purse, self.purses),
+            (AccountKind::InFlight, self.in_flight),
+            (AccountKind::Parked, self.parked),
+            (AccountKind::RefundPayable, self.refund_payable),
+            (AccountKind::Spent, self.spent),
+            (AccountKind::Refunded, self.refunded),
+            (AccountKind::Fees, self.fees),
+            (AccountKind::Deposits, self.deposits),
+            (AccountKind::WriteOffs, self.write_offs),
+            (AccountKind::OperatorPayable, self.operator_payable),
+            (AccountKind::OperatorPaid, self.operator_paid),
+        ]
+    }
+
+    const fn terms_mut(&mut self) -> [(AccountKind, &mut i128); 13] {
+        [
+            (AccountKind::PaidIn, &mut self.paid_in),
+            (AccountKind::CashIn, &mut self.cash_in),
+            (AccountKind::Purse, &mut self.purses),
+            (AccountKind::InFlight, &mut self.in_flight),
+            (AccountKind::Parked, &mut self.parked),
+            (AccountKind::RefundPayable, &mut self.refund_payable),
+            (AccountKind::Spent, &mut self.spent),
+            (AccountKind::Refunded, &mut self.refunded),
+            (AccountKind::Fees, &mut self.fees),
+            (AccountKind::Deposits, &mut self.deposits),
+            (AccountKind::WriteOffs, &mut self.write_offs),
+            (AccountKind::OperatorPayable, &mut self.operator_payable),
+            (AccountKind::OperatorPaid, &mut self.operator_paid),
+        ]
     }
 
     /// Whether the equation holds.
@@ -96,7 +148,9 @@ impl MoneyTotals {
             + self.refunded
             + self.fees
             + self.deposits
-            + self.write_offs;
+            + self.write_offs
+            + self.operator_payable
+            + self.operator_paid;
         if paid == found { Ok(()) } else { Err(Imbalance { paid, found }) }
     }
 }

@@ -8,6 +8,8 @@ pub mod fare;
 pub mod journal;
 pub mod ledger;
 pub mod payment_order;
+pub mod reconciliation;
+pub mod settlement;
 pub mod statement;
 pub mod top_up;
 pub mod transaction;

@@ -22,7 +22,7 @@ use crate::id::{CardNumber, OrderId, TransferId};
 /// The kinds of accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AccountKind {
-    /// What the payment platform confirmed. Debited only.
+    /// What the payment platform confirmed. Credited only to take a payment back that was none.
     PaidIn,
     /// What top-up terminals took in cash. Debited only.
     CashIn,
@@ -42,8 +42,12 @@ pub enum AccountKind {
     Fees,
     /// Held as a deposit.
     Deposits,
-    /// Written off with four eyes.
+    /// Written off with four eyes. Below zero when more was lost than was kept.
     WriteOffs,
+    /// Settled, and owed to the operators of terminals.
+    OperatorPayable,
+    /// Paid to the operators of terminals.
+    OperatorPaid,
 }
 
 /// An account: a kind, and the card whose it is.
@@ -84,6 +88,23 @@ pub enum TransferCode {
     DepositReturned,
     /// Two people wrote a difference off.
     WrittenOff,
+    /// A card took in a top-up whose payment only the issuer's word supports: in doubt until the payment's
+    /// own report or the payment statement confirms it.
+    PaymentClaimed,
+    /// Two people found that an order was never paid; its money had not reached a card.
+    PaymentReversed,
+    /// Two people found that a payment never came whose money a card has: a loss.
+    PaymentLost,
+    /// Two people found that a refund never went out: it is owed again.
+    RefundReversed,
+    /// Two people found that more was paid back than was owed: a loss.
+    RefundLost,
+    /// A day's purchases were settled: the operator's part.
+    Settled,
+    /// A day's purchases were settled: what issuer and centre keep.
+    SettlementFee,
+    /// An operator was paid for a day.
+    OperatorPaid,
 }
 
 /// The kind of a transfer.
@@ -240,12 +261,20 @@ const CODES: &[(TransferCode, AccountKind, AccountKind)] = {
         (T::DepositTaken, A::InFlight, A::Deposits),
         (T::DepositReturned, A::Deposits, A::RefundPayable),
         (T::WrittenOff, A::Purse, A::WriteOffs),
+        (T::PaymentClaimed, A::PaidIn, A::InFlight),
+        (T::PaymentReversed, A::InFlight, A::PaidIn),
+        (T::PaymentLost, A::WriteOffs, A::PaidIn),
+        (T::RefundReversed, A::Refunded, A::RefundPayable),
+        (T::RefundLost, A::WriteOffs, A::Refunded),
+        (T::Settled, A::Spent, A::OperatorPayable),
+        (T::SettlementFee, A::Spent, A::Fees),
+        (T::OperatorPaid, A::OperatorPayable, A::OperatorPaid),
     ]
 };
 
 impl AccountKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PaidIn,
         Self::CashIn,
         Self::InFlight,
@@ -257,6 +286,8 @@ impl AccountKind {
         Self::Fees,
         Self::Deposits,
         Self::WriteOffs,
+        Self::OperatorPayable,
+        Self::OperatorPaid,
     ];
 
     /// Whether each card has one of its own.
@@ -269,7 +300,9 @@ impl AccountKind {
             | Self::Refunded
             | Self::Fees
             | Self::Deposits
-            | Self::WriteOffs => false,
+            | Self::WriteOffs
+            | Self::OperatorPayable
+            | Self::OperatorPaid => false,
         }
     }
 
@@ -287,6 +320,8 @@ impl AccountKind {
             Self::Fees => "fees",
             Self::Deposits => "deposits",
             Self::WriteOffs => "write_offs",
+            Self::OperatorPayable => "operator_payable",
+            Self::OperatorPaid => "operator_paid",
         }
     }
 
@@ -323,6 +358,14 @@ impl TransferCode {
             Self::DepositTaken => "deposit_taken",
             Self::DepositReturned => "deposit_returned",
             Self::WrittenOff => "written_off",
+            Self::PaymentClaimed => "payment_claimed",
+            Self::PaymentReversed => "payment_reversed",
+            Self::PaymentLost => "payment_lost",
+            Self::RefundReversed => "refund_reversed",
+            Self::RefundLost => "refund_lost",
+            Self::Settled => "settled",
+            Self::SettlementFee => "settlement_fee",
+            Self::OperatorPaid => "operator_paid",
         }
     }
 
@@ -335,6 +378,17 @@ impl TransferCode {
     pub fn accounts(self) -> (AccountKind, AccountKind) {
         let row = CODES.iter().find(|(code, ..)| *code == self);
         row.map(|(_, from, to)| (*from, *to)).expect("every code has its row")
+    }
+
+    /// A transfer for this code between control accounts, about no card; none where the code is about one.
+    pub fn between_controls(self, id: TransferId, amount: Fen, at: jiff::Timestamp) -> Option<Transfer> {
+        let (from, to) = self.accounts();
+        if from.is_of_a_card() || to.is_of_a_card() {
+            return None;
+        }
+        let (debit, credit) = (Account::Control(from), Account::Control(to));
+        let kind = TransferKind::Single;
+        Some(Transfer { id, debit, credit, amount, kind, code: self, order: None, at })
     }
 
     /// A transfer for this code about `card`.

@@ -1,0 +1,87 @@
+//! The causes of differences, in words.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! causes {
+    ($($variant:ident, $name:literal, $en:literal, $zh:literal, $does:literal, $does_zh:literal;)*) => {
+        /// Why something does not meet, as far as one can tell: a proposal for the person who looks at it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Cause {
+            $(#[doc = $en] $variant,)*
+        }
+
+        impl Cause {
+            /// All causes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name, as stores and the wire write it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The sentence in English.
+            pub const fn en(self) -> &'static str {
+                match self { $(Self::$variant => $en,)* }
+            }
+
+            /// The sentence in Chinese.
+            pub const fn zh(self) -> &'static str {
+                match self { $(Self::$variant => $zh,)* }
+            }
+
+            /// What is proposed, in English.
+            pub const fn proposal_en(self) -> &'static str {
+                match self { $(Self::$variant => $does,)* }
+            }
+
+            /// What is proposed, in Chinese.
+            pub const fn proposal_zh(self) -> &'static str {
+                match self { $(Self::$variant => $does_zh,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    PaidUnknownToUs, "paid_unknown_to_us", "The statement has a payment that the books do not have.", "对账单中有一笔账上没有的支付。", "Find its card; book the payment, or give it back.", "查明卡号后入账或退款。";
+    NotInStatement, "not_in_statement", "The books have a payment that is not in the statement.", "账上有一笔对账单中没有的支付。", "Wait for the next statement; then write the payment off.", "等待下一份对账单；仍无记录则核销。";
+    CreditWithoutPayment, "credit_without_payment", "A card was credited on the issuer's word; no payment report and no statement confirms the payment.", "仅凭发卡方报告入卡，支付通知和对账单均未证实该笔支付。", "Wait for report or statement; then write the payment off and freeze the card.", "等待支付通知或对账单；仍无记录则核销并冻结卡片。";
+    AmountDiffers, "amount_differs", "Statement and books have different amounts for one payment.", "同一笔支付在对账单与账上的金额不同。", "Book or write off the difference.", "将差额入账或核销。";
+    PaidTwice, "paid_twice", "The statement has more than one payment for an order.", "对账单中同一订单有多笔支付。", "Give the surplus back.", "退还多付的款项。";
+    RefundMissing, "refund_missing", "The books have a refund that is not in the statement.", "账上有一笔对账单中没有的退款。", "Wait for the next statement; then book it as owed again.", "等待下一份对账单；仍无记录则恢复为应退款。";
+    RefundExtra, "refund_extra", "The statement has a refund that the books do not have.", "对账单中有一笔账上没有的退款。", "Book it against what is owed, or write it off.", "冲减应退款，或核销。";
+    RefundAmountDiffers, "refund_amount_differs", "Statement and books have different amounts for one refund.", "同一笔退款在对账单与账上的金额不同。", "Book or write off the difference.", "将差额入账或核销。";
+    InFlightTooLong, "in_flight_too_long", "A payment has been neither credited nor cancelled for too long.", "一笔支付长时间既未入卡也未撤销。", "Ask the card: no lapse of time proves anything.", "须由卡片证实结果：时间流逝不能证明任何事。";
+    TransactionWithoutEntry, "transaction_without_entry", "A card's transaction is not in the ledger.", "卡片交易未记入总账。", "Book it, if its proof holds.", "核实证明后入账。";
+    EntryWithoutTransaction, "entry_without_transaction", "The ledger has an entry without its card transaction.", "总账有一笔没有对应卡片交易的记录。", "Freeze the card and find the missing record.", "冻结卡片并查找缺失的交易记录。";
+    TransactionAmountDiffers, "transaction_amount_differs", "Card transaction and ledger have different amounts.", "卡片交易与总账金额不同。", "Freeze the card and examine both records.", "冻结卡片并核查两边记录。";
+    Quarantined, "quarantined", "A reported transaction could not be proven and is kept aside.", "上报的交易无法验证，已隔离。", "Ask the terminal's operator for the original record.", "请终端运营方提供原始记录。";
+    CounterGap, "counter_gap", "Transactions are missing between two that were reported.", "已上报交易之间缺少交易。", "Ask the terminals' operators for what is missing.", "请终端运营方补报缺失的交易。";
+    CardCopied, "card_copied", "Two different transactions claim one place in a card's count: the card was restored from a copy.", "两笔不同交易占用同一卡片计数：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
+    ParkedInconsistent, "parked_inconsistent", "A card's state and the money parked for it do not fit each other.", "卡片状态与其寄存金额不符。", "Freeze the card and examine its journal.", "冻结卡片并核查其日志。";
+    BooksBroken, "books_broken", "The balances of a card do not follow from its transfers.", "卡片余额与其分录不符。", "Keep the card frozen and examine the store.", "保持冻结并检查存储。";
+    TerminalWithoutOperator, "terminal_without_operator", "A purchase was made at a terminal that belongs to no operator; it is not settled.", "消费终端不属于任何运营方，未予清算。", "Enter the terminal's operator.", "登记终端运营方。";
+    LedgerImbalance, "ledger_imbalance", "The books of all cards together do not balance.", "总账不平。", "Stop settlements and examine the store.", "停止清算并检查存储。";
+    OtherSuspicion, "other_suspicion", "A report contradicts the records.", "上报内容与记录矛盾。", "Examine the card's journal.", "核查卡片日志。";
+}
+
+impl Cause {
+    /// The cause that has this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|cause| cause.name() == name)
+    }
+
+    /// The cause that an incident of this kind stands for; none for kinds that reconciliation finds itself.
+    pub fn of_incident(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "wrong-tac" | "unknown-terminal" | "quarantined" => Self::Quarantined,
+            "counter-gap" | "gap" => Self::CounterGap,
+            "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,
+            "parked-inconsistent" => Self::ParkedInconsistent,
+            "books-broken" => Self::BooksBroken,
+            "ledger-imbalance" => Self::LedgerImbalance,
+            _ => Self::OtherSuspicion,
+        })
+    }
+}
