@@ -10,8 +10,9 @@ mod difference;
 mod words;
 
 use crate::amount::Fen;
-use crate::id::{CardNumber, OrderId, PaymentReference};
+use crate::id::{CardNumber, OrderId};
 use crate::money::ledger::TransferCode;
+use crate::money::statement::{StatementKind, StatementLine};
 use crate::money::transaction::{TransactionKey, TransactionType};
 
 pub use difference::{
@@ -19,28 +20,6 @@ pub use difference::{
     Proposal,
 };
 pub use words::Cause;
-
-/// The kind of a statement's line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum StatementKind {
-    /// The payer paid.
-    Paid,
-    /// Some of it went back.
-    Refunded,
-}
-
-/// A line of the payment statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatementItem {
-    /// The order.
-    pub reference: OrderId,
-    /// The platform's number of the payment.
-    pub payment: PaymentReference,
-    /// Paid or given back.
-    pub kind: StatementKind,
-    /// The amount.
-    pub amount: Fen,
-}
 
 /// What the ledger or the journal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,7 +58,7 @@ pub struct CardItem {
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     /// The payment statement's lines.
-    pub statement: &'a [StatementItem],
+    pub statement: &'a [StatementLine],
     /// The ledger's rows.
     pub ledger: &'a [LedgerItem],
     /// The cards' transactions.
@@ -271,12 +250,13 @@ struct StatementSums {
 }
 
 impl StatementSums {
-    fn of(statement: &[StatementItem]) -> Self {
-        let of = |kind: StatementKind| statement.iter().filter(move |item| item.kind == kind);
+    fn of(statement: &[StatementLine]) -> Self {
+        let is_payment = |line: &&StatementLine| matches!(line.kind, StatementKind::Paid);
+        let is_refund = |line: &&StatementLine| matches!(line.kind, StatementKind::Refunded { .. });
         Self {
-            paid: sum(of(StatementKind::Paid).map(|item| item.amount)),
-            payments: of(StatementKind::Paid).count(),
-            refunded: sum(of(StatementKind::Refunded).map(|item| item.amount)),
+            paid: sum(statement.iter().filter(is_payment).map(|line| line.amount)),
+            payments: statement.iter().filter(is_payment).count(),
+            refunded: sum(statement.iter().filter(is_refund).map(|line| line.amount)),
         }
     }
 }

@@ -15,8 +15,9 @@ fn card() -> CardNumber {
     CardNumber::compose("31049900", 1).unwrap()
 }
 
-fn line(kind: StatementKind, amount: u64) -> StatementItem {
-    StatementItem { reference: order(), payment: "P1".parse().unwrap(), kind, amount: Fen::new(amount) }
+fn line(kind: StatementKind, amount: u64) -> StatementLine {
+    let (payment, at) = ("P1".parse().unwrap(), jiff::Timestamp::UNIX_EPOCH);
+    StatementLine { order: order(), payment, kind, amount: Fen::new(amount), at }
 }
 
 fn entry(code: TransferCode, amount: u64) -> LedgerItem {
@@ -33,16 +34,17 @@ fn transaction(kind: TransactionType, amount: u64) -> CardItem {
     CardItem { reference: order(), key, amount: Fen::new(amount) }
 }
 
-fn causes(statement: &[StatementItem], ledger: &[LedgerItem], cards: &[CardItem]) -> Vec<Cause> {
+fn causes(statement: &[StatementLine], ledger: &[LedgerItem], cards: &[CardItem]) -> Vec<Cause> {
     judge(Group { statement, ledger, cards }).findings.iter().map(|finding| finding.cause).collect()
 }
 
 #[test]
 fn each_group_has_its_causes() {
-    use StatementKind::{Paid, Refunded};
+    use StatementKind::Paid;
+    let refund = StatementKind::Refunded { refund: crate::id::TransferId::from_uuid(uuid::Uuid::nil()) };
     use TransactionType as Type;
     use TransferCode as T;
-    let [paid, refunded] = [line(Paid, 100), line(Refunded, 100)];
+    let [paid, refunded] = [line(Paid, 100), line(refund, 100)];
     let (confirmed, loaded) = (entry(T::PaymentConfirmed, 100), entry(T::Loaded, 100));
     let claimed = entry(T::PaymentClaimed, 100);
     let (cancelled, repaid) = (entry(T::TopUpCancelled, 100), entry(T::RefundPaid, 100));
@@ -71,7 +73,7 @@ fn each_group_has_its_causes() {
     assert_eq!(causes(&[paid.clone(), refunded.clone()], &given_back, &[]), none, "a cancelled order");
     assert_eq!(causes(statement, &given_back, &[]), [Cause::RefundMissing]);
     assert_eq!(causes(&[paid.clone(), refunded.clone()], &top_up, cards), [Cause::RefundExtra]);
-    let less = [paid.clone(), line(Refunded, 60)];
+    let less = [paid.clone(), line(refund, 60)];
     assert_eq!(causes(&less, &given_back, &[]), [Cause::RefundAmountDiffers]);
     assert_eq!(causes(statement, &top_up, &[]), [Cause::EntryWithoutTransaction]);
 
