@@ -3,7 +3,7 @@
 
 use tsm_epurse::file::{HistoryRecord, Holder, LogRecord, Management, PublicInformation, TransitRecord};
 use tsm_epurse::personalization::{DataGrouping, PurseGrouping, PurseStart, dgi};
-use tsm_epurse::{Algorithm, KeyRole};
+use tsm_epurse::{Algorithm, CardImage, KeyRole};
 use tsm_keys::{Derivation, KeyError, KeyHandle, KeyReference, KeyService, PursePath};
 
 use crate::personalise::{DataGroupTemplate, Piece};
@@ -47,6 +47,20 @@ impl PurseIssue {
             log: Vec::new(),
             history: Vec::new(),
             transit_records: Vec::new(),
+        }
+    }
+
+    /// A card that moved here from another secure element, as it was there (B-7.6.1.a).
+    pub fn restored(image: &CardImage, keys: Vec<KeyHandle>) -> Self {
+        Self {
+            public_information: image.public_information,
+            holder: image.holder,
+            management: image.management,
+            keys,
+            start: image.start,
+            log: image.log.clone(),
+            history: image.history.clone(),
+            transit_records: image.transit_records().to_vec(),
         }
     }
 

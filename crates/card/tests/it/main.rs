@@ -1,6 +1,7 @@
 //! The card procedures over the software secure element.
 
 mod hostile;
+mod image;
 mod interrupted;
 mod management;
 mod modes;
