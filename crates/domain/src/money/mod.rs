@@ -24,7 +24,7 @@ pub use closing::{
     Claim, Closing, ClosingMove, ClosingRefusal, ClosingStage, Parking, ParkingProof, RefundPart,
 };
 pub use equation::{Imbalance, MoneyTotals};
-pub use journal::{CardList, CardReplay, Change, JournalEvent};
+pub use journal::{CardReplay, Change, JournalEvent};
 pub use ledger::{
     Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
 };
