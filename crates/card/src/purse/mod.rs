@@ -6,13 +6,11 @@
 mod block;
 mod issue;
 mod read_card;
-mod read_image;
 mod top_up;
 
 pub use block::{ApplicationLock, change_application_lock};
 pub use issue::{PurseIssue, purse_keys};
 pub use read_card::{CardReading, read_card};
-pub use read_image::{AskingCounters, PurseCounters, PurseFiles, ReadingFiles};
 pub use top_up::{
     CreditOutcome, LoadIntention, LoadObservation, LoadPurpose, PurseAnswer, credit, initialise, observe_load,
 };

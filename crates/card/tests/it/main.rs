@@ -1,7 +1,6 @@
 //! The card procedures over the software secure element.
 
 mod hostile;
-mod image;
 mod interrupted;
 mod management;
 mod modes;

@@ -77,8 +77,7 @@ impl Applet for TransitPurse {
         if let Some(answer) = messaging::process(self, context, command) {
             return answer;
         }
-        let unprotected = messaging::unprotected(context, command, has_own_mac)?;
-        let command = PurseCommand::try_from(unprotected.as_ref().unwrap_or(command))?;
+        let command = PurseCommand::try_from(command)?;
         let ledger = Ledger::read(context)?;
         match ledger.availability {
             Availability::Open | Availability::BlockedForNow => dispatch(context, ledger, command),
@@ -90,11 +89,6 @@ impl Applet for TransitPurse {
     fn store_data(&mut self, context: &mut AppletContext<'_>, block: &StoreDataBlock<'_>) -> Answer {
         personalise::store_data(context, block)
     }
-}
-
-/// Whether a command always carries the purse's own MAC: blocks, PIN UNBLOCK, and updates of files.
-const fn has_own_mac(command: &CommandApdu) -> bool {
-    matches!((command.cla, command.ins), (0x80, 0x16 | 0x18 | 0x1E | 0x24) | (0x00, 0xD6 | 0xDC | 0xE2))
 }
 
 fn dispatch(context: &mut AppletContext<'_>, ledger: Ledger, command: PurseCommand) -> Answer {
