@@ -384,6 +384,10 @@ uuid_id! {
     IncidentId;
     /// A difference that reconciliation found.
     DifferenceId;
+    /// A reported transaction that was kept aside.
+    AsideId;
+    /// A proposed change of the black and grey list.
+    ProposalId;
     /// A notification or report waiting to be delivered.
     DeliveryId;
 }

@@ -25,7 +25,7 @@ pub mod user;
 
 pub use amount::{Fen, OfflineCounter, OnlineCounter};
 pub use id::{
-    BatchId, CardNumber, ConversationId, DeliveryId, DifferenceId, IdError, IncidentId, InstitutionId,
-    KeyReference, Msisdn, OperationId, OperatorId, OrderId, PayerId, PaymentReference, ProviderId, SeId,
-    SessionId, SubscriptionId, TaskId, TerminalNumber, TicketId, TransferId,
+    AsideId, BatchId, CardNumber, ConversationId, DeliveryId, DifferenceId, IdError, IncidentId,
+    InstitutionId, KeyReference, Msisdn, OperationId, OperatorId, OrderId, PayerId, PaymentReference,
+    ProposalId, ProviderId, SeId, SessionId, SubscriptionId, TaskId, TerminalNumber, TicketId, TransferId,
 };

@@ -4,9 +4,11 @@ pub mod black_list;
 pub mod card_account;
 pub mod closing;
 pub mod equation;
+pub mod examination;
 pub mod fare;
 pub mod journal;
 pub mod ledger;
+pub mod numbering;
 pub mod payment_order;
 pub mod reconciliation;
 pub mod settlement;
@@ -24,10 +26,12 @@ pub use closing::{
     Claim, Closing, ClosingMove, ClosingRefusal, ClosingStage, Parking, ParkingProof, RefundPart,
 };
 pub use equation::{Imbalance, MoneyTotals};
+pub use examination::{Doubt, Examined, Finding, examine};
 pub use journal::{CardReplay, Change, JournalEvent};
 pub use ledger::{
     Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
 };
+pub use numbering::{Arrival, MissingNumbers, Numbering};
 pub use payment_order::{PaymentEvent, PaymentOrder, PaymentRefusal, PaymentState};
 pub use statement::{Statement, StatementKind, StatementLine, StatementTotals};
 pub use top_up::{

@@ -1,6 +1,5 @@
 //! Each role of a plan as it runs: its store, its keys, its partners, its server.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,13 +177,14 @@ fn start_clearing(
         environment: environment.clone(),
         institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
-        terminals: terminals().map_err(|error| why(&error))?,
+        terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
     });
     serve_role(plan, Role::Clearing, clearing::routes(service).into_router(), listener, environment)
 }
 
-fn terminals() -> Result<BTreeSet<TerminalNumber>, tsm_domain::IdError> {
-    GATES.into_iter().map(TerminalNumber::from_bcd).collect()
+fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError> {
+    let numbers: Result<Vec<_>, _> = GATES.into_iter().map(TerminalNumber::from_bcd).collect();
+    Ok(clearing::Terminals::of(operator, numbers?))
 }
 
 fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {

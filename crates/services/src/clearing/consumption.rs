@@ -36,8 +36,10 @@ pub(super) async fn consumption(
     let terminal: Option<[u8; 6]> = terminal.as_bytes().try_into().ok();
     let terminal = terminal.and_then(|bytes| TerminalNumber::from_bcd(bytes).ok());
     let terminal = terminal
-        .filter(|terminal| centre.terminals.contains(terminal))
-        .ok_or_else(|| Problem::because(ProblemCode::UnknownId, "No terminal has this number."))?;
+        .filter(|terminal| centre.terminals.of_operator(&institution, *terminal).is_some())
+        .ok_or_else(|| {
+            Problem::because(ProblemCode::UnknownId, "No terminal of this institution has this number.")
+        })?;
     let mut verdicts = Vec::with_capacity(transactions.len());
     for transaction in &transactions {
         verdicts.push(centre.take(&institution, terminal, transaction).await?);

@@ -12,14 +12,15 @@ mod credit;
 mod entries;
 mod open_account;
 mod order_reports;
+mod terminals;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tsm_api::clearing;
-use tsm_domain::TerminalNumber;
 use tsm_keys::KeyService;
 use tsm_storage::ClearingStore;
+
+pub use terminals::{RegisteredTerminal, Terminals};
 
 use crate::purse::PurseKeys;
 use crate::runtime::Environment;
@@ -37,8 +38,8 @@ pub struct Parts {
     pub institutions: Vec<Peer>,
     /// The issuers' purse keys, by the eight digits that their card numbers begin with.
     pub issuers: Vec<(String, PurseKeys)>,
-    /// The terminals whose consumption is taken.
-    pub terminals: BTreeSet<TerminalNumber>,
+    /// The terminals whose consumption is taken, each from the institution whose it is.
+    pub terminals: Terminals,
 }
 
 /// The clearing centre.
@@ -48,7 +49,7 @@ pub struct Clearing {
     environment: Environment,
     institutions: Vec<Peer>,
     issuers: Vec<(String, PurseKeys)>,
-    terminals: BTreeSet<TerminalNumber>,
+    terminals: Terminals,
     gate: PeerGate,
 }
 

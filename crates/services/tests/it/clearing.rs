@@ -15,7 +15,7 @@ use tsm_domain::TerminalNumber;
 use tsm_domain::environment::Clock;
 use tsm_epurse::commands::PurchaseKind;
 use tsm_keys::SoftwareKeyService;
-use tsm_services::clearing::{Clearing, Parts, routes};
+use tsm_services::clearing::{Clearing, Parts, Terminals, routes};
 use tsm_services::server::Server;
 use tsm_storage::memory::{Crash, Faults, MemoryClearing};
 use tsm_storage::shared::{ChainKey, Entry, IncidentFilter};
@@ -92,7 +92,7 @@ async fn start(
         environment: environment(),
         institutions: vec![city.peer()],
         issuers: vec![(PREFIX.into(), purse_keys())],
-        terminals: [TerminalNumber::from_bcd(TERMINAL).unwrap()].into(),
+        terminals: Terminals::of(&city.number, [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
     });
     net.serve(routes(centre).into_router()).await
 }

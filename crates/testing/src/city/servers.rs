@@ -358,7 +358,10 @@ impl Servers {
             environment,
             institutions: vec![self.issuer().peer(), self.organisations.gates.peer()],
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
-            terminals: self.terminals.clone(),
+            terminals: clearing::Terminals::of(
+                &self.organisations.gates.peer().institution,
+                self.terminals.iter().copied(),
+            ),
         });
         clearing::routes(service).into_router()
     }

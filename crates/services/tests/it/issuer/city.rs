@@ -1,7 +1,6 @@
 //! A small city: an SP-TSM, a clearing centre and a payment sandbox over TLS, a stand-in for the SE-TSM that
 //! creates domains and hands conversations over, and phones with software SEs.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -263,7 +262,10 @@ impl City {
             environment: environment(),
             institutions: vec![self.sp_tsm.peer(), self.gate_operator.peer()],
             issuers: vec![(NUMBER_PREFIX.into(), purse_keys())],
-            terminals: BTreeSet::from([TerminalNumber::from_bcd(GATE).unwrap()]),
+            terminals: clearing::Terminals::of(
+                self.gate_operator.name,
+                [TerminalNumber::from_bcd(GATE).unwrap()],
+            ),
         }))
     }
 
