@@ -7,6 +7,7 @@
 //! roles      the servers                             roles.rs
 //! host       one process for all, or one for each    host.rs
 //! folder     where all of it is kept                 folder.rs
+//! stores     each role's file, or tables             stores.rs
 //! centre     the books                               centre.rs
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod folder;
 pub mod host;
 pub mod plan;
 pub mod roles;
+pub mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +32,13 @@ use sha1::{Digest as _, Sha1};
 use tsm_api::client::{Client, HttpsTransport};
 use tsm_api::pki;
 use tsm_api::se_tsm::operator;
+use tsm_domain::environment::Entropy;
 
 use ceremony::{CardMakerKeys, TerminalRoots};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
 use host::{Apart, Host, Listeners, Together};
-use plan::{CityPlan, Published, Role};
+use plan::{CityPlan, Database, Published, Role};
 
 use crate::environment;
 use crate::packages::{self, Package};
@@ -87,10 +90,12 @@ pub trait Progress {
 
 impl City {
     /// Brings up a new city in `folder`: plans it, holds the ceremony, starts the roles and lets the
-    /// desk publish a transit card and an application without value.
+    /// desk publish a transit card and an application without value. The roles keep what they know in
+    /// files of the folder, or in the PostgreSQL at `database`.
     pub async fn bring_up(
         folder: &CityFolder,
         place: Place,
+        database: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Self, TerminalRoots), CityError> {
         let (_, entropy) = environment::real();
@@ -99,6 +104,7 @@ impl City {
         entropy.fill(&mut secret);
         let mut plan = CityPlan::new(folder.path(), hex::encode(secret), |role| listeners.address(role))
             .map_err(in_step("planning the city"))?;
+        plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
             ceremony::hold(&plan, &entropy).map_err(in_step("holding the key ceremony"))?;
         folder.write_card_maker(&maker).map_err(in_step("keeping the card maker's keys"))?;
@@ -119,10 +125,25 @@ impl City {
         Ok((Self { plan, maker, host }, terminal_roots))
     }
 
-    /// Starts a city again from the plan, keys and stores in `folder`, in this process.
-    pub async fn reopen(folder: &CityFolder, progress: &mut dyn Progress) -> Result<Self, CityError> {
+    /// Starts a city again from the plan, keys and stores in `folder`, in this process. A shared database
+    /// may have moved to `database`; a city on files stays on its files.
+    pub async fn reopen(
+        folder: &CityFolder,
+        database: Option<&str>,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, CityError> {
         let step = "opening the city again";
         let mut plan = CityPlan::read(&folder.plan()).map_err(in_step(step))?;
+        match (&mut plan.database, database) {
+            (Some(known), Some(url)) => url.clone_into(&mut known.url),
+            (None, Some(_)) => {
+                return Err(in_step(step)(
+                    "the city keeps its books in files; start it without --database, or a new one in \
+                     another folder",
+                ));
+            }
+            (_, None) => {}
+        }
         if plan.published.is_none() {
             return Err(in_step(step)(format!(
                 "the set-up of the city in {} was broken off; remove the folder and start anew",
@@ -147,11 +168,24 @@ impl City {
     pub async fn stop(mut self) {
         self.host.stop().await;
     }
+
+    /// Stops every role, and removes what the city left in a shared database.
+    pub async fn stop_and_forget(mut self) -> Result<(), CityError> {
+        self.host.stop().await;
+        stores::forget(&self.plan).await.map_err(in_step("removing the city's tables"))
+    }
 }
 
 fn keep(folder: &CityFolder, plan: &CityPlan) -> Result<(), CityError> {
     plan.write(&folder.plan()).map_err(in_step("keeping the plan"))?;
     folder.write_servers(&plan.servers()).map_err(in_step("keeping the servers' list"))
+}
+
+/// A name for the city's tables that no other city has.
+fn city_name(entropy: &dyn Entropy) -> String {
+    let mut random = [0; 6];
+    entropy.fill(&mut random);
+    format!("city_{}", hex::encode(random))
 }
 
 /// The SE-ID of the city's phone `number`.

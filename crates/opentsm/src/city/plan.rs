@@ -79,8 +79,20 @@ pub struct CityPlan {
     pub payment: RolePlan,
     /// The clearing centre.
     pub clearing: RolePlan,
+    /// The database that the roles share; none when each has a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
     /// What the operator's desk set up, once it has.
     pub published: Option<Published>,
+}
+
+/// A PostgreSQL that the roles of a city share, each with tables of its own.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Database {
+    /// Its address, `postgres://user@host/database`. It may hold a password.
+    pub url: String,
+    /// What the names of the city's tables begin with, so that several cities share one database.
+    pub city: String,
 }
 
 /// What the operator's desk set up.
@@ -149,6 +161,7 @@ impl CityPlan {
             sp_tsm: role(Role::SpTsm)?,
             payment: role(Role::Payment)?,
             clearing: role(Role::Clearing)?,
+            database: None,
             published: None,
         })
     }

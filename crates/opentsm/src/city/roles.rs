@@ -1,6 +1,5 @@
 //! Each role of a plan as it runs: its store, its keys, its partners, its server.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +23,11 @@ use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::{Environment, Spawner, Timer};
 use tsm_services::server::{Peer, Server, ServerLimits, serve};
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
-use tsm_storage::sqlite::{
-    ClearingSchema, OpenError, PaymentSchema, Schema, SeTsmSchema, SpTsmSchema, Sqlite,
-};
 
 use super::ceremony;
 use super::desk::FirstLogin;
 use super::plan::{CityPlan, Published, Role, RolePlan};
+use super::stores;
 use crate::environment;
 use crate::packages;
 
@@ -91,12 +88,12 @@ pub async fn start(
     let why = failed(role);
     match (role, keys) {
         (Role::SeTsm, Some(keys)) => start_se_tsm(plan, keys, listener).await,
-        (Role::Clearing, Some(keys)) => start_clearing(plan, keys, listener),
+        (Role::Clearing, Some(keys)) => start_clearing(plan, keys, listener).await,
         (Role::SpTsm, Some(keys)) => match &plan.published {
-            Some(published) => start_sp_tsm(plan, published, keys, listener),
+            Some(published) => start_sp_tsm(plan, published, keys, listener).await,
             None => Err(why(&"the plan does not say what the operator published")),
         },
-        (Role::Payment, _) => start_payment(plan, listener),
+        (Role::Payment, _) => start_payment(plan, listener).await,
         (Role::SeTsm | Role::Clearing | Role::SpTsm, None) => Err(why(&"it has no keys")),
     }
 }
@@ -118,7 +115,7 @@ async fn start_se_tsm(
         PARTNER_TIMEOUT,
     );
     let service = se_tsm::SeTsm::new(se_tsm::Parts {
-        store: Arc::new(store::<SeTsmSchema>(&plan.se_tsm.store).map_err(|error| why(&error))?),
+        store: stores::se_tsm(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
         environment: environment.clone(),
         signer: Arc::new(signer),
@@ -164,7 +161,7 @@ fn agreement() -> Agreement {
     }
 }
 
-fn start_clearing(
+async fn start_clearing(
     plan: &CityPlan,
     keys: SoftwareKeyService,
     listener: TcpListener,
@@ -172,7 +169,7 @@ fn start_clearing(
     let why = failed(Role::Clearing);
     let environment = runtime();
     let service = clearing::Clearing::new(clearing::Parts {
-        store: Arc::new(store::<ClearingSchema>(&plan.clearing.store).map_err(|error| why(&error))?),
+        store: stores::clearing(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
         environment: environment.clone(),
         institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
@@ -187,7 +184,7 @@ fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError>
     Ok(clearing::Terminals::of(operator, numbers?))
 }
 
-fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
+async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
     let why = failed(Role::Payment);
     let environment = runtime();
     let client = partner(plan, Role::Payment, Role::SpTsm, &environment).map_err(|error| why(&error))?;
@@ -196,7 +193,7 @@ fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleE
         link: SpTsmPeer::new(client),
     };
     let service = payment_sandbox::PaymentSandbox::new(payment_sandbox::Parts {
-        store: Arc::new(store::<PaymentSchema>(&plan.payment.store).map_err(|error| why(&error))?),
+        store: stores::payment(plan).await.map_err(|error| why(&error))?,
         environment: environment.clone(),
         merchants: vec![merchant],
         repetition: payment_sandbox::Repetition::Twice,
@@ -205,7 +202,7 @@ fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleE
     serve_role(plan, Role::Payment, payment_sandbox::routes(service).into_router(), listener, environment)
 }
 
-fn start_sp_tsm(
+async fn start_sp_tsm(
     plan: &CityPlan,
     published: &Published,
     keys: SoftwareKeyService,
@@ -215,7 +212,7 @@ fn start_sp_tsm(
     let environment = runtime();
     let link = |to| partner(plan, Role::SpTsm, to, &environment).map_err(|error| why(&error));
     let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
-        store: Arc::new(store::<SpTsmSchema>(&plan.sp_tsm.store).map_err(|error| why(&error))?),
+        store: stores::sp_tsm(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys) as Arc<dyn KeyService>,
         environment: environment.clone(),
         partners: sp_tsm::Partners {
@@ -314,10 +311,6 @@ fn serve_role(
     let identity = plan.role(role).identity().map_err(|error| why(&error))?;
     let tls = identity.server_config(&trust).map_err(|error| why(&error))?;
     serve(listener, tls, router, environment, ServerLimits::default()).map_err(|error| why(&error))
-}
-
-fn store<S: Schema>(path: &Path) -> Result<Sqlite<S>, OpenError> {
-    Sqlite::open(path)
 }
 
 /// An institution as its partners know it.

@@ -30,6 +30,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
+    /// Keep what the roles know in this PostgreSQL instead of in files: postgres://user@host/database.
+    /// Certificates, keys and phones stay in the folder. Without --data the tables go away with the city.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+
     /// One JSON object when everything serves.
     #[arg(long)]
     json: bool,
@@ -65,22 +70,30 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     let mut narrator = Narrator::new(audience);
     let city = if folder.plan().exists() {
         narrator.chapter("The city comes up again");
-        City::reopen(&folder, &mut narrator).await?
+        City::reopen(&folder, options.database.as_deref(), &mut narrator).await?
     } else {
-        bring_up(&folder, &mut narrator).await?
+        bring_up(&folder, options.database.as_deref(), &mut narrator).await?
     };
     let money = Centre::of(&city.plan)?.balanced().await?;
     announce(&folder, &city, money, options);
     options.attendance.until_asked().await;
     narrator.chapter("The city stops; requests that run are finished");
-    city.stop().await;
-    Ok(())
+    if options.data.is_some() {
+        city.stop().await;
+        Ok(())
+    } else {
+        city.stop_and_forget().await
+    }
 }
 
 /// A new city, and riders who have used it.
-async fn bring_up(folder: &CityFolder, narrator: &mut Narrator) -> Result<City, CityError> {
+async fn bring_up(
+    folder: &CityFolder,
+    database: Option<&str>,
+    narrator: &mut Narrator,
+) -> Result<City, CityError> {
     narrator.chapter("The city comes up");
-    let (city, roots) = City::bring_up(folder, Place::Together, narrator).await?;
+    let (city, roots) = City::bring_up(folder, Place::Together, database, narrator).await?;
     let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
     for (number, msisdn, amount_fen) in RIDERS {
         narrator.chapter(&format!("Phone {number}"));

@@ -87,7 +87,7 @@ async fn tell(
 ) -> Result<RunReport, CityError> {
     narrator.chapter("The city comes up");
     let folder = CityFolder::new(folder).map_err(in_step("making the city's folder"))?;
-    let (city, roots) = City::bring_up(&folder, place, narrator).await?;
+    let (city, roots) = City::bring_up(&folder, place, None, narrator).await?;
     let phones = Phones { city: &city, folder: &folder, place, watched, library: LoadFileLibrary::new() };
     let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
     let mut steps = Vec::new();

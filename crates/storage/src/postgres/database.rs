@@ -105,34 +105,8 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) async fn open<S: Tables>(url: &str, options: Options) -> std::result::Result<Self, OpenError> {
-        let namespace = options.namespace.unwrap_or_else(|| S::NAMESPACE.to_owned());
-        check_name(&namespace)?;
-        let mut config = Config::from_str(url).map_err(OpenError::Address)?;
-        config.connect_timeout(PATIENCE).application_name(&namespace);
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match options.tls {
-            Some(tls) => {
-                config.ssl_mode(SslMode::Require);
-                Manager::from_config(config, MakeRustlsConnect::new(tls), manager_config)
-            }
-            None => {
-                check_local(&config)?;
-                config.ssl_mode(SslMode::Disable);
-                Manager::from_config(config, NoTls, manager_config)
-            }
-        };
-        let setup = session_setup(&namespace);
-        let pool = Pool::builder(manager)
-            .max_size(options.connections.max(1))
-            .wait_timeout(Some(PATIENCE))
-            .create_timeout(Some(PATIENCE))
-            .runtime(Runtime::Tokio1)
-            .post_create(Hook::async_fn(move |client, _| {
-                let setup = setup.clone();
-                Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
-            }))
-            .build()?;
-        let database = Self { pool, retries: AtomicU64::new(0) };
+        let namespace = options.namespace.clone().unwrap_or_else(|| S::NAMESPACE.to_owned());
+        let database = Self { pool: connections(url, options, &namespace)?, retries: AtomicU64::new(0) };
         database.migrate::<S>(&namespace).await?;
         Ok(database)
     }
@@ -186,6 +160,50 @@ impl Database {
             }
         }
     }
+}
+
+/// Removes a namespace that carries our mark.
+pub(super) async fn forget(url: &str, options: Options) -> std::result::Result<(), OpenError> {
+    let namespace = options.namespace.clone().unwrap_or_default();
+    let pool = connections(url, options, &namespace)?;
+    let client = pool.get().await?;
+    let failed =
+        |source| OpenError::Migrate { service: "store", namespace: namespace.clone(), source };
+    let marked = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'migrations'";
+    if client.query_opt(marked, &[&namespace]).await.map_err(failed)?.is_some() {
+        client.batch_execute(&format!("DROP SCHEMA \"{namespace}\" CASCADE")).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn connections(url: &str, options: Options, namespace: &str) -> std::result::Result<Pool, OpenError> {
+    check_name(namespace)?;
+    let mut config = Config::from_str(url).map_err(OpenError::Address)?;
+    config.connect_timeout(PATIENCE).application_name(namespace);
+    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match options.tls {
+        Some(tls) => {
+            config.ssl_mode(SslMode::Require);
+            Manager::from_config(config, MakeRustlsConnect::new(tls), manager_config)
+        }
+        None => {
+            check_local(&config)?;
+            config.ssl_mode(SslMode::Disable);
+            Manager::from_config(config, NoTls, manager_config)
+        }
+    };
+    let setup = session_setup(namespace);
+    let pool = Pool::builder(manager)
+        .max_size(options.connections.max(1))
+        .wait_timeout(Some(PATIENCE))
+        .create_timeout(Some(PATIENCE))
+        .runtime(Runtime::Tokio1)
+        .post_create(Hook::async_fn(move |client, _| {
+            let setup = setup.clone();
+            Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
+        }))
+        .build()?;
+    Ok(pool)
 }
 
 fn check_name(namespace: &str) -> std::result::Result<(), OpenError> {
@@ -255,8 +273,10 @@ async fn migrate_once<S: Tables>(
     if found > known {
         return Ok(Err(OpenError::Newer { namespace: namespace.to_owned(), found, known }));
     }
-    for part in S::MIGRATIONS.iter().skip(found).copied().flatten() {
-        db_tx.batch_execute(part).await?;
+    for migration in &S::MIGRATIONS[found..] {
+        for script in *migration {
+            db_tx.batch_execute(script).await?;
+        }
     }
     // There are a handful of migrations, so the number fits.
     db_tx.execute("UPDATE migrations SET version = $1 WHERE one = 1", &[&(known as i64)]).await?;

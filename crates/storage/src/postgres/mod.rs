@@ -37,6 +37,12 @@ pub type PostgresClearing = Postgres<ClearingTables>;
 /// The payment sandbox's store on PostgreSQL.
 pub type PostgresPayment = Postgres<PaymentTables>;
 
+/// Removes a namespace with all that is in it, for a city that was made to be thrown away. A namespace that is
+/// not there is no error; one that is no store of ours is left alone.
+pub async fn forget(url: &str, options: Options) -> Result<(), OpenError> {
+    database::forget(url, options).await
+}
+
 /// A store on PostgreSQL.
 #[derive(Debug)]
 pub struct Postgres<S> {

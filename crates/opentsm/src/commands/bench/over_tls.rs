@@ -46,7 +46,7 @@ pub fn measure() -> Result<Rates, String> {
 
 async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
     let (city, _) =
-        City::bring_up(folder, Place::Together, &mut Silent).await.map_err(|error| error.to_string())?;
+        City::bring_up(folder, Place::Together, None, &mut Silent).await.map_err(|error| error.to_string())?;
     let library = LoadFileLibrary::new();
     let mut phones = Vec::new();
     for number in 1..=PHONES {
