@@ -12,6 +12,7 @@ mod packages;
 mod phone;
 mod profile;
 mod report;
+mod riders;
 mod sample_card;
 mod stop;
 
@@ -37,6 +38,8 @@ enum Command {
     Serve(commands::serve::Options),
     /// Where the money of a running city is.
     Books(commands::books::Options),
+    /// Phones that top up at a running city without pause, whatever happens to its servers.
+    Load(commands::load::Options),
     /// The wallet on the command line.
     Wallet(commands::wallet::Options),
     /// The software secure element with a contact and a contactless interface: for PC/SC, or for `wallet`.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Up(options) => commands::up::run(&options),
         Command::Serve(options) => commands::serve::run(&options),
         Command::Books(options) => commands::books::run(&options),
+        Command::Load(options) => commands::load::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),
         Command::Se(options) => commands::se::run(&options),
         Command::Bench(options) => commands::bench::run(&options),

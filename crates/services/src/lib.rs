@@ -14,5 +14,6 @@ pub mod purse;
 pub mod runtime;
 pub mod se_tsm;
 pub mod server;
+pub mod siblings;
 pub mod sp_tsm;
 pub mod stored;

@@ -25,6 +25,10 @@ const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(500);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(300);
 /// How long the dispatcher waits when its store does not answer.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How long a dispatcher that claimed messages may take to send them before another may.
+const CLAIM: SignedDuration = SignedDuration::from_secs(30);
+/// How often a dispatcher looks for what a process that is gone has left behind.
+const LOOK: Duration = Duration::from_secs(5);
 /// Messages taken from the store at once.
 const BATCH: usize = 64;
 
@@ -109,7 +113,8 @@ impl Work {
     async fn drain(&self) -> Option<Duration> {
         loop {
             let now = self.environment.now();
-            let due = match self.outbox.due_deliveries(now, BATCH).await {
+            let until = now.saturating_add(CLAIM).unwrap_or(now);
+            let due = match self.outbox.claim_deliveries(now, until, BATCH).await {
                 Ok(due) => due,
                 Err(error) => {
                     debug!(%error, "the outbox cannot be read");
@@ -127,10 +132,11 @@ impl Work {
             }
         }
         match self.outbox.next_delivery_at().await {
-            Ok(None) => None,
+            Ok(None) => self.outbox.is_shared().then_some(LOOK),
             Ok(Some(at)) => {
                 let left = at.duration_since(self.environment.now());
-                Some(Duration::try_from(left).unwrap_or(Duration::ZERO).max(Duration::from_millis(1)))
+                let left = Duration::try_from(left).unwrap_or(Duration::ZERO).max(Duration::from_millis(1));
+                Some(if self.outbox.is_shared() { left.min(LOOK) } else { left })
             }
             Err(_) => Some(STORE_PAUSE),
         }

@@ -56,6 +56,9 @@ pub struct Conversation {
     pub started_at: jiff::Timestamp,
     /// How it ended; `None` while it is open.
     pub ended: Option<ConversationEnd>,
+    /// The address of the process that holds it, where several processes of the role share the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// How a conversation ended.
@@ -195,6 +198,23 @@ pub trait Outbox: Send + Sync {
 
     /// Messages that are due, oldest first.
     async fn due_deliveries(&self, now: jiff::Timestamp, limit: usize) -> Result<Vec<Delivery>>;
+
+    /// Messages that are due, oldest first, which no other process is given before `until`. A store that one
+    /// process opens alone has nobody to keep them from.
+    async fn claim_deliveries(
+        &self,
+        now: jiff::Timestamp,
+        until: jiff::Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        let _ = until;
+        self.due_deliveries(now, limit).await
+    }
+
+    /// Whether other processes put messages in, too, so that one has to look from time to time.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// When the next message is due.
     async fn next_delivery_at(&self) -> Result<Option<jiff::Timestamp>>;

@@ -40,6 +40,9 @@ pub struct Consent {
     pub at: jiff::Timestamp,
     /// The result that the SE-TSM reported, once it did.
     pub result: Option<String>,
+    /// The address of the process that prepared the hand-over, where several share the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
 }
 
 /// How far a top-up order has come.

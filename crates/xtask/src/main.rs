@@ -1,6 +1,7 @@
 //! Developer commands. `cargo xtask help` lists them.
 
 mod bench;
+mod kill;
 mod source;
 mod test;
 mod tidy;
@@ -17,7 +18,8 @@ cargo xtask COMMAND
                    requirement rows and the tests that name them; writes docs/conformance.md
                    (--json prints instead, --check fails when the file is out of date)
   tidy             dependency direction and the rules that ARCHITECTURE.md states as absences
-  bench            every benchmark, then `opentsm bench`";
+  bench            every benchmark, then `opentsm bench`
+  kill [--times N] kills a whole city under load N times (100) on each store, and counts the money";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         ["trace", "--check"] => trace::check(),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
+        ["kill"] => kill::run("100"),
+        ["kill", "--times", times] => kill::run(times),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())

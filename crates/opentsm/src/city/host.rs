@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
-use tsm_services::server::Server;
 
 use super::folder::CityFolder;
 use super::plan::{CityPlan, Role};
+use super::roles::Running;
 use super::{CityError, ceremony, in_step, roles};
 use crate::children::Program;
 use crate::environment;
@@ -26,7 +26,7 @@ pub trait Host: Send {
 /// Every role in this process.
 pub struct Together {
     listeners: Listeners,
-    servers: Vec<Server>,
+    servers: Vec<Running>,
 }
 
 impl Together {
@@ -42,7 +42,8 @@ impl Host for Together {
         let (_, entropy) = environment::real();
         let keys = ceremony::open_keys(plan, role, entropy).map_err(in_step("opening a key file"))?;
         let listener = self.listeners.take(role);
-        let server = roles::start(plan, role, keys, listener).await.map_err(in_step("starting a role"))?;
+        let server =
+            roles::start(plan, role, keys, listener, None).await.map_err(in_step("starting a role"))?;
         self.servers.push(server);
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! host       one process for all, or one for each    host.rs
 //! folder     where all of it is kept                 folder.rs
 //! stores     each role's file, or tables             stores.rs
+//! siblings   several processes of one role           siblings.rs
 //! centre     the books                               centre.rs
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod folder;
 pub mod host;
 pub mod plan;
 pub mod roles;
+pub mod siblings;
 pub mod stores;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Each role of a plan as it runs: its store, its keys, its partners, its server.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,13 @@ use tsm_services::conversation::Limits;
 use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::{Environment, Spawner, Timer};
 use tsm_services::server::{Peer, Server, ServerLimits, serve};
+use tsm_services::siblings::Siblings;
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
 
 use super::ceremony;
 use super::desk::FirstLogin;
 use super::plan::{CityPlan, Published, Role, RolePlan};
+use super::siblings::SiblingProcesses;
 use super::stores;
 use crate::environment;
 use crate::packages;
@@ -78,35 +81,74 @@ pub fn first_login(plan: &CityPlan) -> FirstLogin {
     FirstLogin { account: "administrator".to_owned(), password: plan.passphrase.clone() }
 }
 
-/// Starts a role with its keys; all roles but the payment sandbox have some.
+/// A role that serves.
+pub struct Running {
+    /// On the role's address.
+    pub server: Server,
+    /// On an address of this process alone, where its siblings reach it.
+    alone: Option<Server>,
+}
+
+impl Running {
+    /// Takes no more connections, and returns when the requests that run are finished.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        if let Some(alone) = self.alone {
+            alone.stop().await;
+        }
+    }
+}
+
+/// Starts a role with its keys; all roles but the payment sandbox have some. Where `alone` is given, this
+/// process is one of several of its role on one store.
 pub async fn start(
     plan: &CityPlan,
     role: Role,
     keys: Option<SoftwareKeyService>,
     listener: TcpListener,
-) -> Result<Server, RoleError> {
+    alone: Option<TcpListener>,
+) -> Result<Running, RoleError> {
+    let why = failed(role);
+    let environment = runtime();
+    let here = alone.as_ref().map(TcpListener::local_addr).transpose().map_err(|error| why(&error))?;
+    let siblings = here.map(|here| SiblingProcesses::around(plan, role, here, &environment)).transpose();
+    let siblings = siblings.map_err(|error| why(&error))?;
+    let siblings = siblings.map(|siblings| Arc::new(siblings) as Arc<dyn Siblings>);
+    let router = router(plan, role, keys, siblings, &environment).await?;
+    let serve = |listener| serve_role(plan, role, router.clone(), listener, environment.clone());
+    Ok(Running { server: serve(listener)?, alone: alone.map(serve).transpose()? })
+}
+
+/// What a role answers with.
+async fn router(
+    plan: &CityPlan,
+    role: Role,
+    keys: Option<SoftwareKeyService>,
+    siblings: Option<Arc<dyn Siblings>>,
+    environment: &Environment,
+) -> Result<axum::Router, RoleError> {
     let why = failed(role);
     match (role, keys) {
-        (Role::SeTsm, Some(keys)) => start_se_tsm(plan, keys, listener).await,
-        (Role::Clearing, Some(keys)) => start_clearing(plan, keys, listener).await,
+        (Role::SeTsm, Some(keys)) => se_tsm(plan, keys, siblings, environment).await,
+        (Role::Clearing, Some(keys)) => clearing(plan, keys, environment).await,
         (Role::SpTsm, Some(keys)) => match &plan.published {
-            Some(published) => start_sp_tsm(plan, published, keys, listener).await,
+            Some(published) => sp_tsm(plan, published, keys, siblings, environment).await,
             None => Err(why(&"the plan does not say what the operator published")),
         },
-        (Role::Payment, _) => start_payment(plan, listener).await,
+        (Role::Payment, _) => payment(plan, environment).await,
         (Role::SeTsm | Role::Clearing | Role::SpTsm, None) => Err(why(&"it has no keys")),
     }
 }
 
-async fn start_se_tsm(
+async fn se_tsm(
     plan: &CityPlan,
     keys: SoftwareKeyService,
-    listener: TcpListener,
-) -> Result<Server, RoleError> {
+    siblings: Option<Arc<dyn Siblings>>,
+    environment: &Environment,
+) -> Result<axum::Router, RoleError> {
     let why = failed(Role::SeTsm);
-    let environment = runtime();
     let signer = plan.se_tsm.message_key().and_then(|key| key.signer()).map_err(|error| why(&error))?;
-    let signing = signing(&plan.se_tsm, &environment).map_err(|error| why(&error))?;
+    let signing = signing(&plan.se_tsm, environment).map_err(|error| why(&error))?;
     let tls = plan.se_tsm.identity().map_err(|error| why(&error))?;
     let trust = plan.trust().map_err(|error| why(&error))?;
     let sp_tsms = se_tsm::HttpsSpTsms::new(
@@ -114,22 +156,21 @@ async fn start_se_tsm(
         signing,
         PARTNER_TIMEOUT,
     );
-    let service = se_tsm::SeTsm::new(se_tsm::Parts {
+    let parts = se_tsm::Parts {
         store: stores::se_tsm(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
         environment: environment.clone(),
         signer: Arc::new(signer),
         sp_tsms: Arc::new(sp_tsms),
         settings: se_tsm_settings(),
-    });
+    };
+    let service = se_tsm::SeTsm::among(parts, siblings);
     service.install_operator("The operator").await.map_err(|error| why(&error))?;
     let first = first_login(plan);
     let account = first.account.parse().map_err(|error| why(&error))?;
     let first = se_tsm::FirstAdministrator { account, password: first.password };
     service.install_administrator(&first).await.map_err(|error| why(&error))?;
-    let tls = tls.server_config(&trust).map_err(|error| why(&error))?;
-    let router = se_tsm::routes(service).into_router();
-    serve(listener, tls, router, environment, ServerLimits::default()).map_err(|error| why(&error))
+    Ok(se_tsm::routes(service).into_router())
 }
 
 fn se_tsm_settings() -> se_tsm::Settings {
@@ -161,13 +202,12 @@ fn agreement() -> Agreement {
     }
 }
 
-async fn start_clearing(
+async fn clearing(
     plan: &CityPlan,
     keys: SoftwareKeyService,
-    listener: TcpListener,
-) -> Result<Server, RoleError> {
+    environment: &Environment,
+) -> Result<axum::Router, RoleError> {
     let why = failed(Role::Clearing);
-    let environment = runtime();
     let service = clearing::Clearing::new(clearing::Parts {
         store: stores::clearing(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
@@ -176,7 +216,7 @@ async fn start_clearing(
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
     });
-    serve_role(plan, Role::Clearing, clearing::routes(service).into_router(), listener, environment)
+    Ok(clearing::routes(service).into_router())
 }
 
 fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError> {
@@ -184,10 +224,9 @@ fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError>
     Ok(clearing::Terminals::of(operator, numbers?))
 }
 
-async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server, RoleError> {
+async fn payment(plan: &CityPlan, environment: &Environment) -> Result<axum::Router, RoleError> {
     let why = failed(Role::Payment);
-    let environment = runtime();
-    let client = partner(plan, Role::Payment, Role::SpTsm, &environment).map_err(|error| why(&error))?;
+    let client = partner(plan, Role::Payment, Role::SpTsm, environment).map_err(|error| why(&error))?;
     let merchant = payment_sandbox::Merchant {
         peer: peer(&plan.sp_tsm).map_err(|error| why(&error))?,
         link: SpTsmPeer::new(client),
@@ -199,19 +238,19 @@ async fn start_payment(plan: &CityPlan, listener: TcpListener) -> Result<Server,
         repetition: payment_sandbox::Repetition::Twice,
         lifetime: SignedDuration::from_mins(30),
     });
-    serve_role(plan, Role::Payment, payment_sandbox::routes(service).into_router(), listener, environment)
+    Ok(payment_sandbox::routes(service).into_router())
 }
 
-async fn start_sp_tsm(
+async fn sp_tsm(
     plan: &CityPlan,
     published: &Published,
     keys: SoftwareKeyService,
-    listener: TcpListener,
-) -> Result<Server, RoleError> {
+    siblings: Option<Arc<dyn Siblings>>,
+    environment: &Environment,
+) -> Result<axum::Router, RoleError> {
     let why = failed(Role::SpTsm);
-    let environment = runtime();
-    let link = |to| partner(plan, Role::SpTsm, to, &environment).map_err(|error| why(&error));
-    let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
+    let link = |to| partner(plan, Role::SpTsm, to, environment).map_err(|error| why(&error));
+    let parts = sp_tsm::Parts {
         store: stores::sp_tsm(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys) as Arc<dyn KeyService>,
         environment: environment.clone(),
@@ -227,9 +266,9 @@ async fn start_sp_tsm(
         },
         settings: sp_tsm_settings(published).map_err(|error| why(&error))?,
         limits: Limits::default(),
-    })
-    .map_err(|error| why(&error))?;
-    serve_role(plan, Role::SpTsm, sp_tsm::routes(service).into_router(), listener, environment)
+    };
+    let service = sp_tsm::SpTsm::among(parts, siblings).map_err(|error| why(&error))?;
+    Ok(sp_tsm::routes(service).into_router())
 }
 
 fn sp_tsm_settings(published: &Published) -> Result<sp_tsm::Settings, Box<dyn std::error::Error>> {
@@ -314,7 +353,7 @@ fn serve_role(
 }
 
 /// An institution as its partners know it.
-fn peer(role: &RolePlan) -> Result<Peer, Box<dyn std::error::Error>> {
+pub fn peer(role: &RolePlan) -> Result<Peer, Box<dyn std::error::Error>> {
     let public_key = role.message_key()?.signer()?.public_key();
     Ok(Peer {
         institution: role.institution.clone(),
@@ -331,9 +370,19 @@ pub fn partner(
     to: Role,
     environment: &Environment,
 ) -> Result<Client, Box<dyn std::error::Error>> {
+    client_of(plan, from, plan.role(to).address, environment)
+}
+
+/// A client of whoever serves at `address`, with the certificate and signature of `from`.
+pub fn client_of(
+    plan: &CityPlan,
+    from: Role,
+    address: SocketAddr,
+    environment: &Environment,
+) -> Result<Client, Box<dyn std::error::Error>> {
     let caller = plan.role(from);
     let tls = caller.identity()?.client_config(&plan.trust()?)?;
-    let transport = HttpsTransport::new(plan.role(to).address, "localhost", tls, PARTNER_TIMEOUT)?;
+    let transport = HttpsTransport::new(address, "localhost", tls, PARTNER_TIMEOUT)?;
     Ok(Client::new(Arc::new(transport)).signing(signing(caller, environment)?))
 }
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use tsm_storage::postgres::{self, ClearingTables, PaymentTables, Postgres, SeTsmTables, SpTsmTables, Tables};
+use tsm_storage::postgres::{
+    self, ClearingTables, PaymentTables, Postgres, SeTsmTables, SpTsmTables, Tables,
+};
 use tsm_storage::sqlite::{self, ClearingSchema, PaymentSchema, Schema, SeTsmSchema, SpTsmSchema, Sqlite};
 use tsm_storage::{ClearingStore, PaymentStore, SeTsmStore, SpTsmStore};
 

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod books;
 pub mod doctor;
+pub mod load;
 pub mod se;
 pub mod serve;
 pub mod up;

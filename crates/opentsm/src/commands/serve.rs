@@ -1,9 +1,10 @@
 //! `opentsm serve ROLE`: one role alone, from the plan of its city.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::city::plan::{CityPlan, Role};
 use crate::city::{ceremony, roles};
@@ -54,13 +55,29 @@ async fn serve(options: &Options) -> Result<(), String> {
         }
     }
     let address = plan.role(role).address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{} cannot listen on {address}: {error}", role.name()))?;
-    let server = roles::start(&plan, role, keys, listener).await.map_err(|error| error.to_string())?;
-    println!("{} serves on {}", role.name(), server.address());
+    let cannot = |error: std::io::Error| format!("{} cannot listen on {address}: {error}", role.name());
+    // On a shared database several processes may serve one role; connections are spread among them.
+    let (listener, alone) = if plan.database.is_some() {
+        let alone = TcpListener::bind((address.ip(), 0)).await.map_err(cannot)?;
+        (shared(address).map_err(cannot)?, Some(alone))
+    } else {
+        (TcpListener::bind(address).await.map_err(cannot)?, None)
+    };
+    let running =
+        roles::start(&plan, role, keys, listener, alone).await.map_err(|error| error.to_string())?;
+    println!("{} serves on {}", role.name(), running.server.address());
     options.attendance.until_asked().await;
-    server.stop().await;
+    running.stop().await;
     println!("{} has stopped", role.name());
     Ok(())
+}
+
+/// A socket on an address that other processes of the role may serve too.
+fn shared(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }

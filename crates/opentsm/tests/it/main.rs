@@ -2,6 +2,8 @@
 
 mod city;
 mod demo;
+mod killed;
+mod postgres;
 mod running;
 mod serve;
 

@@ -1,6 +1,6 @@
 //! Processes of the program, ended with the test that started them.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
@@ -49,6 +49,15 @@ impl Running {
     pub fn close_input(&mut self) -> ExitStatus {
         drop(self.child.stdin.take());
         self.child.wait().unwrap()
+    }
+
+    /// Closes its standard input and gives what it says until its end.
+    pub fn close_input_and_read(&mut self) -> String {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        self.lines.read_to_string(&mut said).unwrap();
+        self.child.wait().unwrap();
+        said
     }
 
     /// Sends SIGTERM and waits for its end.
@@ -117,7 +126,11 @@ pub struct Up {
 impl Up {
     /// Starts the city in this folder, a new one or the one that is there.
     pub fn start(folder: &Folder) -> Self {
-        let mut process = Running::start(&["up", "--data", folder.text(), "--json"]);
+        Self::of(Running::start(&["up", "--data", folder.text(), "--json"]))
+    }
+
+    /// Waits until this city is ready.
+    pub fn of(mut process: Running) -> Self {
         let ready = serde_json::from_str(&process.line()).unwrap();
         Self { process, ready }
     }

@@ -132,7 +132,7 @@ impl SeTsm {
             InstallationCondition::NotInstalled
             | InstallationCondition::Interrupted { .. }
             | InstallationCondition::Updatable => {
-                Some(self.ticket(&known.record.se, &application.aid, Allows::Download))
+                Some(self.ticket(&known.record.se, &application.aid, Allows::Download)?)
             }
             InstallationCondition::Installed | InstallationCondition::NotEligible { .. } => None,
         };

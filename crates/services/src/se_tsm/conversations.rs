@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tsm_api::client::SeTsmWallet;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
@@ -15,10 +16,11 @@ use tsm_iso7816::Aid;
 
 use super::access::Caller;
 use super::stop::{field, stored};
-use super::tickets::Allows;
+use super::tickets::{Allows, Tickets};
 use super::{SeTsm, convert, deletion, download, locks, synchronisation, token_renewal};
 use crate::conversation::{Flow, Start, StopReason};
 use crate::server::Call;
+use crate::siblings;
 
 /// POST /wallet/v1/conversations
 pub(super) async fn start(
@@ -45,7 +47,15 @@ pub(super) async fn turn(
     call: Call<Caller, TurnRequest>,
 ) -> Result<ConversationReply, Problem> {
     let id: ConversationId = call.parameter()?;
-    tsm.engine.turn(id, None, call.request).await
+    let reply = tsm.engine.turn(id, None, call.request.clone()).await?;
+    if !siblings::is_unknown(&reply) {
+        return Ok(reply);
+    }
+    let stored = tsm_domain::ConversationId::from_uuid(id.0);
+    match siblings::holder(tsm.siblings.as_deref(), &*tsm.store, stored).await? {
+        Some(sibling) => siblings::brought_back(SeTsmWallet::new(sibling).turn(id, &call.request).await),
+        None => Ok(reply),
+    }
 }
 
 /// POST /wallet/v1/conversations/{conversation}/cancellation
@@ -106,15 +116,22 @@ impl SeTsm {
         let aid = request.aid.as_ref().ok_or_else(|| field("The operation names no application."))?;
         let aid = convert::aid(aid)?;
         let ticket = request.ticket.as_deref().ok_or(ProblemCode::TicketWrong)?;
-        self.tickets.check(ticket, &se, &aid, allows, self.now())?;
+        self.tickets().check(ticket, &se, &aid, allows, self.now())?;
         Ok(aid)
     }
 
     /// A ticket for one operation on one application of one secure element.
-    pub(super) fn ticket(&self, se: &SeId, aid: &Aid, allows: Allows) -> String {
+    pub(super) fn ticket(&self, se: &SeId, aid: &Aid, allows: Allows) -> Result<String, Problem> {
         let now = self.now();
         let until = now.checked_add(self.settings.ticket_lifetime).unwrap_or(now);
-        self.tickets.issue(se, aid, allows, until)
+        self.tickets().issue(se, aid, allows, until).map_err(|error| {
+            tracing::error!(%error, "the key service refused");
+            ProblemCode::Internal.into()
+        })
+    }
+
+    fn tickets(&self) -> Tickets<'_> {
+        Tickets { keys: &*self.keys, key: &self.settings.sealing_key }
     }
 
     /// The running operation and those that wait (P-5.8.8.e).

@@ -26,23 +26,25 @@ pub(super) async fn lists(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> Resul
     for application in known.catalogue.iter().filter(|known| known.kind == ApplicationKind::Application) {
         let state = known.on_se(application, tsm.now()).record.state;
         let shown = shown_in(state, application.opening);
-        let listed = |allows| ListedApplication {
-            aid: application.aid.into(),
-            name: application.names.en.clone(),
-            state: state_to_wire(state),
-            ticket: tsm.ticket(&se, &application.aid, allows),
+        let listed = |allows| -> Result<ListedApplication, Problem> {
+            Ok(ListedApplication {
+                aid: application.aid.into(),
+                name: application.names.en.clone(),
+                state: state_to_wire(state),
+                ticket: tsm.ticket(&se, &application.aid, allows)?,
+            })
         };
         if shown.download && may_download(&tsm, &known, application).await.map_err(stop_to_problem)? {
-            lists.download.push(listed(Allows::Download));
+            lists.download.push(listed(Allows::Download)?);
         }
         if shown.deletion {
-            lists.delete.push(listed(Allows::Delete));
+            lists.delete.push(listed(Allows::Delete)?);
         }
         if shown.lock {
-            lists.lock.push(listed(Allows::Lock));
+            lists.lock.push(listed(Allows::Lock)?);
         }
         if shown.unlock {
-            lists.unlock.push(listed(Allows::Unlock));
+            lists.unlock.push(listed(Allows::Unlock)?);
         }
     }
     Ok(lists)

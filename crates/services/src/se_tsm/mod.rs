@@ -57,12 +57,12 @@ use tsm_storage::SeTsmStore;
 use crate::conversation::{Engine, Limits};
 use crate::runtime::Environment;
 use crate::server::{PeerGate, Routes};
+use crate::siblings::Siblings;
 
 pub use sp_tsms::{HttpsSpTsms, SpTsms};
 pub use staff::FirstAdministrator;
 
 use store_leases::StoreLeases;
-use tickets::Tickets;
 
 /// What an operator sets.
 #[derive(Clone)]
@@ -117,18 +117,23 @@ pub struct SeTsm {
     settings: Settings,
     engine: Engine,
     gate: PeerGate,
-    tickets: Tickets,
+    siblings: Option<Arc<dyn Siblings>>,
 }
 
 impl SeTsm {
     /// Builds the role.
     pub fn new(parts: Parts) -> Arc<Self> {
+        Self::among(parts, None)
+    }
+
+    /// Builds one of several processes of the role, which share its store.
+    pub fn among(parts: Parts, siblings: Option<Arc<dyn Siblings>>) -> Arc<Self> {
         let Parts { store, keys, environment, signer, sp_tsms, settings } = parts;
-        let leases = Arc::new(StoreLeases::new(store.clone(), environment.clone()));
+        let here = siblings.as_ref().map(|siblings| siblings.here().to_owned());
+        let leases = Arc::new(StoreLeases::new(store.clone(), environment.clone(), here));
         let engine = Engine::new(environment.clone(), leases, settings.limits);
         let gate = PeerGate::open(environment.now());
-        let tickets = Tickets::new(environment.random());
-        Arc::new(Self { store, keys, environment, signer, sp_tsms, settings, engine, gate, tickets })
+        Arc::new(Self { store, keys, environment, signer, sp_tsms, settings, engine, gate, siblings })
     }
 
     fn now(&self) -> jiff::Timestamp {

@@ -18,11 +18,12 @@ const LEASE: SignedDuration = SignedDuration::from_mins(10);
 pub(super) struct StoreLeases {
     store: Arc<dyn SeTsmStore>,
     environment: Environment,
+    server: Option<String>,
 }
 
 impl StoreLeases {
-    pub(super) fn new(store: Arc<dyn SeTsmStore>, environment: Environment) -> Self {
-        Self { store, environment }
+    pub(super) fn new(store: Arc<dyn SeTsmStore>, environment: Environment, server: Option<String>) -> Self {
+        Self { store, environment, server }
     }
 }
 
@@ -36,6 +37,7 @@ impl Leases for StoreLeases {
             purpose: holder.purpose.to_owned(),
             started_at: now,
             ended: None,
+            server: self.server.clone(),
         };
         let until = now.checked_add(LEASE).unwrap_or(now);
         // The wallet holds one conversation at a time, so one that asks has lost its old one.

@@ -25,6 +25,8 @@ pub enum Caller {
     Payment,
     /// An institution whose terminals take cash, by its number.
     TopUpTerminals(String),
+    /// Another process of this SP-TSM, which passes on what the SE-TSM asked it.
+    Sibling,
 }
 
 /// A wallet that the SE-TSM vouches for.
@@ -41,7 +43,7 @@ impl Caller {
     pub(super) fn wallet(self) -> Result<WalletCaller, Problem> {
         match self {
             Self::Wallet(wallet) => Ok(wallet),
-            Self::Anyone | Self::SeTsm | Self::Payment | Self::TopUpTerminals(_) => {
+            Self::Anyone | Self::SeTsm | Self::Payment | Self::TopUpTerminals(_) | Self::Sibling => {
                 Err(ProblemCode::SessionRequired.into())
             }
         }
@@ -50,7 +52,7 @@ impl Caller {
     /// Nobody but the SE-TSM.
     pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
         match self {
-            Self::SeTsm => Ok(()),
+            Self::SeTsm | Self::Sibling => Ok(()),
             Self::Anyone | Self::Wallet(_) | Self::Payment | Self::TopUpTerminals(_) => {
                 Err(ProblemCode::NotAllowed.into())
             }
@@ -61,7 +63,7 @@ impl Caller {
     pub(super) fn require_payment(&self) -> Result<(), Problem> {
         match self {
             Self::Payment => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::TopUpTerminals(_) => {
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::TopUpTerminals(_) | Self::Sibling => {
                 Err(ProblemCode::NotAllowed.into())
             }
         }
@@ -71,7 +73,7 @@ impl Caller {
     pub(super) fn top_up_institution(self) -> Result<String, Problem> {
         match self {
             Self::TopUpTerminals(institution) => Ok(institution),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment => {
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment | Self::Sibling => {
                 Err(ProblemCode::NotAllowed.into())
             }
         }
@@ -116,7 +118,12 @@ impl SpTsm {
             let peer = self.partners.top_up_terminals.iter().find(|peer| peer.institution == claimed)?;
             Some((peer, Caller::TopUpTerminals(peer.institution.clone())))
         };
-        let (peer, caller) = known.or_else(terminals).ok_or(ProblemCode::PeerCertificateRequired)?;
+        let sibling = || {
+            let peer = self.siblings.as_ref()?.peer();
+            (peer.institution == claimed).then_some((peer, Caller::Sibling))
+        };
+        let (peer, caller) =
+            known.or_else(terminals).or_else(sibling).ok_or(ProblemCode::PeerCertificateRequired)?;
         self.gate.admit(credentials, peer, self.now())?;
         Ok(caller)
     }

@@ -32,6 +32,7 @@ impl SpTsm {
             purpose: purpose.into(),
             started_at: now,
             ended: None,
+            server: self.siblings.as_ref().map(|siblings| siblings.here().to_owned()),
         };
         let until = now.saturating_add(LEASE).unwrap_or(now);
         match self.store.begin_conversation(row, Claim::TakeOver, now, until).await? {

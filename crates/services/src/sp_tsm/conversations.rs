@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tsm_api::client::SpTsmWallet;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
@@ -18,6 +19,7 @@ use super::top_up::TopUpRequest;
 use crate::conversation::{Ending, Flow, Start, StopReason};
 use crate::purse::aid_from_wire;
 use crate::server::Call;
+use crate::siblings;
 
 /// Starts an operation.
 pub(super) async fn start(
@@ -50,7 +52,14 @@ pub(super) async fn turn(
 ) -> Result<ConversationReply, Problem> {
     let conversation: ConversationId = call.parameter()?;
     tsm.tickets.check(conversation, call.request.ticket.as_deref())?;
-    tsm.engine.turn(conversation, None, call.request).await
+    let reply = tsm.engine.turn(conversation, None, call.request.clone()).await?;
+    if !siblings::is_unknown(&reply) {
+        return Ok(reply);
+    }
+    match tsm.holder(conversation).await? {
+        Some(sibling) => siblings::brought_back(sibling.turn(conversation, &call.request).await),
+        None => Ok(reply),
+    }
 }
 
 /// Stops a conversation between two lists.
@@ -62,6 +71,13 @@ pub(super) async fn cancel(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Resu
 }
 
 impl SpTsm {
+    /// The other process that holds a conversation.
+    async fn holder(&self, conversation: ConversationId) -> Result<Option<SpTsmWallet>, Problem> {
+        let id = tsm_domain::ConversationId::from_uuid(conversation.0);
+        let holder = siblings::holder(self.siblings.as_deref(), &*self.store, id).await?;
+        Ok(holder.map(SpTsmWallet::new))
+    }
+
     fn flow(
         self: Arc<Self>,
         operation: Operation,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq as _;
+use tsm_api::client::SpTsmPeer;
 use tsm_api::conversation::{ConversationReply, IfBusy, Outcome, TurnRequest};
 use tsm_api::ids::{ConversationId, RequestId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
@@ -60,13 +61,21 @@ pub(super) async fn handover(
     call: Call<Caller, HandoverRequest>,
 ) -> Result<HandoverReply, Problem> {
     call.caller.require_se_tsm()?;
-    let HandoverRequest { operation, initialize_update, observation, progress } = call.request;
+    let operation = call.request.operation;
     let conversation = StoredConversation::from_uuid(operation.0);
     let consent = tsm.store.consent(conversation, ConsentTo::Download).await;
     let consent = consent.map_err(|error| stored::problem(&error))?.ok_or(ProblemCode::UnknownId)?;
     if let Some(reason) = consent.refused {
         return Err(Problem::because(ProblemCode::ProviderRefused, reason));
     }
+    if let (Some(server), Some(siblings)) = (&consent.server, &tsm.siblings)
+        && server != siblings.here()
+    {
+        // The process that consented has prepared the session.
+        let sibling = SpTsmPeer::new(siblings.at(server).await?);
+        return sibling.handover(&call.request).await.map_err(|error| error.to_problem());
+    }
+    let HandoverRequest { initialize_update, observation, progress, .. } = call.request;
     let answer = ResponseApdu::parse(initialize_update.as_bytes())
         .map_err(|error| Problem::because(ProblemCode::MalformedRequest, error))?;
     let opening = Opening {

@@ -45,6 +45,7 @@ use crate::conversation::{Engine, Limits, MemoryLeases};
 use crate::outbox::Dispatcher;
 use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
+use crate::siblings::Siblings;
 
 pub use settings::{
     DomainAccess, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings, SettingsError,
@@ -109,11 +110,17 @@ pub struct SpTsm {
     prepared: Prepared,
     tickets: Tickets,
     confirmed: watch::Sender<()>,
+    siblings: Option<Arc<dyn Siblings>>,
 }
 
 impl SpTsm {
     /// Builds the role and starts sending what its outbox holds.
     pub fn new(parts: Parts) -> Result<Arc<Self>, SettingsError> {
+        Self::among(parts, None)
+    }
+
+    /// Builds one of several processes of the role, which share its store.
+    pub fn among(parts: Parts, siblings: Option<Arc<dyn Siblings>>) -> Result<Arc<Self>, SettingsError> {
         let Parts { store, keys, environment, partners, links, settings, limits } = parts;
         settings.check()?;
         let engine = Engine::new(environment.clone(), Arc::new(MemoryLeases::default()), limits);
@@ -133,6 +140,7 @@ impl SpTsm {
             prepared: Prepared::default(),
             tickets: Tickets::default(),
             confirmed: watch::channel(()).0,
+            siblings,
         }))
     }
 

@@ -233,6 +233,7 @@ impl SpTsm {
             refused: decision.as_ref().err().map(|problem| problem.message_en.clone()),
             at: self.now(),
             result: None,
+            server: self.siblings.as_ref().map(|siblings| siblings.here().to_owned()),
         };
         let kept = self.store.record_consent(consent).await.map_err(|error| stored::problem(&error))?;
         if kept.se != wanted.se || kept.application != wanted.application {

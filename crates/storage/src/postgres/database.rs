@@ -167,8 +167,7 @@ pub(super) async fn forget(url: &str, options: Options) -> std::result::Result<(
     let namespace = options.namespace.clone().unwrap_or_default();
     let pool = connections(url, options, &namespace)?;
     let client = pool.get().await?;
-    let failed =
-        |source| OpenError::Migrate { service: "store", namespace: namespace.clone(), source };
+    let failed = |source| OpenError::Migrate { service: "store", namespace: namespace.clone(), source };
     let marked = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'migrations'";
     if client.query_opt(marked, &[&namespace]).await.map_err(failed)?.is_some() {
         client.batch_execute(&format!("DROP SCHEMA \"{namespace}\" CASCADE")).await.map_err(failed)?;

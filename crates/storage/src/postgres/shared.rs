@@ -295,13 +295,33 @@ impl<S: Tables> Outbox for Postgres<S> {
         single!(self, db, many(db, "delivery", sql, params![nanoseconds(now), limit(most)]).await)
     }
 
+    async fn claim_deliveries(
+        &self,
+        now: jiff::Timestamp,
+        until: jiff::Timestamp,
+        most: usize,
+    ) -> Result<Vec<Delivery>> {
+        // Rows that another process is claiming are passed over.
+        let sql = "WITH due AS (
+                SELECT id FROM outbox WHERE NOT delivered AND due_at <= $1
+                ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+            UPDATE outbox SET due_at = $2 FROM due WHERE outbox.id = due.id RETURNING outbox.body";
+        let parameters = params![nanoseconds(now), nanoseconds(until), limit(most)];
+        let mut claimed: Vec<Delivery> = single!(self, db, many(db, "delivery", sql, parameters).await)?;
+        claimed.sort_by_key(|delivery| (delivery.due_at, delivery.id));
+        Ok(claimed)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn next_delivery_at(&self) -> Result<Option<jiff::Timestamp>> {
-        let sql = "SELECT body FROM outbox WHERE NOT delivered ORDER BY due_at, id LIMIT 1";
-        single!(
-            self,
-            db,
-            Ok(one::<Delivery>(db, "delivery", sql, params![]).await?.map(|delivery| delivery.due_at))
-        )
+        let sql = "SELECT due_at FROM outbox WHERE NOT delivered ORDER BY due_at, id LIMIT 1";
+        single!(self, db, {
+            let found = first(db, sql, params![], |row| column::<i64>(row, 0)).await?;
+            found.map(super::rows::instant).transpose()
+        })
     }
 
     async fn delivered(&self, id: DeliveryId) -> Result<()> {

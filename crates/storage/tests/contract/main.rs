@@ -14,6 +14,8 @@ mod se_tsm;
 mod shared;
 mod sp_tsm;
 mod sqlite_only;
+#[cfg(feature = "postgres")]
+mod throw_away_postgres;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -125,6 +125,28 @@ async fn one_payment_pays_an_order() {
     assert_eq!(first.due_deliveries(at(9), 100).await.unwrap().len(), 1);
 }
 
+/// Many processes look for messages at once: each message is given to one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_claimed_by_one_process() {
+    let stores = processes().await;
+    let first: &PostgresSpTsm = &stores[0];
+    for number in 0..100 {
+        first.put_delivery(delivery(number, 0)).await.unwrap();
+    }
+    let claim = |client: u8| {
+        let store = &stores[usize::from(client) % stores.len()];
+        store.claim_deliveries(at(1), at(50), 30)
+    };
+    let claimed: Vec<_> = join_all((0..CLIENTS).map(claim)).await;
+    let mut claimed: Vec<_> = claimed.into_iter().flat_map(Result::unwrap).map(|one| one.id).collect();
+    let all = claimed.len();
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!((claimed.len(), all), (100, 100));
+    assert_eq!(first.next_delivery_at().await.unwrap(), Some(at(50)));
+    assert_eq!(first.claim_deliveries(at(50), at(90), 200).await.unwrap().len(), 100);
+}
+
 /// Clients take the link over from each other while the old holders go on writing: what is written is in the
 /// order of the epochs, and nobody writes after a later epoch has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

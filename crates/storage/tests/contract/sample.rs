@@ -53,6 +53,7 @@ pub(crate) fn conversation(n: u128, of: SeId) -> Conversation {
         purpose: "download".into(),
         started_at: at(n as i64),
         ended: None,
+        server: None,
     }
 }
 

@@ -125,6 +125,24 @@ async fn sessions_end() {
 }
 
 #[tokio::test]
+async fn a_claimed_message_is_sent_again_after_its_claim() {
+    on_clearing(async |store| {
+        let (late, early) = (delivery(1, 20), delivery(2, 10));
+        for one in [&late, &early] {
+            store.put_delivery(one.clone()).await.unwrap();
+        }
+        assert_eq!(store.claim_deliveries(at(9), at(50), 10).await.unwrap(), []);
+        assert_eq!(store.claim_deliveries(at(20), at(50), 1).await.unwrap(), std::slice::from_ref(&early));
+        // Whoever claimed it went away without a word.
+        let again = store.claim_deliveries(at(50), at(90), 10).await.unwrap();
+        assert!(again.contains(&early) && again.contains(&late), "{again:?}");
+        store.delivered(early.id).await.unwrap();
+        assert_eq!(store.claim_deliveries(at(90), at(99), 10).await.unwrap(), [late]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_outbox_repeats_until_delivered() {
     on_clearing(async |store| {
         let (late, early) = (delivery(1, 20), delivery(2, 10));

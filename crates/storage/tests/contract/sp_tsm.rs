@@ -39,6 +39,7 @@ async fn a_consent_is_given_once() {
             refused: None,
             at: at(1),
             result: None,
+            server: None,
         };
         assert_eq!(store.record_consent(allowed.clone()).await, Ok(allowed.clone()));
         let refused = Consent { refused: Some("no".into()), at: at(2), ..allowed.clone() };

@@ -1,22 +1,16 @@
 //! Cards opened and topped up over TLS, on the embedded stores: phones, wallets, every role and the
 //! key service in this process.
 
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tsm_api::HexBytes;
-use tsm_api::se_tsm::wallet::CatalogueList;
-use tsm_se::card::SystemRandomness;
 use tsm_se::memory::LoadFileLibrary;
-use tsm_se::{Interface, SecureElement};
-use tsm_wallet::Quiet;
-use tsm_wallet::service::TopUpResult;
+use tsm_wallet::WalletError;
 
 use crate::city::folder::CityFolder;
-use crate::city::{City, Place, Progress, TRANSIT_AID, ceremony, se_id};
+use crate::city::{City, Place, Progress, ceremony, se_id};
 use crate::folders::TemporaryFolder;
-use crate::handset::{CardLink, Meter, Watched};
-use crate::phone::{Phone, Servers};
+use crate::phone::Phone;
+use crate::riders;
 
 /// Phones at work at once.
 const PHONES: u32 = 16;
@@ -45,21 +39,20 @@ pub fn measure() -> Result<Rates, String> {
 }
 
 async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
-    let (city, _) =
-        City::bring_up(folder, Place::Together, None, &mut Silent).await.map_err(|error| error.to_string())?;
+    let (city, _) = City::bring_up(folder, Place::Together, None, &mut Silent)
+        .await
+        .map_err(|error| error.to_string())?;
     let library = LoadFileLibrary::new();
     let mut phones = Vec::new();
     for number in 1..=PHONES {
         let profile = ceremony::profile(&city.maker, &se_id(number), library.clone());
-        phones.push(registered(&city.plan.servers(), folder, number, &profile).await?);
+        let mut phone = riders::switch_on(&city.plan.servers(), folder, number, &profile).await?;
+        riders::register(&mut phone, number).await.map_err(|error| error.to_string())?;
+        phones.push(phone);
     }
     let started = Instant::now();
     let phones = together(phones, |mut phone| async move {
-        let offers = phone.wallet.catalogue(CatalogueList::Recommendation).await;
-        let card = offers.map_err(|error| error.to_string())?;
-        let card =
-            card.iter().find(|entry| entry.aid.as_bytes() == TRANSIT_AID).ok_or("no card is offered")?;
-        phone.wallet.open_card(card, &mut Quiet).await.map_err(|error| error.to_string())?;
+        riders::open_card(&mut phone).await.map_err(|error| error.to_string())?;
         Ok(phone)
     })
     .await?;
@@ -77,32 +70,14 @@ async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
     Ok(Rates { openings, top_ups })
 }
 
-async fn registered(
-    servers: &Servers,
-    folder: &CityFolder,
-    number: u32,
-    profile: &tsm_se::Profile,
-) -> Result<Phone, String> {
-    let element =
-        SecureElement::create(profile, Box::new(SystemRandomness)).map_err(|error| error.to_string())?;
-    let link = CardLink::here(Arc::new(Mutex::new(element)), Interface::Contact, Meter::new(Watched::No));
-    let mut phone =
-        Phone::start(servers, &folder.phone(number), link).await.map_err(|error| error.to_string())?;
-    let agreement = phone.wallet.agreement().await.map_err(|error| error.to_string())?;
-    let accepted = phone.wallet.accept(&agreement);
-    let number = Some(format!("86139{number:08}"));
-    phone.wallet.register(accepted, number, &mut Quiet).await.map_err(|error| error.to_string())?;
-    phone.wallet.login(&mut Quiet).await.map_err(|error| error.to_string())?;
-    Ok(phone)
-}
-
 async fn top_up(phone: &mut Phone) -> Result<(), String> {
-    let aid = HexBytes(TRANSIT_AID.to_vec());
-    let (order, payment) = phone.wallet.order_top_up(&aid, 100).await.map_err(|error| error.to_string())?;
-    let paid = phone.wallet.pay(&aid, order, payment).await.map_err(|error| error.to_string())?;
-    match phone.wallet.top_up(&paid, &mut Quiet).await.map_err(|error| error.to_string())? {
-        TopUpResult::Credited { .. } => Ok(()),
-        TopUpResult::NotCredited { .. } => Err("a top-up was not credited".to_owned()),
+    let words = |error: WalletError| error.to_string();
+    let ordered = riders::order(phone, 100).await.map_err(words)?;
+    let paid = riders::pay(phone, ordered).await.map_err(words)?;
+    if riders::carry(phone, &paid).await.map_err(words)? {
+        Ok(())
+    } else {
+        Err("a top-up was not credited".to_owned())
     }
 }
 
