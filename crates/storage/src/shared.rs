@@ -302,6 +302,8 @@ pub enum ChainKey {
     Se(SeId),
     /// A person's audit trail.
     Operator(OperatorId),
+    /// What was booked on this day (UTC) about no card: settlements, losses.
+    Day(jiff::civil::Date),
 }
 
 /// A journal entry in its chain.
@@ -344,6 +346,7 @@ impl fmt::Display for ChainKey {
             Self::Card(card) => write!(f, "card/{card}"),
             Self::Se(se) => write!(f, "se/{se}"),
             Self::Operator(operator) => write!(f, "operator/{operator}"),
+            Self::Day(day) => write!(f, "day/{day}"),
         }
     }
 }
@@ -355,6 +358,20 @@ impl ChainKey {
             Self::Card(card) => format!("card/{}", card.as_str()),
             Self::Se(se) => format!("se/{se}"),
             Self::Operator(operator) => format!("operator/{operator}"),
+            Self::Day(day) => format!("day/{day}"),
+        }
+    }
+
+    /// The chain of what is booked about no card at this moment.
+    pub fn day_of(at: jiff::Timestamp) -> Self {
+        Self::Day(at.to_zoned(jiff::tz::TimeZone::UTC).date())
+    }
+
+    /// Whether its entries carry changes of the centre's books.
+    pub const fn is_of_the_books(&self) -> bool {
+        match self {
+            Self::Card(_) | Self::Day(_) => true,
+            Self::Se(_) | Self::Operator(_) => false,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod ledger;
 pub mod numbering;
 pub mod payment_order;
+pub mod receipt;
 pub mod reconciliation;
 pub mod settlement;
 pub mod statement;

@@ -22,7 +22,7 @@ const CENTRE: &str = "centre";
 /// What one step changes, card by card.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
-    cards: BTreeMap<CardNumber, Changes>,
+    chains: BTreeMap<ChainKey, Changes>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Step {
     /// The account was opened.
     pub(crate) fn opened(card: CardNumber, se: tsm_domain::SeId, at: jiff::Timestamp) -> Self {
         let mut step = Self::default();
-        step.push(card, at, Some(Change::Opened { se, at }));
+        step.push(ChainKey::Card(card), at, Some(Change::Opened { se, at }));
         step
     }
 
@@ -44,7 +44,7 @@ impl Step {
     /// the account after it.
     pub(crate) fn account(row: &AccountRow, changes: &[AccountChange]) -> Result<(Self, CardAccount)> {
         let mut step = Self::default();
-        step.push(row.card, row.opened_at, None);
+        step.push(ChainKey::Card(row.card), row.opened_at, None);
         let mut account = row.account.clone();
         for change in changes {
             let after = change.of(account.clone())?;
@@ -54,7 +54,7 @@ impl Step {
                     AccountChange::Frozen(reason) => Change::Frozen { reason: reason.clone() },
                     AccountChange::Released => Change::Released,
                 };
-                step.push(row.card, row.opened_at, Some(told));
+                step.push(ChainKey::Card(row.card), row.opened_at, Some(told));
             }
             account = after;
         }
@@ -65,20 +65,19 @@ impl Step {
     pub(crate) fn recorded(transaction: &CardTransaction) -> Self {
         let mut step = Self::default();
         let made = Change::Recorded(TransactionRecorded::of(transaction));
-        step.push(transaction.key.card, transaction.at, Some(made));
+        step.push(ChainKey::Card(transaction.key.card), transaction.at, Some(made));
         step
     }
 
     /// A transfer was asked for; it was made unless it had been made before.
     pub(crate) fn transferred(&mut self, asked: &Transfer, made: Option<&Transfer>) {
         let card = asked.debit.card().or(asked.credit.card());
-        // No transfer goes from one control account to another.
-        let Some(card) = card else { return };
-        self.push(card, asked.at, made.map(|made| Change::Transferred(TransferMade::of(made))));
+        let chain = card.map_or_else(|| ChainKey::day_of(asked.at), ChainKey::Card);
+        self.push(chain, asked.at, made.map(|made| Change::Transferred(TransferMade::of(made))));
     }
 
-    fn push(&mut self, card: CardNumber, at: jiff::Timestamp, change: Option<Change>) {
-        let changes = self.cards.entry(card).or_default();
+    fn push(&mut self, chain: ChainKey, at: jiff::Timestamp, change: Option<Change>) {
+        let changes = self.chains.entry(chain).or_default();
         changes.at = changes.at.max(Some(at));
         changes.made.extend(change);
     }
@@ -89,22 +88,21 @@ impl Step {
         let mut notes = Vec::with_capacity(said.len());
         let mut repeated = BTreeSet::new();
         for note in said {
-            let ChainKey::Card(card) = note.chain else {
+            if !note.chain.is_of_the_books() {
                 notes.push(note);
                 continue;
-            };
-            match self.cards.remove(&card) {
+            }
+            match self.chains.remove(&note.chain) {
                 Some(Changes { made, .. }) if made.is_empty() => {
-                    repeated.insert(card);
+                    repeated.insert(note.chain);
                 }
                 Some(Changes { made, .. }) => notes.push(entry(note, made)?),
-                None if repeated.contains(&card) => {}
+                None if repeated.contains(&note.chain) => {}
                 None => notes.push(entry(note, Vec::new())?),
             }
         }
-        for (card, changes) in self.cards {
+        for (chain, changes) in self.chains {
             let (Some(first), Some(at)) = (changes.made.first(), changes.at) else { continue };
-            let chain = ChainKey::Card(card);
             let (actor, event) = (CENTRE.to_owned(), first.word().to_owned());
             let bare = Note { chain, at, actor, event, detail: String::new() };
             notes.push(entry(bare, changes.made)?);

@@ -2,6 +2,8 @@
 
 pub(crate) mod closing;
 pub(crate) mod journal;
+pub mod replay;
+pub(crate) mod seals;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use tsm_domain::{CardNumber, SeId};
 pub use closing::{ClosingStep, Closings};
 pub(crate) use journal::Step;
 pub use journal::event_of;
+pub use seals::{SealOver, Seals};
 
 use crate::error::Result;
 use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
@@ -88,7 +91,7 @@ pub enum Recorded {
 
 /// The store of the clearing centre.
 #[async_trait]
-pub trait ClearingStore: Outbox + Incidents + Chains + Closings {
+pub trait ClearingStore: Outbox + Incidents + Chains + Closings + Seals {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.
     async fn open_account(

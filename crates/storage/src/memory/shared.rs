@@ -98,6 +98,11 @@ impl Shared {
         }
     }
 
+    /// The last entry of each chain, in order.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &Entry> {
+        self.chains.values().filter_map(|chain| chain.last())
+    }
+
     pub(super) fn end(&mut self, fence: Fence, end: ConversationEnd) {
         if let Some(conversation) = self.conversations.get_mut(&fence.conversation) {
             conversation.ended.get_or_insert(end);

@@ -5,6 +5,7 @@
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
 use super::clearing::closing::CLOSING_2;
+use super::clearing::seals::SEALS_2;
 
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
@@ -44,7 +45,7 @@ impl Tables for SpTsmTables {
 impl Tables for ClearingTables {
     const SERVICE: &'static str = "clearing centre";
     const NAMESPACE: &'static str = "clearing";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2]];
 }
 
 impl Tables for PaymentTables {

@@ -4,6 +4,7 @@
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
 use super::clearing::closing::CLOSING_2;
+use super::clearing::seals::SEALS_2;
 
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
@@ -48,7 +49,7 @@ impl Schema for ClearingSchema {
     const SERVICE: &'static str = "clearing centre";
     const FILE: &'static str = "clearing";
     const MARK: i32 = 0x54_53_4D_03;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2]];
 }
 
 impl Schema for PaymentSchema {

@@ -3,6 +3,7 @@
 
 mod clearing;
 mod closing;
+mod journal;
 mod memory_only;
 mod payment;
 #[cfg(feature = "postgres")]

@@ -9,13 +9,16 @@
 //! do not agree on.
 
 mod replay;
+pub mod seal;
 
 use serde::{Deserialize, Serialize};
 
 pub use replay::{CardReplay, CardRows, Difference, ReplayRefusal};
+pub use seal::{HeadProof, Seal, SealBroken, SealedHead, SignedSeal};
 
 use crate::amount::Fen;
 use crate::id::{CardNumber, OrderId, SeId, TerminalNumber, TransferId};
+use crate::money::black_list::{ListKind, ListVersion};
 use crate::money::card_account::CardAccountEvent;
 use crate::money::ledger::{Transfer, TransferCode, TransferKind};
 use crate::money::top_up::LoadProof;
@@ -62,16 +65,16 @@ pub enum Change {
     /// The card was put on a list that terminals get.
     Listed {
         /// The list.
-        list: CardList,
+        list: ListKind,
         /// The version of the list that first has it.
-        version: u64,
+        version: ListVersion,
     },
     /// The card was taken off a list.
     Unlisted {
         /// The list.
-        list: CardList,
+        list: ListKind,
         /// The version of the list that first lacks it.
-        version: u64,
+        version: ListVersion,
     },
     /// A reported transaction was kept aside; it moved no money.
     Quarantined {
@@ -91,16 +94,6 @@ pub enum Change {
         /// The day of the settlement.
         day: jiff::civil::Date,
     },
-}
-
-/// The lists that terminals get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CardList {
-    /// Cards that a terminal locks.
-    Black,
-    /// Cards that a terminal refuses value services.
-    Grey,
 }
 
 /// A transfer without its card; its accounts follow from its code.
@@ -187,6 +180,12 @@ impl TransferMade {
             order: transfer.order,
             at: transfer.at,
         }
+    }
+
+    /// The transfer, about no card; none where its code is about one.
+    pub fn about_none(&self) -> Option<Transfer> {
+        let transfer = self.code.between_controls(self.id, self.amount, self.at)?;
+        Some(Transfer { kind: self.kind, order: self.order, ..transfer })
     }
 
     /// The transfer, about this card.

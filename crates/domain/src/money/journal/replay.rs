@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
 
-use super::{CardList, Change, JournalEvent, VERSION};
+use super::{Change, JournalEvent, VERSION};
 use crate::id::{CardNumber, TransferId};
+use crate::money::black_list::ListKind;
 use crate::money::card_account::{CardAccount, CardAccountRefusal};
 use crate::money::equation::MoneyTotals;
 use crate::money::ledger::{AccountKind, Balance, Ledger, LedgerView as _, Transfer, TransferRefusal};
@@ -18,7 +19,7 @@ pub struct CardReplay {
     account: Option<(CardAccount, jiff::Timestamp)>,
     ledger: Ledger,
     transactions: BTreeMap<TransactionKey, CardTransaction>,
-    lists: BTreeSet<CardList>,
+    lists: BTreeSet<ListKind>,
     quarantined: usize,
     settled: BTreeSet<(u16, TransactionType)>,
 }
@@ -262,7 +263,7 @@ impl CardReplay {
     }
 
     /// The lists that the card is on.
-    pub fn lists(&self) -> impl Iterator<Item = CardList> + '_ {
+    pub fn lists(&self) -> impl Iterator<Item = ListKind> + '_ {
         self.lists.iter().copied()
     }
 

@@ -1,10 +1,12 @@
 //! The clearing centre's store in memory.
 
 mod closing;
+mod seals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use tsm_domain::money::journal::{SealedHead, SignedSeal};
 use tsm_domain::money::ledger::{Balance, Ledger, LedgerView as _};
 use tsm_domain::money::{
     AccountKind, CardAccount, CardAccountEvent, CardTransaction, Closing, MoneyTotals, TransactionKey,
@@ -25,6 +27,7 @@ pub struct ClearingState {
     ledger: Ledger,
     transactions: BTreeMap<TransactionKey, CardTransaction>,
     closings: BTreeMap<(CardNumber, OperationId), Closing>,
+    seals: BTreeMap<u64, (SignedSeal, Vec<SealedHead>)>,
 }
 
 has_shared!(ClearingState);

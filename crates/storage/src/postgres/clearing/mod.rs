@@ -1,6 +1,7 @@
 //! The clearing centre's store on PostgreSQL. Transfers, balances and card transactions are columns.
 
 pub(super) mod closing;
+pub(super) mod seals;
 
 use std::collections::HashMap;
 

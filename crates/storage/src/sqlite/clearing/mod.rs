@@ -1,6 +1,7 @@
 //! The clearing centre's store on SQLite. Transfers, balances and card transactions are columns.
 
 pub(super) mod closing;
+pub(super) mod seals;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
