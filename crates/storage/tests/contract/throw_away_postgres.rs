@@ -11,10 +11,18 @@ const MISSING: &str = "there is no PostgreSQL server under /usr/lib/postgresql; 
 /// The directory of the server's socket. The first call starts the server.
 pub(crate) fn socket() -> &'static Path {
     static SERVER: OnceLock<PathBuf> = OnceLock::new();
-    SERVER.get_or_init(start)
+    SERVER.get_or_init(|| start(Syncing::Off))
 }
 
-fn start() -> PathBuf {
+/// Whether commits reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Syncing {
+    On,
+    Off,
+}
+
+/// Starts a server that ends with this process; gives the directory of its socket.
+pub(crate) fn start(syncing: Syncing) -> PathBuf {
     let programs = programs().expect(MISSING);
     let directory = std::env::temp_dir().join(format!("opentsm-pg-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
@@ -40,8 +48,9 @@ fn start() -> PathBuf {
     initdb.arg("-D").arg(&data).args(["-U", "tsm", "-A", "trust", "--no-sync", "-E", "UTF8"]);
     run(&mut initdb);
     let settings = format!(
-        "-c listen_addresses= -c unix_socket_directories={} -c max_connections=200 -c fsync=off",
-        directory.display()
+        "-c listen_addresses= -c unix_socket_directories={} -c max_connections=200 -c fsync={}",
+        directory.display(),
+        if syncing == Syncing::On { "on" } else { "off" },
     );
     let mut pg_ctl = as_owner("pg_ctl");
     pg_ctl.arg("-D").arg(&data).arg("-w").arg("-l").arg(directory.join("log")).arg("-o").arg(settings);
