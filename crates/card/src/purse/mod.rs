@@ -4,11 +4,13 @@
 //! Plain reads are hints.
 
 mod block;
+mod close;
 mod issue;
 mod read_card;
 mod top_up;
 
 pub use block::{ApplicationLock, change_application_lock};
+pub use close::{PurseClosing, block_and_read, read_proven};
 pub use issue::{PurseIssue, purse_keys};
 pub use read_card::{CardReading, read_card};
 pub use top_up::{

@@ -1,5 +1,6 @@
 //! The card procedures over the software secure element.
 
+mod closing;
 mod hostile;
 mod interrupted;
 mod management;

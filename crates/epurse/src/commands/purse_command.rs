@@ -56,6 +56,8 @@ pub enum PurseCommand {
     AppendRecord(Secured<AppendRecord>),
     /// GET CHALLENGE.
     GetChallenge(GetChallenge),
+    /// GET DATA D001.
+    GetPurseStatus(GetPurseStatus),
     /// INTERNAL AUTHENTICATE.
     InternalAuthenticate(InternalAuthenticate),
     /// EXTERNAL AUTHENTICATE.
@@ -80,6 +82,7 @@ impl TryFrom<&CommandApdu> for PurseCommand {
             (0x80, 0x58, _) => apdu.try_into().map(Self::UpdateOverdraftLimit),
             (0x80, 0x5E, 0x01) => apdu.try_into().map(Self::ChangePin),
             (0x80, 0x5E, _) => apdu.try_into().map(Self::ReloadPin),
+            (0x80, 0xCA, _) => apdu.try_into().map(Self::GetPurseStatus),
             (0x84, 0x24, _) => apdu.try_into().map(Self::UnblockPin),
             (0x84, 0x1E, _) => apdu.try_into().map(Self::ApplicationBlock),
             (0x84, 0x18, _) => apdu.try_into().map(Self::ApplicationUnblock),

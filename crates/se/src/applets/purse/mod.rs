@@ -25,6 +25,7 @@ mod proof;
 mod purchase;
 mod read;
 mod secured;
+mod status;
 mod transaction;
 mod unload;
 
@@ -77,7 +78,16 @@ impl Applet for TransitPurse {
         if let Some(answer) = messaging::process(self, context, command) {
             return answer;
         }
-        let command = PurseCommand::try_from(command)?;
+        // Within a channel of its security domain the purse takes what the domain has unwrapped, and the domain
+        // protects the answers.
+        let in_channel = context.security_level().is_some();
+        let command = match in_channel {
+            true => PurseCommand::try_from(&context.unwrap(command)?)?,
+            false => PurseCommand::try_from(command)?,
+        };
+        if matches!(command, PurseCommand::GetPurseStatus(_)) && !in_channel {
+            return Err(StatusWord::SECURITY_STATUS_NOT_SATISFIED);
+        }
         let ledger = Ledger::read(context)?;
         match ledger.availability {
             Availability::Open | Availability::BlockedForNow => dispatch(context, ledger, command),
@@ -117,6 +127,7 @@ fn dispatch(context: &mut AppletContext<'_>, ledger: Ledger, command: PurseComma
         PurseCommand::UpdateBinary(command) => secured::update_binary(context, ledger, command),
         PurseCommand::UpdateRecord(command) => secured::update_record(context, ledger, command),
         PurseCommand::AppendRecord(command) => secured::append_record(context, ledger, command),
+        PurseCommand::GetPurseStatus(_) => status::answer(context, &ledger),
         PurseCommand::InternalAuthenticate(command) => {
             secured::internal_authenticate(context, &ledger, command)
         }

@@ -7,6 +7,7 @@ mod limits;
 mod pin;
 mod power;
 mod random;
+mod status;
 mod transactions;
 mod vectors;
 
