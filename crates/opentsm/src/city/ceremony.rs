@@ -25,6 +25,8 @@ use crate::packages::{self, Package};
 
 /// The operator's name in key references.
 pub const OPERATOR: &str = "operator";
+/// The clearing centre's name in key references.
+pub const CENTRE: &str = "clearing-centre";
 /// The card issuer's name in key references. Invented.
 pub const ISSUER: &str = "harbour-transit";
 /// The issuer factor of its cards. Invented: no issuer has these digits.
@@ -87,6 +89,11 @@ pub fn sealing_key() -> KeyReference {
     reference(KeyPurpose::Sealing, OPERATOR, "sealing")
 }
 
+/// The key that the centre seals the data of parked cards with.
+pub fn parked_cards_key() -> KeyReference {
+    reference(KeyPurpose::Sealing, CENTRE, "parked-cards")
+}
+
 /// The KEK that the operator and the card issuer share.
 pub fn shared_kek() -> KeyReference {
     reference(KeyPurpose::KeyEncryption, ISSUER, "operator")
@@ -123,6 +130,8 @@ pub fn hold(
     for service in [&se_tsm, &sp_tsm] {
         service.import_clear(&shared_kek(), KeyAlgorithm::Aes256, kek.clone())?;
     }
+    let sealing = Zeroizing::new(draw::<32>(entropy).to_vec());
+    clearing.import_clear(&parked_cards_key(), KeyAlgorithm::Aes256, sealing)?;
     let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
     Ok((maker, roots))
 }

@@ -212,6 +212,7 @@ async fn clearing(
         store: stores::clearing(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
         environment: environment.clone(),
+        sealing_key: ceremony::parked_cards_key(),
         institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,

@@ -7,12 +7,13 @@ use tsm_api::clearing::{AccountRecord, AccountState};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::AccountId;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{AccountKind, CardAccountState, TransactionType, TransferCode};
+use tsm_domain::money::{AccountKind, TransactionType, TransferCode};
 use tsm_domain::{CardNumber, Fen};
 use tsm_storage::StorageError;
 
 use super::Clearing;
 use super::access::Institution;
+use super::closing::StateOnTheWire as _;
 use crate::names;
 use crate::purse::{card_from_wire, card_to_wire, to_wire};
 use crate::server::Call;
@@ -46,14 +47,7 @@ impl Clearing {
         Ok(AccountRecord {
             account: AccountId(names::derived(&["account", card.as_str()])),
             card: card_to_wire(card),
-            state: match row.account.state {
-                CardAccountState::Opening { .. } => AccountState::Opening,
-                CardAccountState::Live { .. } => AccountState::Live,
-                CardAccountState::Closing { .. } => AccountState::Closing,
-                CardAccountState::Parked { .. } => AccountState::Parked,
-                CardAccountState::RefundPayable { .. } => AccountState::RefundPayable,
-                CardAccountState::Refunded => AccountState::Refunded,
-            },
+            state: AccountState::of(&row.account.state),
             credited_fen: sum(TransferCode::Loaded).get() + sum(TransferCode::CashLoaded).get(),
             spent_fen: sum(TransferCode::Spent).get(),
             proven_balance_fen: to_wire(purse.posted),

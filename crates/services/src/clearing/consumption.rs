@@ -75,7 +75,13 @@ impl Clearing {
                 return Err(ProblemCode::Internal.into());
             }
         }
-        self.record(institution, &facts, transaction).await
+        if let Some(text) = self.check_late_purchase(transaction.key).await? {
+            self.report("purchase-after-block", transaction.key, text).await?;
+            return Ok(Verdict::Contradicts);
+        }
+        let verdict = self.record(institution, &facts, transaction).await?;
+        self.check_closed(card).await?;
+        Ok(verdict)
     }
 
     async fn record(

@@ -7,17 +7,21 @@
 mod access;
 mod account;
 mod books;
+mod claim;
+mod closing;
 mod consumption;
 mod credit;
 mod entries;
 mod open_account;
 mod order_reports;
+mod parking;
+mod returned;
 mod terminals;
 
 use std::sync::Arc;
 
 use tsm_api::clearing;
-use tsm_keys::KeyService;
+use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
 pub use terminals::{RegisteredTerminal, Terminals};
@@ -38,6 +42,8 @@ pub struct Parts {
     pub institutions: Vec<Peer>,
     /// The issuers' purse keys, by the eight digits that their card numbers begin with.
     pub issuers: Vec<(String, PurseKeys)>,
+    /// What seals the data of parked cards.
+    pub sealing_key: KeyReference,
     /// The terminals whose consumption is taken, each from the institution whose it is.
     pub terminals: Terminals,
 }
@@ -49,6 +55,7 @@ pub struct Clearing {
     environment: Environment,
     institutions: Vec<Peer>,
     issuers: Vec<(String, PurseKeys)>,
+    sealing_key: KeyReference,
     terminals: Terminals,
     gate: PeerGate,
 }
@@ -56,9 +63,9 @@ pub struct Clearing {
 impl Clearing {
     /// Builds the role.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, keys, environment, institutions, issuers, terminals } = parts;
+        let Parts { store, keys, environment, institutions, issuers, sealing_key, terminals } = parts;
         let gate = PeerGate::open(environment.now());
-        Arc::new(Self { store, keys, environment, institutions, issuers, terminals, gate })
+        Arc::new(Self { store, keys, environment, institutions, issuers, sealing_key, terminals, gate })
     }
 }
 
@@ -73,4 +80,12 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::CONSUMPTION, consumption::consumption)
         .on(&clearing::ACCOUNT, account::account)
         .on(&clearing::BOOKS, books::books)
+        .on(&clearing::closing::BEGIN_CLOSING, closing::begin_closing)
+        .on(&clearing::closing::UNDO_CLOSING, closing::undo_closing)
+        .on(&clearing::closing::PARK, parking::park)
+        .on(&clearing::closing::ORDER_REFUND, returned::order_refund)
+        .on(&clearing::closing::REFUND_PAID, returned::refund_paid)
+        .on(&clearing::closing::CLAIM_PARKED, claim::claim_parked)
+        .on(&clearing::closing::RELEASE_CLAIM, claim::release_claim)
+        .on(&clearing::closing::CLOSING, closing::closing)
 }

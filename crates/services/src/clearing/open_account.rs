@@ -30,6 +30,9 @@ pub(super) async fn open_account(
     let books = Books { notes: vec![note], ..Books::default() };
     let problem = |error: StorageError| stored::problem(&error);
     centre.store.open_account(card, se, centre.now(), books).await.map_err(problem)?;
+    if centre.arrived(&institution, card, se).await? {
+        return centre.account_record(card).await;
+    }
     let note = centre.note(card, &institution, "card-live", &json!({}));
     let books = Books { notes: vec![note], ..Books::default() };
     centre.store.apply_event(card, CardAccountEvent::Opened(se), books).await.map_err(problem)?;

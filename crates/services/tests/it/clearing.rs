@@ -14,7 +14,7 @@ use tsm_api::problem::ProblemCode;
 use tsm_domain::TerminalNumber;
 use tsm_domain::environment::Clock;
 use tsm_epurse::commands::PurchaseKind;
-use tsm_keys::SoftwareKeyService;
+use tsm_keys::{KeyAlgorithm, KeyReference, KeyService as _, SoftwareKeyService};
 use tsm_services::clearing::{Clearing, Parts, Terminals, routes};
 use tsm_services::server::Server;
 use tsm_storage::memory::{Crash, Faults, MemoryClearing};
@@ -27,23 +27,24 @@ use crate::institution::{Institution, Tampered, Tampering, check_closed};
 use crate::purse_card::{PREFIX, PurseCard, TERMINAL, import_tac_root, purse_keys};
 use crate::support::{Net, SystemClock, SystemEntropy, environment};
 
-const SE: [u8; 8] = [0x10, 0, 0, 0, 0, 0, 0, 1];
+pub const SE: [u8; 8] = [0x10, 0, 0, 0, 0, 0, 0, 1];
 
 /// A centre that one institution reports to.
-struct Centre<S> {
+pub struct Centre<S> {
     net: Net,
     keys: SoftwareKeyService,
-    store: Arc<S>,
+    pub store: Arc<S>,
     city: Institution,
     server: Server,
-    peer: ClearingPeer,
+    pub peer: ClearingPeer,
 }
 
 impl<S: ClearingStore + 'static> Centre<S> {
-    async fn on(store: S) -> Self {
+    pub async fn on(store: S) -> Self {
         let net = Net::new();
         let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
         import_tac_root(&keys);
+        keys.generate(&sealing_key(), KeyAlgorithm::Aes256).unwrap();
         let city = Institution::new(&net, "CITY");
         let store = Arc::new(store);
         let server = start(&net, &keys, store.clone(), &city).await;
@@ -52,32 +53,36 @@ impl<S: ClearingStore + 'static> Centre<S> {
     }
 
     /// The process ends and another begins on what the store kept.
-    async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.server = start(&self.net, &self.keys, self.store.clone(), &self.city).await;
         self.peer = ClearingPeer::new(self.city.client(&self.net, &self.server, Arc::new(SystemClock)));
     }
 
-    async fn consume(&self, transactions: &[Consumption]) -> Vec<Verdict> {
+    pub async fn consume(&self, transactions: &[Consumption]) -> Vec<Verdict> {
         self.peer.consumption(&at_terminal(transactions)).await.unwrap().verdicts
     }
 
-    async fn journal(&self, card: &PurseCard) -> Vec<String> {
+    pub async fn journal(&self, card: &PurseCard) -> Vec<String> {
         let entries = self.store.chain(ChainKey::Card(card.number), 0, 100).await.unwrap();
         assert_eq!(Entry::check_chain(None, &entries), Ok(()));
         entries.into_iter().map(|entry| entry.note.event).collect()
     }
 
-    async fn incidents(&self) -> Vec<String> {
+    pub async fn incidents(&self) -> Vec<String> {
         let incidents = self.store.incidents(IncidentFilter::Open, 100).await.unwrap();
         incidents.into_iter().rev().map(|incident| incident.kind).collect()
     }
 
     /// An account of a new card.
-    async fn card(&self, own: u64) -> PurseCard {
+    pub async fn card(&self, own: u64) -> PurseCard {
         let card = PurseCard::new(own);
         self.peer.open_account(&account(&card)).await.unwrap();
         card
     }
+}
+
+fn sealing_key() -> KeyReference {
+    "sealing/centre/parked-cards/1".parse().unwrap()
 }
 
 async fn start(
@@ -92,6 +97,7 @@ async fn start(
         environment: environment(),
         institutions: vec![city.peer()],
         issuers: vec![(PREFIX.into(), purse_keys())],
+        sealing_key: sealing_key(),
         terminals: Terminals::of(&city.number, [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
     });
     net.serve(routes(centre).into_router()).await
@@ -101,7 +107,7 @@ fn account(card: &PurseCard) -> NewAccount {
     NewAccount { card: card.wire(), se_id: HexBytes(SE.to_vec()), aid: HexBytes(vec![0xA0; 8]) }
 }
 
-fn order(number: u128, card: &PurseCard, amount_fen: u32) -> OrderReport {
+pub fn order(number: u128, card: &PurseCard, amount_fen: u32) -> OrderReport {
     OrderReport { order: OrderId(Uuid::from_u128(number)), card: card.wire(), amount_fen }
 }
 
@@ -552,6 +558,7 @@ async fn nobody_reports_without_certificate_and_signature() {
         environment: environment(),
         institutions: Vec::new(),
         issuers: Vec::new(),
+        sealing_key: sealing_key(),
         terminals: Default::default(),
     });
     assert_eq!(routes(centre).routed(), declared);

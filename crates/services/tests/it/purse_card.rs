@@ -9,11 +9,12 @@ use tsm_epurse::card::PurseState;
 use tsm_epurse::card::load::PendingLoad;
 use tsm_epurse::card::purchase::PendingPurchase;
 use tsm_epurse::commands::{DebitForPurchase, InitializeForLoad, InitializeForPurchase, PurchaseKind};
-use tsm_epurse::file::ApplicationSerial;
+use tsm_epurse::file::{ApplicationSerial, Holder, Management, PublicInformation};
 use tsm_epurse::host::load::LoadSession;
 use tsm_epurse::host::purchase::{PurchaseFacts, PurchaseSession};
+use tsm_epurse::personalization::PurseStart;
 use tsm_epurse::{
-    Algorithm, Amount, CardRandom, DateTime, IssuerFactor, Key, KeyIndex, KeyRole, KeyVersion,
+    Algorithm, Amount, CardImage, CardRandom, DateTime, IssuerFactor, Key, KeyIndex, KeyRole, KeyVersion,
     OfflineCounter, OnlineCounter, OverdraftLimit, TerminalNumber, TerminalSequence, diversification,
 };
 use tsm_keys::{KeyAlgorithm, KeyPurpose, KeyReference, SoftwareKeyService};
@@ -73,6 +74,23 @@ impl PurseCard {
 
     pub fn balance(&self) -> u32 {
         self.state.purse().fen()
+    }
+
+    /// Everything that it holds, as it is read when it is closed.
+    pub fn image(&self) -> CardImage {
+        let public_information = PublicInformation {
+            issuer: ISSUER,
+            application_type: PublicInformation::PURSE,
+            application_version: PublicInformation::ENABLED,
+            serial: ApplicationSerial(self.number.application_serial()),
+            enabled_on: at(0).date,
+            expires_on: at(0).date,
+            issuer_data: [0; 2],
+        };
+        let management = Management::decode(&[0; 60]).unwrap();
+        let start =
+            PurseStart { state: self.state, key_version: KeyVersion(1), algorithm: Algorithm::TripleDes };
+        CardImage::new(public_information, Holder::ANONYMOUS, management, start, vec![], vec![], [])
     }
 
     fn key(&self, role: KeyRole) -> Key {

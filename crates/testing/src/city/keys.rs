@@ -45,6 +45,7 @@ pub const CARD_KEY_VERSION: u8 = 0x30;
 pub const DOMAIN_KEY_VERSION: u8 = 0x31;
 
 const OPERATOR: &str = "operator";
+const CENTRE: &str = "clearing-centre";
 const ISSUER: &str = "harbour-transit";
 /// Bytes of code in the purse's package: few, so that two thousand downloads are quick.
 const CODE_BYTES: usize = 300;
@@ -121,6 +122,7 @@ impl Keys {
         import(&se_tsm, &first_domain_root_name(), KeyAlgorithm::Aes128, &first_domain_root);
         se_tsm.generate(&token_key(), KeyAlgorithm::Aes128).expect(FITS);
         se_tsm.generate(&sealing_key(), KeyAlgorithm::Aes256).expect(FITS);
+        clearing.generate(&parked_cards_key(), KeyAlgorithm::Aes256).expect(FITS);
         import(&sp_tsm, &domain_root(), KeyAlgorithm::Aes128, &draw::<16>(random));
         let kek = draw::<32>(random);
         import(&se_tsm, &shared_kek(), KeyAlgorithm::Aes256, &kek);
@@ -217,6 +219,11 @@ pub fn token_key() -> KeyReference {
 /// The key that stored values are sealed with.
 pub fn sealing_key() -> KeyReference {
     name(KeyPurpose::Sealing, OPERATOR, "sealing")
+}
+
+/// The key that the centre seals the data of parked cards with.
+pub fn parked_cards_key() -> KeyReference {
+    name(KeyPurpose::Sealing, CENTRE, "parked-cards")
 }
 
 /// The KEK between the operator and the card issuer.

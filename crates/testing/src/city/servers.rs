@@ -356,6 +356,7 @@ impl Servers {
             store: self.stores.clearing.clone(),
             keys: Arc::new(self.keys.clearing.clone()),
             environment,
+            sealing_key: keys::parked_cards_key(),
             institutions: vec![self.issuer().peer(), self.organisations.gates.peer()],
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
             terminals: clearing::Terminals::of(

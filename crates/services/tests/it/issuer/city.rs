@@ -53,6 +53,7 @@ pub const GREETING: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x
 pub const GATE: [u8; 6] = [0x09, 0x99, 0, 0, 0, 0x42];
 const NUMBER_PREFIX: &str = "31049990";
 const KEK: &str = "key-encryption/provider/operator/1";
+const SEALING: &str = "sealing/centre/parked-cards/1";
 const ROOT: &str = "domain-root/provider/domain/1";
 
 /// An organisation: its certificate and its key for messages.
@@ -257,6 +258,7 @@ impl City {
 
     pub fn centre_routes(&self) -> Routes<clearing::Clearing> {
         clearing::routes(clearing::Clearing::new(clearing::Parts {
+            sealing_key: name(SEALING),
             store: self.centre_store.clone(),
             keys: Arc::new(self.clearing_keys.clone()),
             environment: environment(),
@@ -437,6 +439,7 @@ fn keys() -> (SoftwareKeyService, SoftwareKeyService, SoftwareKeyService) {
         getrandom::fill(&mut bytes).unwrap();
         bytes
     };
+    centre.import_clear(&name(SEALING), KeyAlgorithm::Aes256, random(32)).unwrap();
     let set = KeySetReference::new("operator", "isd", 1).unwrap();
     operator.import_development_card_keys(&set, KeyAlgorithm::Aes128).unwrap();
     let initial = name("domain-root/operator/initial/1");

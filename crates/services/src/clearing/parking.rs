@@ -1,0 +1,231 @@
+//! Parking a card that was blocked and read (B-7.5.1.b, B-7.6.1.c), and taps that come after it.
+//!
+//! The books know a purse by what was reported of it. A card that was read holds less when taps are still on
+//! their way: that difference stays on the purse, and each tap finds it there when it comes. It holds more
+//! only when a load is on its way: then the parking waits for it. And it never holds less once every tap up
+//! to its offline counter has come, nor taps beyond that counter: such a card contradicts the books and is
+//! frozen, with all its money where it is.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::clearing::closing::{ClosingRecord, ParkedCard, ParkingProof as WireProof};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::{
+    AccountKind, CardTransaction, Closing, Parking, ParkingProof, TransactionKey, TransactionType,
+};
+use tsm_domain::{CardNumber, Fen, IncidentId, TerminalNumber};
+use tsm_epurse::CardImage;
+use tsm_storage::clearing::Books;
+use tsm_storage::shared::Incident;
+
+use super::Clearing;
+use super::access::Institution;
+use super::closing::{Decided, operation_from_wire, purpose_from_wire, refused, require_carrier};
+use crate::names;
+use crate::purse::{card_from_wire, se_from_wire};
+use crate::server::Call;
+use crate::stored;
+
+/// Parks a card.
+pub(super) async fn park(
+    centre: Arc<Clearing>,
+    call: Call<Institution, ParkedCard>,
+) -> Result<ClosingRecord, Problem> {
+    let Institution(institution) = call.caller;
+    let report = call.request;
+    let card = card_from_wire(&report.card)?;
+    let se = se_from_wire(&report.se_id)?;
+    let (operation, purpose) = (operation_from_wire(report.operation), purpose_from_wire(report.purpose));
+    let parking = centre.parking(card, &report)?;
+    let known = centre.store.closing(card, operation).await.map_err(|error| stored::problem(&error))?;
+    if known.is_none_or(|known| known.stage.parking().is_none()) {
+        centre.check_parking(card, &parking).await?;
+    }
+    let detail = json!({
+        "balance_fen": parking.balance,
+        "online_counter": parking.online,
+        "offline_counter": parking.offline,
+        "proof": if report.image.is_some() { "read under R-MAC" } else { "debited under MAC3" },
+    });
+    let parked = centre
+        .step_closing(&institution, card, operation, |row, known| {
+            let parked = match known {
+                Some(known) => known.park(parking.clone()).map_err(refused)?,
+                // It overtook the report that the closing begins.
+                None => {
+                    require_carrier(row, se)?;
+                    let begun = Closing::begin(card, operation, se, purpose, centre.now()).begun();
+                    let parked = begun.closing.park(parking.clone()).map_err(refused)?;
+                    parked.map(|mut parked| {
+                        parked.events.splice(0..0, begun.events.iter().copied());
+                        parked
+                    })
+                }
+            };
+            Ok(parked.map(|made| Decided::new(made, "card-parked", detail.clone())))
+        })
+        .await?;
+    centre.check_closed(card).await?;
+    Ok(parked)
+}
+
+impl Clearing {
+    /// The report in the rules' types. An image must be the card's, and agree with what is said of it.
+    fn parking(&self, card: CardNumber, report: &ParkedCard) -> Result<Parking, Problem> {
+        let refused =
+            |field| Problem::because(ProblemCode::ValueRefused, format_args!("The field is {field}."));
+        let proof = match &report.proof {
+            WireProof::Read => ParkingProof::Read,
+            WireProof::Unloaded { terminal, .. } => {
+                let terminal: [u8; 6] = terminal.as_bytes().try_into().map_err(|_| refused("terminal"))?;
+                let terminal = TerminalNumber::from_bcd(terminal).map_err(|_| refused("terminal"))?;
+                ParkingProof::Unloaded { terminal }
+            }
+        };
+        if proof == ParkingProof::Read && (report.image.is_none() || report.offline_counter.is_none()) {
+            return Err(refused("image"));
+        }
+        let sealed_image = match &report.image {
+            None => None,
+            Some(image) => {
+                let read = CardImage::decode(image.as_bytes()).map_err(|_| refused("image"))?;
+                let state = read.state();
+                let agrees = read.public_information.serial.0 == card.application_serial()
+                    && state.purse().fen() == report.balance_fen
+                    && state.online().value() == report.online_counter
+                    && Some(state.offline().value()) == report.offline_counter;
+                if !agrees {
+                    return Err(refused("image"));
+                }
+                let context = seal_context(card);
+                let sealed = self.keys.seal(&self.sealing_key, &context, image.as_bytes());
+                let sealed = sealed.map_err(|error| {
+                    tracing::error!(%error, "the key service refused");
+                    Problem::new(ProblemCode::Internal)
+                })?;
+                Some(hex::encode(sealed.0))
+            }
+        };
+        Ok(Parking {
+            balance: Fen::new(report.balance_fen.into()),
+            online: report.online_counter,
+            offline: report.offline_counter,
+            proof,
+            sealed_image,
+            at: self.now(),
+        })
+    }
+
+    /// Whether the card's word fits what is recorded of it.
+    async fn check_parking(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
+        let recorded = self.recorded(card).await?;
+        if let Some(offline) = parking.offline
+            && let Some(last) = last_counter(&recorded, false).filter(|last| *last > offline)
+        {
+            let text = format!(
+                "a purchase with counter {last} is recorded, and the blocked card proved that it made {offline}"
+            );
+            return Err(self.contradicted(card, &text).await?);
+        }
+        if let Some(last) = last_counter(&recorded, true).filter(|last| *last > parking.online) {
+            let text = format!(
+                "a load with counter {last} is recorded, and the blocked card proved that it took in {}",
+                parking.online
+            );
+            return Err(self.contradicted(card, &text).await?);
+        }
+        let shown = self.held(card, AccountKind::Purse).await?;
+        let on_its_way = self.held(card, AccountKind::InFlight).await?;
+        if shown.checked_add(on_its_way).is_none_or(|most| parking.balance > most) {
+            let text = format!(
+                "a blocked card proved {} yuan and the books show {shown}, and {on_its_way} on their way",
+                parking.balance
+            );
+            let incident = self.incident(card, "parked-more-than-paid", &text);
+            self.store.record_incident(incident).await.map_err(|error| stored::problem(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Once every tap that a card on no SE made has come, nothing is left on its purse.
+    pub(super) async fn check_closed(&self, card: CardNumber) -> Result<(), Problem> {
+        if self.known(card).await?.account.state.carrier().is_some() {
+            return Ok(());
+        }
+        let closings = self.closings(card).await?;
+        match closings.iter().find_map(|closing| closing.stage.parking()) {
+            Some(parking) => self.check_all_came(card, parking).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn check_all_came(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
+        let Some(offline) = parking.offline else { return Ok(()) };
+        let recorded = self.recorded(card).await?;
+        let purchases = recorded.iter().filter(|known| !known.key.kind.is_online());
+        let left = self.held(card, AccountKind::Purse).await?;
+        if purchases.count() < usize::from(offline) || left.is_zero() {
+            return Ok(());
+        }
+        let text = format!("all {offline} purchases are recorded, and {left} yuan more were on the card");
+        self.contradicted(card, &text).await.map(drop)
+    }
+
+    /// A purchase of a card that is on no SE: whether the card can have made it before it was blocked.
+    pub(super) async fn check_late_purchase(&self, key: TransactionKey) -> Result<Option<String>, Problem> {
+        let row = self.known(key.card).await?;
+        if row.account.state.carrier().is_some() {
+            return Ok(None);
+        }
+        let closings = self.closings(key.card).await?;
+        let parking = closings.iter().find_map(|closing| closing.stage.parking());
+        let Some(offline) = parking.and_then(|parking| parking.offline) else { return Ok(None) };
+        Ok((key.counter > offline).then(|| {
+            format!("a purchase has counter {}, and the card was blocked after {offline}", key.counter)
+        }))
+    }
+
+    async fn recorded(&self, card: CardNumber) -> Result<Vec<CardTransaction>, Problem> {
+        self.store.transactions_of(card, usize::MAX).await.map_err(|error| stored::problem(&error))
+    }
+
+    /// A card that contradicts the books: frozen, so that no value moves until somebody has looked.
+    pub(super) async fn contradicted(&self, card: CardNumber, text: &str) -> Result<Problem, Problem> {
+        tracing::warn!(%card, text, "a card contradicts the books");
+        let books = Books {
+            notes: vec![self.note(card, "centre", "card-frozen", &json!({ "reason": text }))],
+            incidents: vec![self.incident(card, "suspicious-card", text)],
+            ..Books::default()
+        };
+        let row = self.known(card).await?;
+        if row.account.freeze.is_none() {
+            let frozen = self.store.set_frozen(card, Some(text.into()), books).await;
+            frozen.map_err(|error| stored::problem(&error))?;
+        }
+        Ok(Problem::because(ProblemCode::SuspiciousCard, format_args!("In detail: {text}.")))
+    }
+
+    fn incident(&self, card: CardNumber, kind: &str, text: &str) -> Incident {
+        Incident {
+            id: IncidentId::from_uuid(names::derived(&["incident", kind, card.as_str(), text])),
+            se: None,
+            card: Some(card),
+            kind: kind.into(),
+            text: text.into(),
+            at: self.now(),
+            closed: None,
+        }
+    }
+}
+
+/// What a sealed image is bound to.
+pub(super) fn seal_context(card: CardNumber) -> Vec<u8> {
+    [b"parked card ".as_slice(), card.as_str().as_bytes()].concat()
+}
+
+fn last_counter(recorded: &[CardTransaction], online: bool) -> Option<u16> {
+    let kinds = recorded.iter().filter(|known| known.key.kind.is_online() == online);
+    let counted = kinds.filter(|known| known.key.kind != TransactionType::OverdraftUpdate);
+    counted.map(|known| known.key.counter).max()
+}
