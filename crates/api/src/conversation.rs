@@ -406,6 +406,27 @@ pub enum OutcomeDetail {
         /// The card's online transaction counter.
         counter: u16,
     },
+    /// The card is closed and its balance goes back to the rider.
+    Returned {
+        /// What was on the card.
+        balance_fen: u32,
+        /// What of it goes back to the payments that it came from.
+        to_payments_fen: u32,
+        /// What of it is paid out at a hall.
+        at_hall_fen: u32,
+    },
+    /// The card is parked at the centre, for another phone or a refund.
+    MigratedOut {
+        /// What was on the card.
+        balance_fen: u32,
+    },
+    /// The return or migration was cancelled; the card can be used.
+    BackInUse {
+        /// The application.
+        aid: HexBytes,
+        /// What is on the card.
+        balance_fen: u32,
+    },
     /// The top-up was not done and the order can be used again.
     NotToppedUp {
         /// What is on the card.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tsm_iso7816::Aid;
 
 use crate::amount::{Fen, OnlineCounter};
-use crate::id::{CardNumber, KeyReference, Msisdn, OrderId, SeId};
+use crate::id::{CardNumber, KeyReference, Msisdn, OperationId, OrderId, SeId};
+use crate::money::ClosingPurpose;
 use crate::se_application::HeldValue;
 
 /// Where a card stands at its issuer.
@@ -35,6 +36,34 @@ pub struct ProvenPurse {
     pub at: jiff::Timestamp,
 }
 
+/// How far a card's issuer has come with closing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClosingProgress {
+    /// It is meant to be closed. The card was not asked.
+    Intended,
+    /// The card was asked to block itself, or may have been: only the card knows.
+    Asked,
+    /// The blocked card was read, and proved this balance. The centre does not know yet.
+    Parked(Fen),
+    /// The centre has it.
+    Told(Fen),
+}
+
+/// A return or migration of a card, from its beginning to the centre's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardClosing {
+    /// Its number.
+    pub operation: OperationId,
+    /// Why.
+    pub purpose: ClosingPurpose,
+    /// What the card was before, and is again when the closing is undone.
+    pub before: CardState,
+    /// When it began.
+    pub begun_at: jiff::Timestamp,
+    /// How far it has come.
+    pub progress: ClosingProgress,
+}
+
 /// A card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardRecord {
@@ -58,6 +87,9 @@ pub struct CardRecord {
     pub proven: Option<ProvenPurse>,
     /// Set while the card is suspicious: no value moves.
     pub frozen: Option<String>,
+    /// The return or migration that was begun last.
+    #[serde(default)]
+    pub closing: Option<CardClosing>,
     /// When it was made.
     pub issued_at: jiff::Timestamp,
 }
@@ -132,7 +164,7 @@ impl CardState {
             Active => &[Locked, Closing],
             // A lock of the application does not stop the return of the card (D-7).
             Locked => &[Active, Closing],
-            Closing => &[Active, Parked],
+            Closing => &[Active, Locked, Parked],
             Parked => &[Closed],
             Closed => &[],
         };
@@ -166,6 +198,21 @@ impl CardRecord {
         }
     }
 
+    /// The closing that is under way: begun, and neither undone nor known to the centre.
+    pub fn open_closing(&self) -> Option<&CardClosing> {
+        let closing = self.closing.as_ref()?;
+        match (self.state, closing.progress) {
+            (CardState::Closing, _) | (CardState::Parked, ClosingProgress::Parked(_)) => Some(closing),
+            _ => None,
+        }
+    }
+
+    /// The card with its closing's progress changed.
+    pub fn with_progress(&self, progress: ClosingProgress) -> Self {
+        let closing = self.closing.map(|closing| CardClosing { progress, ..closing });
+        Self { closing, ..self.clone() }
+    }
+
     /// Whether value may move now.
     pub fn may_move_value(&self) -> Result<(), CardRefusal> {
         if self.frozen.is_some() {
@@ -194,6 +241,7 @@ mod tests {
             (Active, Closing),
             (Locked, Closing),
             (Closing, Active),
+            (Closing, Locked),
             (Closing, Parked),
             (Parked, Closed),
         ];
@@ -236,6 +284,7 @@ mod tests {
             state: CardState::Active,
             proven: None,
             frozen: None,
+            closing: None,
             issued_at: jiff::Timestamp::UNIX_EPOCH,
         };
         let rows = [

@@ -1,11 +1,11 @@
 //! What a step does to the rows it has read: pure, and the same for every store.
 
-use tsm_domain::card::{CardOrder, CardRecord, ProvenPurse};
+use tsm_domain::card::{CardOrder, CardRecord, ClosingProgress, ProvenPurse};
 use tsm_domain::money::{
     Attempt, Evidence, LoadProof, PaymentOrder, ProvenObservation, Resolution, Tac, TopUp, TopUpRefusal,
     TopUpStage,
 };
-use tsm_domain::{Fen, OnlineCounter, PaymentReference, TerminalNumber};
+use tsm_domain::{Fen, OnlineCounter, OperationId, PaymentReference, TerminalNumber};
 
 use crate::error::{Result, StorageError};
 use crate::payment::PaymentRow;
@@ -51,6 +51,20 @@ pub(crate) fn with_stage(order: TopUpOrder, moved: &TopUp) -> TopUpOrder {
         unpaid @ (TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed) => unpaid,
     };
     TopUpOrder { state, ..order }
+}
+
+/// A card whose closing the centre has; none when it had it before.
+pub(crate) fn closing_told(card: &CardRecord, operation: OperationId) -> Result<Option<CardRecord>> {
+    let closing = card.closing.filter(|closing| closing.operation == operation);
+    match closing.map(|closing| closing.progress) {
+        Some(ClosingProgress::Parked(balance)) => {
+            Ok(Some(card.with_progress(ClosingProgress::Told(balance))))
+        }
+        Some(ClosingProgress::Told(_)) => Ok(None),
+        Some(ClosingProgress::Intended | ClosingProgress::Asked) | None => {
+            Err(StorageError::unknown("parked closing", operation))
+        }
+    }
 }
 
 /// A card must be on the SE whose link the caller holds.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use tsm_domain::card::{CardOrder, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp, TopUpStage};
 use tsm_domain::security_domain::DomainOnSe;
-use tsm_domain::{CardNumber, ConversationId, Fen, OrderId, PaymentReference, SeId, TerminalNumber};
+use tsm_domain::{
+    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+};
 use tsm_iso7816::Aid;
 
 use crate::error::Result;
@@ -176,6 +178,14 @@ pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains {
     async fn domains_on(&self, se: SeId) -> Result<Vec<DomainOnSe>>;
     /// Marks that the centre has the account of an opened card. Saying so again changes nothing.
     async fn card_told(&self, order: OrderId) -> Result<CardOrder>;
+    /// Marks that the centre has the closing of a card, with what follows from it. Saying so again changes
+    /// nothing, and puts nothing again.
+    async fn card_closing_told(
+        &self,
+        card: CardNumber,
+        operation: OperationId,
+        with: With,
+    ) -> Result<CardRecord>;
     /// Freezes a card for value, or releases it.
     async fn set_frozen(&self, card: CardNumber, reason: Option<String>, with: With) -> Result<()>;
 

@@ -186,6 +186,8 @@ role_client! {
         cancel(conversation: ConversationId;) -> Nothing = sp_wallet::CANCEL;
         /// Reads the card's record.
         card(aid: &HexBytes;) -> sp_wallet::CardRecord = sp_wallet::CARD;
+        /// Reads what was interrupted.
+        interrupted(;) -> sp_wallet::InterruptedWorks = sp_wallet::INTERRUPTED;
     }
 }
 

@@ -49,6 +49,13 @@ pub const CARD: Endpoint<Nothing, CardRecord> = Endpoint::get(
     "The issuer's record of the card, with its last credits.",
 );
 
+/// Interrupted work.
+pub const INTERRUPTED: Endpoint<Nothing, InterruptedWorks> = Endpoint::get(
+    "/wallet/v1/interrupted",
+    Access::Wallet,
+    "What was interrupted on the secure element, and whether it can be continued or cancelled.",
+);
+
 /// Every endpoint for the wallet.
 pub fn endpoints() -> Vec<EndpointInfo> {
     vec![
@@ -60,6 +67,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         TURN.describe(),
         CANCEL.describe(),
         CARD.describe(),
+        INTERRUPTED.describe(),
     ]
 }
 
@@ -77,6 +85,12 @@ pub enum Operation {
     Unlock,
     /// Compares the issuer's records with the card and settles what was unknown.
     Synchronise,
+    /// Returns the card: it is closed and its balance goes back.
+    Return,
+    /// Parks the card at the centre, for another phone.
+    MigrateOut,
+    /// Cancels a return or migration that was interrupted.
+    CancelClosing,
 }
 
 /// Starts an operation.
@@ -195,4 +209,49 @@ pub struct CreditRecord {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+}
+
+/// What kind of work was interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// Opening a card.
+    Opening,
+    /// A paid top-up.
+    TopUp,
+    /// A return.
+    Return,
+    /// A migration out.
+    MigrationOut,
+}
+
+/// Work that was interrupted (W-9.3).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InterruptedWork {
+    /// What.
+    pub kind: WorkKind,
+    /// On which application.
+    pub aid: HexBytes,
+    /// The order that it carries out, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderId>,
+    /// The amount that it is about, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_fen: Option<u32>,
+    /// Whether the same operation goes on with it.
+    pub may_continue: bool,
+    /// Whether it can be cancelled.
+    pub may_cancel: bool,
+    /// Whether only the card knows how far it came, so that either way needs it.
+    pub needs_card: bool,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+/// The interrupted work of a secure element, oldest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct InterruptedWorks {
+    /// The work.
+    pub works: Vec<InterruptedWork>,
 }

@@ -168,11 +168,16 @@ impl SpTsm {
             return Ok(());
         };
         warn!(card = %card.card, reason, "a card contradicts the records");
-        let incident = self.suspicion(card, &reason);
+        self.freeze(card, &reason).await?;
+        Err(suspicious(&reason))
+    }
+
+    /// Freezes a card for value, with an incident.
+    pub(super) async fn freeze(&self, card: &CardRecord, reason: &str) -> Result<(), Stop> {
+        let incident = self.suspicion(card, reason);
         let note = self.note(card.card, "card-frozen", &json!({ "reason": reason }));
         let with = With { notes: vec![note], incidents: vec![incident], ..With::default() };
-        self.store.set_frozen(card.card, Some(reason.clone()), with).await?;
-        Err(suspicious(&reason))
+        Ok(self.store.set_frozen(card.card, Some(reason.into()), with).await?)
     }
 
     /// Leaves an incident about a card that a settled attempt has frozen.

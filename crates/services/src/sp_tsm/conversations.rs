@@ -104,6 +104,24 @@ impl SpTsm {
                 });
                 Ok(("synchronise", flow))
             }
+            Operation::Return => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.return_card(session, se, application).await) }.boxed()
+                });
+                Ok(("return", flow))
+            }
+            Operation::MigrateOut => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.migrate_out(session, se, application).await) }.boxed()
+                });
+                Ok(("migrate-out", flow))
+            }
+            Operation::CancelClosing => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.cancel_closing(session, se, application).await) }.boxed()
+                });
+                Ok(("cancel-closing", flow))
+            }
             Operation::Personalise => {
                 let flow: Flow = Box::new(move |session| {
                     async move { Ending::from(self.personalise(session, se, application).await) }.boxed()

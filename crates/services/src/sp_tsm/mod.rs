@@ -16,18 +16,23 @@
 pub mod access;
 mod attempts;
 mod begin;
+mod cancel_closing;
 mod cancel_order;
 mod card_record;
 mod cash_top_up;
+mod closing_card;
 mod conversations;
 mod handover;
+mod interrupted;
 mod locks;
+mod migrating_out;
 mod opening;
 mod orders;
 mod payment_notification;
 mod pre_operation;
 mod reports;
 mod result;
+mod returning;
 pub mod settings;
 mod stop;
 mod synchronisation;
@@ -160,6 +165,7 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&wallet::TURN, conversations::turn)
         .on(&wallet::CANCEL, conversations::cancel)
         .on(&wallet::CARD, card_record::card)
+        .on(&wallet::INTERRUPTED, interrupted::interrupted)
         .on(&peer::PRE_OPERATION, pre_operation::pre_operation)
         .on(&peer::HANDOVER, handover::handover)
         .on(&peer::RESULT, result::result)

@@ -282,6 +282,7 @@ impl SpTsm {
             state: CardState::Issuing,
             proven: None,
             frozen: None,
+            closing: None,
             issued_at,
         });
         Ok(Issue { order, card, groups })

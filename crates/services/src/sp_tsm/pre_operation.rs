@@ -206,6 +206,12 @@ impl SpTsm {
         if !open.is_empty() {
             return Ok(Err(Problem::because(ProblemCode::ValueRemains, "A paid top-up is still open.")));
         }
+        if let Some(closing) = card.open_closing()
+            && card.state == CardState::Parked
+        {
+            let reason = format!("The centre does not have the card's data yet ({}).", closing.operation);
+            return Ok(Err(Problem::because(ProblemCode::ValueRemains, reason)));
+        }
         Ok(match card.held_value() {
             HeldValue::None | HeldValue::Settled => Ok(()),
             HeldValue::Unsettled(balance) => Err(Problem::because(

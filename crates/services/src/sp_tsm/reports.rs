@@ -6,20 +6,28 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use tsm_api::clearing::closing::{
+    ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, UndoClosing,
+    UndoEvidence,
+};
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationResult};
 use tsm_api::{HexBytes, ids, payment};
-use tsm_domain::card::CardRecord;
+use tsm_domain::card::{CardClosing, CardRecord};
 use tsm_domain::money::{Attempt, Tac};
-use tsm_domain::{CardNumber, Fen, OrderId};
+use tsm_domain::{CardNumber, Fen, OperationId, OrderId};
+use tsm_epurse::CardImage;
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Delivery;
-use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
+use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState, With};
 
 use super::Links;
+use super::closing_card::{operation_to_wire, purpose_to_wire};
+use super::returning::{Share, shares};
+use crate::names;
 use crate::outbox::{Carried, Carrier, delivery};
-use crate::purse::{card_time, card_to_wire, to_wire};
+use crate::purse::{card_from_wire, card_time, card_to_wire, to_wire};
 
 const CENTRE: &str = "centre";
 const SE_TSM: &str = "se-tsm";
@@ -33,6 +41,34 @@ const REFUNDED: &str = "refunded";
 const RESULT: &str = "operation-result";
 const OPEN_NOTICE: &str = "open-notice";
 const REFUND: &str = "refund";
+const PARK: &str = "park";
+const UNDO_CLOSING: &str = "undo-closing";
+const ORDER_REFUND: &str = "order-refund";
+const CARD_REFUND: &str = "card-refund";
+const CARD_REFUND_PAID: &str = "card-refund-paid";
+const UNSUBSCRIBE: &str = "unsubscribe-notice";
+
+/// A card that was blocked and read, and what follows when the centre has it.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Parked {
+    report: ParkedCard,
+    aid: HexBytes,
+}
+
+/// A refund that is ordered at the centre, and what follows when it is.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct RefundOrdered {
+    request: RefundRequest,
+    se_id: HexBytes,
+    aid: HexBytes,
+}
+
+/// A part of a returned card's balance on its way to a payment, and what the centre is told then.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct CardRefund {
+    payment: ids::PaymentId,
+    report: RefundPayment,
+}
 
 /// An opened card, with the order that it came from.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -134,6 +170,68 @@ pub(super) fn open_notice(notice: &Notice, at: Timestamp) -> Delivery {
     delivery(SE_TSM, OPEN_NOTICE, &notice.operation.to_string(), notice, at)
 }
 
+/// The centre parks a card that was blocked and read.
+pub(super) fn park(card: &CardRecord, closing: CardClosing, image: &CardImage, at: Timestamp) -> Delivery {
+    let state = image.state();
+    let report = ParkedCard {
+        card: card_to_wire(card.card),
+        se_id: card.se.as_bytes().into(),
+        purpose: purpose_to_wire(closing.purpose),
+        operation: operation_to_wire(closing.operation),
+        balance_fen: state.purse().fen(),
+        online_counter: state.online().value(),
+        offline_counter: Some(state.offline().value()),
+        proof: ParkingProof::Read,
+        image: Some(HexBytes(image.encode())),
+    };
+    delivery(CENTRE, PARK, &closing.operation.to_string(), &Parked { report, aid: card.instance.into() }, at)
+}
+
+/// The centre puts a card back to use.
+pub(super) fn undo_closing(
+    card: CardNumber,
+    operation: OperationId,
+    evidence: UndoEvidence,
+    at: Timestamp,
+) -> Delivery {
+    let undo = UndoClosing { card: card_to_wire(card), operation: operation_to_wire(operation), evidence };
+    delivery(CENTRE, UNDO_CLOSING, &operation.to_string(), &undo, at)
+}
+
+/// The refund of a closed card, as the centre is asked for it.
+pub(super) fn refund_request(card: &CardRecord, closing: &CardClosing) -> RefundRequest {
+    RefundRequest { card: card_to_wire(card.card), operation: operation_to_wire(closing.operation) }
+}
+
+/// The centre owes the balance of a closed card to its rider.
+pub(super) fn order_refund(card: &CardRecord, closing: &CardClosing, at: Timestamp) -> Delivery {
+    let ordered = RefundOrdered {
+        request: refund_request(card, closing),
+        se_id: card.se.as_bytes().into(),
+        aid: card.instance.into(),
+    };
+    delivery(CENTRE, ORDER_REFUND, &closing.operation.to_string(), &ordered, at)
+}
+
+/// The SE-TSM has the phone delete a card that is closed (B-7.5.1.c, B-7.6.1.d).
+fn unsubscribe(operation: ids::OperationId, se_id: HexBytes, aid: HexBytes, at: Timestamp) -> Delivery {
+    delivery(SE_TSM, UNSUBSCRIBE, &operation.to_string(), &Notice { operation, se_id, aid }, at)
+}
+
+/// A part of a returned card's balance goes back to one payment.
+fn card_refund(request: &RefundRequest, share: &Share, at: Timestamp) -> Delivery {
+    let key = format!("{}/{}", request.operation, share.order);
+    let payment = ids::PaymentId(share.order.as_uuid());
+    let report = RefundPayment {
+        card: request.card.clone(),
+        operation: request.operation,
+        refund: ids::OperationId(names::derived(&["card-refund", &key])),
+        amount_fen: to_wire(share.amount),
+        way: RefundWay::Payment { payment },
+    };
+    delivery(PAYMENT, CARD_REFUND, &key, &CardRefund { payment, report }, at)
+}
+
 fn order_report(order: OrderId, card: CardNumber, amount: Fen) -> OrderReport {
     OrderReport {
         order: ids::OrderId(order.as_uuid()),
@@ -173,6 +271,21 @@ impl Carrier for Reports {
             },
             OPEN_NOTICE => match read::<Notice>(delivery) {
                 Ok(notice) => Carried::of(self.links.se_tsm.open_notice(&notice).await),
+                Err(refused) => refused,
+            },
+            PARK => self.carry_parking(delivery).await,
+            ORDER_REFUND => self.carry_refund_order(delivery).await,
+            CARD_REFUND => self.carry_card_refund(delivery).await,
+            UNDO_CLOSING => match read::<UndoClosing>(delivery) {
+                Ok(undo) => Carried::of(self.links.centre.undo_closing(&undo).await),
+                Err(refused) => refused,
+            },
+            CARD_REFUND_PAID => match read::<RefundPayment>(delivery) {
+                Ok(report) => Carried::of(self.links.centre.refund_paid(&report).await),
+                Err(refused) => refused,
+            },
+            UNSUBSCRIBE => match read::<Notice>(delivery) {
+                Ok(notice) => Carried::of(self.links.se_tsm.unsubscribe_notice(&notice).await),
                 Err(refused) => refused,
             },
             other => Carried::Refused(Problem::because(
@@ -220,6 +333,82 @@ impl Reports {
         }
         let Some(report) = back.report else { return Carried::Delivered };
         let told = delivery(CENTRE, REFUNDED, &report.order.to_string(), &report, sent.created_at);
+        stored(self.store.put_delivery(told).await)
+    }
+}
+
+impl Reports {
+    /// Once the centre has a closed card, its refund is ordered, or, for a migration, the phone may delete it:
+    /// first the script, then the centre, then the deletion (B-7.5.1).
+    async fn carry_parking(&self, sent: &Delivery) -> Carried {
+        let Parked { report, aid } = match read(sent) {
+            Ok(parked) => parked,
+            Err(refused) => return refused,
+        };
+        let carried = Carried::of(self.links.centre.park(&report).await);
+        if carried != Carried::Delivered {
+            return carried;
+        }
+        let at = sent.created_at;
+        let next = match report.purpose {
+            ClosingPurpose::Migration => unsubscribe(report.operation, report.se_id.clone(), aid, at),
+            ClosingPurpose::Return => {
+                let request = RefundRequest { card: report.card.clone(), operation: report.operation };
+                let ordered = RefundOrdered { request, se_id: report.se_id.clone(), aid };
+                delivery(CENTRE, ORDER_REFUND, &report.operation.to_string(), &ordered, at)
+            }
+        };
+        let card = match card_from_wire(&report.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
+        let operation = OperationId::from_uuid(report.operation.0);
+        let with = With { deliveries: vec![next], ..With::default() };
+        stored(self.store.card_closing_told(card, operation, with).await)
+    }
+
+    /// Once the refund is ordered no phone can claim the card: its money goes back, and it may be deleted.
+    async fn carry_refund_order(&self, sent: &Delivery) -> Carried {
+        let RefundOrdered { request, se_id, aid } = match read(sent) {
+            Ok(ordered) => ordered,
+            Err(refused) => return refused,
+        };
+        let record = match self.links.centre.order_refund(&request).await {
+            Ok(record) => record,
+            Err(error) => return Carried::of::<()>(Err(error)),
+        };
+        let balance = Fen::new(record.balance_fen.unwrap_or(0).into());
+        let card = match card_from_wire(&request.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
+        let shares = match shares(&*self.store, card, balance).await {
+            Ok(shares) => shares,
+            Err(error) => return Carried::Later(error.to_string()),
+        };
+        let mut next = vec![unsubscribe(request.operation, se_id, aid, sent.created_at)];
+        next.extend(shares.iter().map(|share| card_refund(&request, share, sent.created_at)));
+        for delivery in next {
+            if let Err(error) = self.store.put_delivery(delivery).await {
+                return Carried::Later(error.to_string());
+            }
+        }
+        Carried::Delivered
+    }
+
+    /// Gives a part back; the centre books it only after the platform has done it.
+    async fn carry_card_refund(&self, sent: &Delivery) -> Carried {
+        let CardRefund { payment, report } = match read(sent) {
+            Ok(refund) => refund,
+            Err(refused) => return refused,
+        };
+        let refund =
+            payment::Refund { amount_fen: report.amount_fen, reason: "the card was returned".into() };
+        let carried = Carried::of(self.links.payment.refund(payment, &refund).await);
+        if carried != Carried::Delivered {
+            return carried;
+        }
+        let told = delivery(CENTRE, CARD_REFUND_PAID, &report.refund.to_string(), &report, sent.created_at);
         stored(self.store.put_delivery(told).await)
     }
 }

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::ProblemCode;
-use tsm_domain::card::{CardState, ProvenPurse};
+use tsm_card::purse::read_proven;
+use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
 use tsm_domain::money::Resolution;
 use tsm_domain::{Fen, OnlineCounter, SeId};
+use tsm_epurse::commands::PurseAvailability;
 use tsm_iso7816::Aid;
 use tsm_storage::shared::Fence;
 
@@ -44,6 +47,9 @@ impl SpTsm {
         application: Aid,
     ) -> Result<Outcome, Stop> {
         let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
+        if card.state == CardState::Closing {
+            return self.synchronise_closing(session, fence, card).await;
+        }
         if card.state != CardState::Active {
             return Err(ProblemCode::StateForbids.into());
         }
@@ -69,5 +75,36 @@ impl SpTsm {
             counter: counter.0,
             corrected,
         }))
+    }
+
+    /// A closing that was interrupted: the card itself says whether it is blocked. Blocked, what it holds is
+    /// parked, as was wanted; not blocked, it is in use as before.
+    async fn synchronise_closing(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<Outcome, Stop> {
+        if card.frozen.is_some() {
+            return Err(ProblemCode::SuspiciousCard.into());
+        }
+        session.progress.say(Stage::Observing, 10);
+        let request = self.purse_session(&card)?;
+        let read = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
+        let (status, image) = read;
+        let state = image.state();
+        let (balance_fen, counter) = (state.purse().fen(), state.online().value());
+        match status.availability {
+            PurseAvailability::Blocked => {
+                self.park(fence, card, &image).await?;
+            }
+            PurseAvailability::Open => {
+                let evidence = UndoEvidence::NotBlocked { balance_fen, online_counter: counter };
+                let balance = Fen::new(balance_fen.into());
+                let proven = ProvenPurse { balance, counter: OnlineCounter(counter), at: self.now() };
+                self.put_back(fence, &card, evidence, Some(proven)).await?;
+            }
+        }
+        Ok(Outcome::done(OutcomeDetail::PurseSynchronised { balance_fen, counter, corrected: 1 }))
     }
 }

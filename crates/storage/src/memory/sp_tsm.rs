@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
-use tsm_domain::{CardNumber, ConversationId, Fen, OrderId, PaymentReference, SeId, TerminalNumber};
+use tsm_domain::{
+    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+};
 use tsm_iso7816::Aid;
 
 use super::Memory;
@@ -196,6 +198,21 @@ impl SpTsmStore for Memory<SpTsmState> {
                 .ok_or_else(|| StorageError::unknown("card order", order))?;
             row.state = row.state.moved_to(CardOrderState::Told)?;
             Ok(row.clone())
+        })
+    }
+
+    async fn card_closing_told(
+        &self,
+        card: CardNumber,
+        operation: OperationId,
+        with: With,
+    ) -> Result<CardRecord> {
+        self.write(|state| {
+            let row = state.card(card)?;
+            let Some(told) = rules::closing_told(&row, operation)? else { return Ok(row) };
+            state.cards.insert(card, told.clone());
+            state.with(with);
+            Ok(told)
         })
     }
 

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
-use tsm_domain::{CardNumber, ConversationId, Fen, OrderId, PaymentReference, SeId, TerminalNumber};
+use tsm_domain::{
+    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+};
 use tsm_iso7816::Aid;
 
 use super::database::{Db, single, step};
@@ -267,6 +269,21 @@ impl SpTsmStore for Postgres<SpTsmTables> {
             let state = row.state.moved_to(CardOrderState::Told)?;
             let told = CardOrder { state, ..row };
             put_card_order(db, &told).await?;
+            Ok(told)
+        })
+    }
+
+    async fn card_closing_told(
+        &self,
+        card: CardNumber,
+        operation: OperationId,
+        with: With,
+    ) -> Result<CardRecord> {
+        step!(self, db, {
+            let row = known_card(db, card).await?;
+            let Some(told) = rules::closing_told(&row, operation)? else { return Ok(row) };
+            put_card(db, &told).await?;
+            store_with(db, &with).await?;
             Ok(told)
         })
     }

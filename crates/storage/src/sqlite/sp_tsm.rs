@@ -5,7 +5,9 @@ use rusqlite::{Connection, params};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
-use tsm_domain::{CardNumber, ConversationId, Fen, OrderId, PaymentReference, SeId, TerminalNumber};
+use tsm_domain::{
+    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+};
 use tsm_iso7816::Aid;
 
 use super::rows::{body, fen, first, from_text, limit, many, nanoseconds, one, run};
@@ -258,6 +260,22 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
             let state = row.state.moved_to(CardOrderState::Told)?;
             let told = CardOrder { state, ..row };
             put_card_order(db, &told)?;
+            Ok(told)
+        })
+        .await
+    }
+
+    async fn card_closing_told(
+        &self,
+        card: CardNumber,
+        operation: OperationId,
+        with: With,
+    ) -> Result<CardRecord> {
+        self.write(move |db| {
+            let row = known_card(db, card)?;
+            let Some(told) = rules::closing_told(&row, operation)? else { return Ok(row) };
+            put_card(db, &told)?;
+            store_with(db, with)?;
             Ok(told)
         })
         .await

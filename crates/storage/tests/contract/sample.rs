@@ -244,6 +244,7 @@ pub(crate) fn card(of: SeId, card: CardNumber) -> CardRecord {
         state: CardState::Active,
         proven: None,
         frozen: None,
+        closing: None,
         issued_at: at(1),
     }
 }

@@ -1,0 +1,279 @@
+//! Closing a card, for a return or a migration (B-7.5.1.a and b, B-7.6.1.b and c).
+//!
+//! ```text
+//! closing intended, durable            the centre is asked: a frozen card is not closed
+//! asked, durable
+//!         -> APPLICATION BLOCK; everything is read under R-MAC
+//!         <- blocked, and this is all that it holds: parked, durable, with the report to the centre
+//! the centre has it                    then what follows: refund, deletion
+//! ```
+//!
+//! A break before *asked* changed nothing. After it only the card knows: the next contact blocks and reads it
+//! again, which is no error and gives the same image, or puts it back to use when the rider wishes so and the
+//! card proves that it works. A timeout decides nothing, and the phone's word nothing at all.
+
+use serde_json::json;
+use tracing::warn;
+use tsm_api::clearing::closing::{BeginClosing, ClosingPurpose as WirePurpose, UndoEvidence};
+use tsm_api::conversation::Stage;
+use tsm_api::ids::OperationId as WireOperation;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_card::purse::{PurseClosing, block_and_read};
+use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress, ProvenPurse};
+use tsm_domain::money::{ClosingPurpose, TopUpStage};
+use tsm_domain::{Fen, OnlineCounter, OperationId, SeId};
+use tsm_epurse::{CardImage, KeyRole};
+use tsm_iso7816::Aid;
+use tsm_keys::SessionRequest;
+use tsm_storage::StorageError;
+use tsm_storage::shared::Fence;
+use tsm_storage::sp_tsm::SpChange;
+
+use super::attempts::suspicious;
+use super::stop::Stop;
+use super::{SpTsm, reports};
+use crate::conversation::Session;
+use crate::purse::card_to_wire;
+
+/// A card that is to be closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ToClose {
+    pub se: SeId,
+    pub application: Aid,
+    pub purpose: ClosingPurpose,
+}
+
+impl SpTsm {
+    /// Closes a card, or goes on with a closing that was interrupted. Gives the card, parked.
+    pub(super) async fn close_card(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        wanted: ToClose,
+    ) -> Result<CardRecord, Stop> {
+        let card = self.card_on(wanted.se, wanted.application).await?.ok_or(ProblemCode::UnknownId)?;
+        if card.state == CardState::Parked {
+            return Ok(card);
+        }
+        if card.frozen.is_some() {
+            return Err(ProblemCode::SuspiciousCard.into());
+        }
+        let request = self.purse_session(&card)?;
+        let card = self.begin_or_go_on(session, fence, card, wanted.purpose).await?;
+        session.progress.say(Stage::Locking, 40);
+        let key = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::ApplicationBlock, card.card)?;
+        let read = block_and_read(&mut session.card, &*self.keys, &key, &request, card.instance).await?;
+        session.progress.say(Stage::Closing, 90);
+        match read {
+            PurseClosing::Blocked(image) => self.park(fence, card, &image).await,
+            PurseClosing::Open(_) => Err(Problem::because(
+                ProblemCode::CardUnproven,
+                "The card itself says that it is not blocked; continue or cancel.",
+            )
+            .into()),
+        }
+    }
+
+    /// The session in which the purse proves what it holds. A card that cannot do so is closed at a hall.
+    pub(super) fn purse_session(&self, card: &CardRecord) -> Result<SessionRequest, Stop> {
+        let product = self.settings.product(&card.instance).ok_or(ProblemCode::UnknownId)?;
+        let access = product.access.as_ref().filter(|access| access.level.has_r_mac());
+        let access = access.ok_or_else(|| {
+            Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.")
+        })?;
+        Ok(access.session(product.domain, card.se))
+    }
+
+    async fn begin_or_go_on(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+        purpose: ClosingPurpose,
+    ) -> Result<CardRecord, Stop> {
+        let card = match (card.state, card.closing) {
+            (CardState::Closing, Some(closing)) if closing.purpose == purpose => card,
+            (CardState::Closing, _) => {
+                let reason = "Another closing of the card was begun; continue or cancel that one.";
+                return Err(Problem::because(ProblemCode::StateForbids, reason).into());
+            }
+            _ => {
+                session.progress.say(Stage::Observing, 10);
+                self.settle_top_ups(session, fence, &card).await?;
+                self.intend_closing(session, fence, &card, purpose).await?
+            }
+        };
+        if card.closing.is_some_and(|closing| closing.progress == ClosingProgress::Intended) {
+            self.ask_centre(fence, &card).await?;
+            let asked = card.with_progress(ClosingProgress::Asked);
+            let note = self.note(card.card, "card-asked-to-block", &json!({}));
+            let change = SpChange { cards: vec![asked.clone()], notes: vec![note], ..SpChange::default() };
+            self.store.commit(fence, change).await?;
+            return Ok(asked);
+        }
+        Ok(card)
+    }
+
+    /// No top-up may be open: one whose outcome is unknown is settled by the card, and one that is paid is
+    /// carried out or cancelled first.
+    async fn settle_top_ups(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: &CardRecord,
+    ) -> Result<(), Stop> {
+        let open = self.store.open_top_ups(card.card).await?;
+        let unknown = |stage: Option<TopUpStage>| matches!(stage, Some(TopUpStage::Intended(_)));
+        let stage_of = |order: &tsm_storage::sp_tsm::TopUpOrder| order.paid().map(|top_up| top_up.stage);
+        if card.state == CardState::Active && open.iter().any(|order| unknown(stage_of(order))) {
+            let keys = self.load_keys(card)?;
+            self.contact(&mut session.card, fence, card, &keys, Fen::new(1)).await?;
+        }
+        let open = self.store.open_top_ups(card.card).await?;
+        let credited = |stage| matches!(stage, Some(TopUpStage::Loaded(..)));
+        if open.iter().all(|order| credited(stage_of(order))) {
+            return Ok(());
+        }
+        let reason = "A paid top-up is still open; carry it out or cancel it first.";
+        Err(Problem::because(ProblemCode::StateForbids, reason).into())
+    }
+
+    async fn intend_closing(
+        &self,
+        session: &Session,
+        fence: Fence,
+        card: &CardRecord,
+        purpose: ClosingPurpose,
+    ) -> Result<CardRecord, Stop> {
+        // What a top-up settled just now stays.
+        let card = self.store.card(card.card).await?.ok_or(ProblemCode::UnknownId)?;
+        let state = card.state.moved_to(CardState::Closing).map_err(StorageError::from)?;
+        let closing = CardClosing {
+            operation: OperationId::from_uuid(session.conversation.0),
+            purpose,
+            before: card.state,
+            begun_at: self.now(),
+            progress: ClosingProgress::Intended,
+        };
+        let note = self.note(card.card, "closing-intended", &json!({ "purpose": purpose }));
+        let card = CardRecord { state, closing: Some(closing), ..card };
+        let change = SpChange { cards: vec![card.clone()], notes: vec![note], ..SpChange::default() };
+        self.store.commit(fence, change).await?;
+        Ok(card)
+    }
+
+    /// Asks the centre before the card is touched. When it refuses or cannot be reached, nothing has changed
+    /// and the card stays in use.
+    async fn ask_centre(&self, fence: Fence, card: &CardRecord) -> Result<(), Stop> {
+        let closing = closing_of(card)?;
+        let request = BeginClosing {
+            card: card_to_wire(card.card),
+            se_id: card.se.as_bytes().into(),
+            purpose: purpose_to_wire(closing.purpose),
+            operation: operation_to_wire(closing.operation),
+        };
+        let Err(error) = self.links.centre.begin_closing(&request).await else { return Ok(()) };
+        self.put_back(fence, card, UndoEvidence::NeverSent, None).await?;
+        Err(error.to_problem().into())
+    }
+
+    /// The card is blocked and proved what it holds.
+    pub(super) async fn park(
+        &self,
+        fence: Fence,
+        card: CardRecord,
+        image: &CardImage,
+    ) -> Result<CardRecord, Stop> {
+        self.check_image(&card, image).await?;
+        let closing = closing_of(&card)?;
+        let now = self.now();
+        let state = image.state();
+        let balance = Fen::new(state.purse().fen().into());
+        let proven = ProvenPurse { balance, counter: OnlineCounter(state.online().value()), at: now };
+        let parked = CardRecord {
+            state: CardState::Parked,
+            proven: Some(proven),
+            ..card.with_progress(ClosingProgress::Parked(balance))
+        };
+        let report = reports::park(&parked, closing, image, now);
+        let note = self.note(
+            card.card,
+            "card-blocked-and-read",
+            &json!({ "balance_fen": balance, "online": state.online().value(), "offline": state.offline().value() }),
+        );
+        let change = SpChange {
+            cards: vec![parked.clone()],
+            notes: vec![note],
+            deliveries: vec![report.clone()],
+            ..SpChange::default()
+        };
+        self.store.commit(fence, change).await?;
+        self.outbox.send_now(&[report]).await;
+        Ok(parked)
+    }
+
+    /// Whether the image is of this card, and fits what it proved before.
+    async fn check_image(&self, card: &CardRecord, image: &CardImage) -> Result<(), Stop> {
+        if image.public_information.serial.0 != card.card.application_serial() {
+            let reason = "The secure element holds another card.";
+            return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
+        }
+        let Some(proven) = &card.proven else { return Ok(()) };
+        let (counter, balance) = (image.state().online().value(), image.state().purse().fen());
+        let reason = if counter < proven.counter.0 {
+            format!("the card's online counter is {counter}, and it was {} before", proven.counter)
+        } else if counter == proven.counter.0 && u64::from(balance) > proven.balance.get() {
+            format!("the purse holds {balance} fen and held {} yuan without a load between", proven.balance)
+        } else {
+            return Ok(());
+        };
+        warn!(card = %card.card, reason, "a card contradicts the records");
+        self.freeze(card, &reason).await?;
+        Err(suspicious(&reason))
+    }
+
+    /// The card is in use again as before: it was never asked to block itself, or has proved that it works.
+    pub(super) async fn put_back(
+        &self,
+        fence: Fence,
+        card: &CardRecord,
+        evidence: UndoEvidence,
+        proven: Option<ProvenPurse>,
+    ) -> Result<CardRecord, Stop> {
+        let closing = closing_of(card)?;
+        let before = match evidence {
+            UndoEvidence::NeverSent => closing.before,
+            // It was unblocked, and with it a lock of the holder's.
+            UndoEvidence::NotBlocked { .. } => CardState::Active,
+        };
+        let state = card.state.moved_to(before).map_err(StorageError::from)?;
+        let report = reports::undo_closing(card.card, closing.operation, evidence, self.now());
+        let note = self.note(card.card, "closing-undone", &json!({ "closing": closing.operation }));
+        let back = CardRecord { state, proven: proven.or(card.proven), ..card.clone() };
+        let change = SpChange {
+            cards: vec![back.clone()],
+            notes: vec![note],
+            deliveries: vec![report],
+            ..SpChange::default()
+        };
+        self.store.commit(fence, change).await?;
+        self.outbox.kick();
+        Ok(back)
+    }
+}
+
+/// The closing of a card that is being closed.
+pub(super) fn closing_of(card: &CardRecord) -> Result<CardClosing, Stop> {
+    card.closing.ok_or_else(|| ProblemCode::StateForbids.into())
+}
+
+pub(super) const fn purpose_to_wire(purpose: ClosingPurpose) -> WirePurpose {
+    match purpose {
+        ClosingPurpose::Return => WirePurpose::Return,
+        ClosingPurpose::Migration => WirePurpose::Migration,
+    }
+}
+
+pub(super) const fn operation_to_wire(operation: OperationId) -> WireOperation {
+    WireOperation(operation.as_uuid())
+}

@@ -1,0 +1,87 @@
+//! What was interrupted on a secure element, and what its holder may choose (W-9.3.b and d): the server's own
+//! rows tell, whatever the phone remembers.
+
+use std::sync::Arc;
+
+use tsm_api::endpoint::Nothing;
+use tsm_api::ids::OrderId as WireOrder;
+use tsm_api::problem::Problem;
+use tsm_api::sp_tsm::wallet::{InterruptedWork, InterruptedWorks, WorkKind};
+use tsm_domain::card::{CardOrderState, CardRecord, CardState, ClosingProgress};
+use tsm_domain::money::{ClosingPurpose, TopUpStage};
+use tsm_storage::StorageError;
+use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
+
+use super::SpTsm;
+use super::access::Caller;
+use crate::purse::to_wire;
+use crate::server::Call;
+use crate::stored;
+
+/// The interrupted work of the caller's secure element.
+pub(super) async fn interrupted(
+    tsm: Arc<SpTsm>,
+    call: Call<Caller, Nothing>,
+) -> Result<InterruptedWorks, Problem> {
+    let se = call.caller.wallet()?.se;
+    let problem = |error: StorageError| stored::problem(&error);
+    let cards = tsm.store.cards_on(se).await.map_err(problem)?;
+    let mut works: Vec<InterruptedWork> = cards.iter().filter_map(closing).collect();
+    for card in &cards {
+        let open = tsm.store.open_top_ups(card.card).await.map_err(problem)?;
+        works.extend(open.iter().filter_map(|order| top_up(card, order)));
+    }
+    for product in tsm.settings.products.iter().filter(|product| product.purse().is_some()) {
+        let open = tsm.store.open_card_order(se, product.application).await.map_err(problem)?;
+        let Some(order) = open.filter(|order| order.state != CardOrderState::Opened) else { continue };
+        works.push(InterruptedWork {
+            kind: WorkKind::Opening,
+            aid: order.application.into(),
+            order: Some(WireOrder(order.order.as_uuid())),
+            amount_fen: None,
+            may_continue: true,
+            // What is on the card of it is deleted; nothing of value can be there.
+            may_cancel: true,
+            needs_card: order.state == CardOrderState::PersonalisationIntended,
+            since: order.created_at,
+        });
+    }
+    works.sort_by_key(|work| work.since);
+    Ok(InterruptedWorks { works })
+}
+
+fn closing(card: &CardRecord) -> Option<InterruptedWork> {
+    let closing = card.open_closing()?;
+    let is_parked = matches!(closing.progress, ClosingProgress::Parked(_) | ClosingProgress::Told(_));
+    Some(InterruptedWork {
+        kind: match closing.purpose {
+            ClosingPurpose::Return => WorkKind::Return,
+            ClosingPurpose::Migration => WorkKind::MigrationOut,
+        },
+        aid: card.instance.into(),
+        order: None,
+        amount_fen: card.proven.map(|proven| to_wire(proven.balance)),
+        may_continue: card.frozen.is_none(),
+        may_cancel: card.frozen.is_none() && !is_parked,
+        needs_card: closing.progress == ClosingProgress::Asked,
+        since: closing.begun_at,
+    })
+}
+
+fn top_up(card: &CardRecord, order: &TopUpOrder) -> Option<InterruptedWork> {
+    let stage = order.paid()?.stage;
+    let is_cash = matches!(&order.state, TopUpOrderState::Paid { payment, .. } if payment.is_cash());
+    let open = matches!(stage, TopUpStage::Paid | TopUpStage::Intended(_));
+    let usable = card.frozen.is_none() && card.state == CardState::Active;
+    open.then(|| InterruptedWork {
+        kind: WorkKind::TopUp,
+        aid: card.instance.into(),
+        order: Some(WireOrder(order.order.as_uuid())),
+        amount_fen: Some(to_wire(order.amount)),
+        may_continue: usable,
+        // While its outcome is unknown the card must prove first that nothing was credited.
+        may_cancel: !is_cash && (usable || stage == TopUpStage::Paid),
+        needs_card: matches!(stage, TopUpStage::Intended(_)),
+        since: order.created_at,
+    })
+}

@@ -1,0 +1,53 @@
+//! Migrating a card out (B-7.6.1.b to d): it is blocked and read, the centre keeps all of it, and the phone is
+//! told to delete it. Until another phone has claimed it the rider can also have it refunded.
+
+use std::sync::Arc;
+
+use tsm_api::conversation::{Outcome, OutcomeDetail};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::ClosingPurpose;
+use tsm_domain::{Fen, SeId};
+use tsm_iso7816::Aid;
+use tsm_storage::shared::Fence;
+
+use super::SpTsm;
+use super::closing_card::{ToClose, closing_of};
+use super::stop::Stop;
+use crate::conversation::Session;
+use crate::purse::to_wire;
+
+impl SpTsm {
+    /// The flow.
+    pub(super) async fn migrate_out(
+        self: Arc<Self>,
+        mut session: Session,
+        se: SeId,
+        application: Aid,
+    ) -> Outcome {
+        let fence = match self.take_link(se, session.conversation, "migration out").await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_migration_out(&mut session, fence, se, application).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+        outcome
+    }
+
+    async fn carry_migration_out(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        se: SeId,
+        application: Aid,
+    ) -> Result<Outcome, Stop> {
+        let wanted = ToClose { se, application, purpose: ClosingPurpose::Migration };
+        let card = self.close_card(session, fence, wanted).await?;
+        if closing_of(&card)?.purpose != ClosingPurpose::Migration {
+            let reason = "The card was returned and its balance goes back.";
+            return Err(Problem::because(ProblemCode::StateForbids, reason).into());
+        }
+        let balance = card.proven.map_or(Fen::ZERO, |proven| proven.balance);
+        Ok(Outcome::done(OutcomeDetail::MigratedOut { balance_fen: to_wire(balance) }))
+    }
+}

@@ -1,0 +1,179 @@
+//! Returning a card (B-7.5): it is blocked and read, its balance is owed to the rider and goes back to the
+//! payments that it came from, newest first, and the phone is told to delete it. What came in cash is paid
+//! out at a hall.
+//!
+//! A card that was parked to migrate can be returned too; nothing is sent to a card then.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::conversation::{Outcome, OutcomeDetail};
+use tsm_api::problem::ProblemCode;
+use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress};
+use tsm_domain::money::{ClosingPurpose, TopUpStage};
+use tsm_domain::{CardNumber, Fen, OrderId, SeId};
+use tsm_iso7816::Aid;
+use tsm_storage::SpTsmStore;
+use tsm_storage::shared::Fence;
+use tsm_storage::sp_tsm::{SpChange, TopUpOrder, TopUpOrderState};
+
+use super::closing_card::{ToClose, closing_of};
+use super::stop::Stop;
+use super::{SpTsm, reports};
+use crate::conversation::Session;
+use crate::purse::to_wire;
+
+/// A part of a refund, and the order whose payment takes it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub order: OrderId,
+    pub amount: Fen,
+}
+
+impl SpTsm {
+    /// The flow.
+    pub(super) async fn return_card(
+        self: Arc<Self>,
+        mut session: Session,
+        se: SeId,
+        application: Aid,
+    ) -> Outcome {
+        let fence = match self.take_link(se, session.conversation, "return").await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_return(&mut session, fence, se, application).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+        outcome
+    }
+
+    async fn carry_return(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        se: SeId,
+        application: Aid,
+    ) -> Result<Outcome, Stop> {
+        let wanted = ToClose { se, application, purpose: ClosingPurpose::Return };
+        let card = self.close_card(session, fence, wanted).await?;
+        let card = match closing_of(&card)?.purpose {
+            ClosingPurpose::Return => card,
+            ClosingPurpose::Migration => self.return_instead(fence, card).await?,
+        };
+        let balance = card.proven.map_or(Fen::ZERO, |proven| proven.balance);
+        let shares = shares(&*self.store, card.card, balance).await?;
+        let to_payments: Fen = shares.iter().map(|share| share.amount).sum();
+        let at_hall = balance.checked_sub(to_payments).unwrap_or(Fen::ZERO);
+        Ok(Outcome::done(OutcomeDetail::Returned {
+            balance_fen: to_wire(balance),
+            to_payments_fen: to_wire(to_payments),
+            at_hall_fen: to_wire(at_hall),
+        }))
+    }
+
+    /// A card that was parked to migrate is returned; the centre refuses it when a phone has claimed it.
+    async fn return_instead(&self, fence: Fence, card: CardRecord) -> Result<CardRecord, Stop> {
+        let closing = closing_of(&card)?;
+        if card.state != CardState::Parked || !matches!(closing.progress, ClosingProgress::Told(_)) {
+            return Err(ProblemCode::StateForbids.into());
+        }
+        let refund = reports::refund_request(&card, &closing);
+        self.links.centre.order_refund(&refund).await.map_err(|error| error.to_problem())?;
+        let closing = CardClosing { purpose: ClosingPurpose::Return, ..closing };
+        let now = self.now();
+        let returned = CardRecord { closing: Some(closing), ..card };
+        let change = SpChange {
+            deliveries: vec![reports::order_refund(&returned, &closing, now)],
+            notes: vec![self.note(returned.card, "returned-instead", &json!({}))],
+            cards: vec![returned.clone()],
+            ..SpChange::default()
+        };
+        self.store.commit(fence, change).await?;
+        self.outbox.kick();
+        Ok(returned)
+    }
+}
+
+/// How a balance goes back: to the card's credited orders, newest first, each at most what it paid.
+pub(super) async fn shares(
+    store: &dyn SpTsmStore,
+    card: CardNumber,
+    balance: Fen,
+) -> tsm_storage::Result<Vec<Share>> {
+    let orders = store.top_ups_of(card, usize::MAX).await?;
+    Ok(distribute(&orders, balance))
+}
+
+fn distribute(orders: &[TopUpOrder], balance: Fen) -> Vec<Share> {
+    let mut left = balance;
+    let mut shares = Vec::new();
+    for order in orders.iter().filter(|order| is_credited(order)) {
+        let amount = order.amount.min(left);
+        if amount.is_zero() {
+            break;
+        }
+        left = left.checked_sub(amount).unwrap_or(Fen::ZERO);
+        shares.push(Share { order: order.order, amount });
+    }
+    shares
+}
+
+/// Whether it is on the card, and was paid by a payment that can take it back. Cash cannot.
+fn is_credited(order: &TopUpOrder) -> bool {
+    match &order.state {
+        TopUpOrderState::Paid { payment, stage } => {
+            !payment.is_cash() && matches!(stage, TopUpStage::Loaded(..) | TopUpStage::Told(..))
+        }
+        TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tsm_domain::money::{Attempt, LoadProof};
+    use tsm_domain::{OnlineCounter, TerminalNumber};
+
+    use super::*;
+
+    fn order(number: u128, fen: u64, stage: Option<TopUpStage>) -> TopUpOrder {
+        let state = stage.map_or(TopUpOrderState::AwaitingPayment, |stage| TopUpOrderState::Paid {
+            payment: "payment".parse().unwrap(),
+            stage,
+        });
+        TopUpOrder {
+            order: OrderId::from_uuid(uuid::Uuid::from_u128(number)),
+            card: "3104990000000000017".parse().unwrap(),
+            se: SeId::new(&[1]).unwrap(),
+            amount: Fen::new(fen),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            state,
+        }
+    }
+
+    /// req: B-7.5.1.b
+    #[test]
+    fn a_balance_goes_back_to_the_newest_payments_first() {
+        let attempt = Attempt {
+            terminal: TerminalNumber::for_attempt(1, 1).unwrap(),
+            counter: OnlineCounter(0),
+            balance: Fen::ZERO,
+        };
+        let told = Some(TopUpStage::Told(attempt, LoadProof::TacUnavailable));
+        let newest_first = [
+            order(5, 700, Some(TopUpStage::Cancelled)),
+            order(4, 300, told),
+            order(3, 900, None),
+            order(2, 500, told),
+            order(1, 100, told),
+        ];
+        let shares = |fen| -> Vec<(u128, u64)> {
+            let shares = distribute(&newest_first, Fen::new(fen));
+            shares.iter().map(|share| (share.order.as_uuid().as_u128(), share.amount.get())).collect()
+        };
+        assert_eq!(shares(0), []);
+        assert_eq!(shares(300), [(4, 300)]);
+        assert_eq!(shares(301), [(4, 300), (2, 1)]);
+        assert_eq!(shares(1_000), [(4, 300), (2, 500), (1, 100)], "100 came in cash");
+    }
+}
