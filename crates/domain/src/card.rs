@@ -21,7 +21,8 @@ pub enum CardState {
     Closing,
     /// Blocked, read, and parked at the centre.
     Parked,
-    /// Gone from the SE, or never finished. The end.
+    /// Gone from the SE that carried it, or never finished. Only a card that is parked at the centre comes
+    /// back, on whichever SE claims it.
     Closed,
 }
 
@@ -165,8 +166,9 @@ impl CardState {
             // A lock of the application does not stop the return of the card (D-7).
             Locked => &[Active, Closing],
             Closing => &[Active, Locked, Parked],
-            Parked => &[Closed],
-            Closed => &[],
+            // Migrated in: the centre has given it to the SE of the record.
+            Parked => &[Closed, Issuing],
+            Closed => &[Issuing],
         };
         if self == to || allowed.contains(&to) { Ok(to) } else { Err(CardRefusal::Card { from: self, to }) }
     }
@@ -244,6 +246,8 @@ mod tests {
             (Closing, Locked),
             (Closing, Parked),
             (Parked, Closed),
+            (Parked, Issuing),
+            (Closed, Issuing),
         ];
         for from in all {
             for to in all {

@@ -6,6 +6,7 @@
 
 pub mod amount;
 pub mod application;
+pub mod arrival;
 pub mod billing;
 pub mod bytes;
 pub mod card;

@@ -21,6 +21,7 @@ pub fn problem(error: &StorageError) -> Problem {
         StorageError::Card(CardRefusal::Frozen) => ProblemCode::SuspiciousCard,
         StorageError::Card(CardRefusal::HoldsValue(_)) => ProblemCode::ValueRemains,
         StorageError::Card(_) => ProblemCode::StateForbids,
+        StorageError::Arrival(_) => ProblemCode::StateForbids,
         StorageError::Transfer(_) => ProblemCode::StateForbids,
         StorageError::Batch(_) => ProblemCode::ValueRefused,
     };

@@ -1,6 +1,7 @@
 //! What a step may fail with.
 
 use tsm_domain::SeId;
+use tsm_domain::arrival::ArrivalRefusal;
 use tsm_domain::card::CardRefusal;
 use tsm_domain::money::{CardAccountRefusal, PaymentRefusal, TopUpRefusal, TransferRefusal};
 use tsm_domain::se::BatchError;
@@ -65,6 +66,9 @@ pub enum StorageError {
     /// The rules of cards refuse it.
     #[error(transparent)]
     Card(#[from] CardRefusal),
+    /// The rules of migrations refuse it.
+    #[error(transparent)]
+    Arrival(#[from] ArrivalRefusal),
     /// The ledger refuses it.
     #[error(transparent)]
     Transfer(#[from] TransferRefusal),

@@ -1,7 +1,10 @@
 //! The store of the SP-TSM.
 
+pub mod arrivals;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tsm_domain::arrival::Arrival;
 use tsm_domain::card::{CardOrder, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp, TopUpStage};
 use tsm_domain::security_domain::DomainOnSe;
@@ -9,6 +12,8 @@ use tsm_domain::{
     CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
 };
 use tsm_iso7816::Aid;
+
+pub use arrivals::{ArrivalOrdered, Arrivals};
 
 use crate::error::Result;
 use crate::shared::{
@@ -116,6 +121,8 @@ pub struct SpChange {
     pub cards: Vec<CardRecord>,
     /// Orders to open cards.
     pub orders: Vec<CardOrder>,
+    /// Parked cards on their way to the SE.
+    pub arrivals: Vec<Arrival>,
     /// The provider's own security domains on the SE.
     pub domains: Vec<DomainOnSe>,
     /// Incidents.
@@ -141,7 +148,7 @@ pub struct With {
 
 /// The store of the SP-TSM.
 #[async_trait]
-pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains {
+pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Arrivals {
     // Consent.
 
     /// Records a consent or refusal, or gives the one that was recorded for the same conversation and purpose.

@@ -117,6 +117,7 @@ pub(super) fn stored(error: StorageError) -> Problem {
         | StorageError::Payment(_)
         | StorageError::CardAccount(_)
         | StorageError::Card(_)
+        | StorageError::Arrival(_)
         | StorageError::Transfer(_) => Problem::because(ProblemCode::ValueRefused, &error),
     }
 }

@@ -1,13 +1,16 @@
 //! The SP-TSM's store in memory.
 
+mod arrivals;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use tsm_domain::arrival::Arrival;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
 use tsm_domain::{
-    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+    CardNumber, ConversationId, Fen, Msisdn, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
 };
 use tsm_iso7816::Aid;
 
@@ -16,6 +19,7 @@ use super::shared::{Shared, has_shared};
 use crate::error::{Result, StorageError};
 use crate::rules;
 use crate::shared::Fence;
+use crate::sp_tsm::arrivals::{check_arrival_follows, check_comes_back};
 use crate::sp_tsm::*;
 
 /// What the SP-TSM keeps.
@@ -29,6 +33,8 @@ pub struct SpTsmState {
     top_ups: BTreeMap<OrderId, TopUpOrder>,
     by_card: BTreeMap<CardNumber, Vec<OrderId>>,
     attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
+    arrivals: BTreeMap<OperationId, Arrival>,
+    holders: BTreeMap<CardNumber, Msisdn>,
 }
 
 type ConsentKey = u8;
@@ -81,9 +87,16 @@ impl SpTsmState {
         self.shared.check_fence(fence)?;
         for card in &change.cards {
             rules::check_card_follows(self.cards.get(&card.card), card)?;
+            check_comes_back(self.cards.get(&card.card), card, &change.arrivals)?;
         }
         for order in &change.orders {
             rules::check_order_follows(self.card_orders.get(&order.order), order)?;
+        }
+        for arrival in &change.arrivals {
+            check_arrival_follows(self.arrivals.get(&arrival.operation), arrival)?;
+        }
+        for arrival in change.arrivals {
+            self.arrivals.insert(arrival.operation, arrival);
         }
         for card in change.cards {
             self.cards.insert(card.card, card);
@@ -145,6 +158,9 @@ impl SpTsmStore for Memory<SpTsmState> {
                 return Ok(CardOrdered::NumberTaken);
             }
             state.card_orders.insert(order.order, order.clone());
+            if let Some(number) = order.number.clone() {
+                state.holders.insert(order.card, number);
+            }
             state.with(with);
             Ok(CardOrdered::Accepted(order))
         })

@@ -6,6 +6,7 @@
 
 use super::clearing::closing::CLOSING_2;
 use super::clearing::seals::SEALS_2;
+use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
@@ -39,7 +40,7 @@ impl Tables for SeTsmTables {
 impl Tables for SpTsmTables {
     const SERVICE: &'static str = "SP-TSM";
     const NAMESPACE: &'static str = "sp_tsm";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2]];
 }
 
 impl Tables for ClearingTables {

@@ -1,5 +1,7 @@
 //! The SP-TSM's store on PostgreSQL.
 
+pub(super) mod arrivals;
+
 use async_trait::async_trait;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
@@ -16,6 +18,7 @@ use super::{Postgres, SpTsmTables};
 use crate::error::{Result, StorageError};
 use crate::rules;
 use crate::shared::Fence;
+use crate::sp_tsm::arrivals::{check_arrival_follows, check_comes_back};
 use crate::sp_tsm::*;
 
 const fn purpose(to: ConsentTo) -> &'static str {
@@ -90,6 +93,9 @@ async fn order_card(db: &Db<'_>, order: &CardOrder, with: &With) -> Result<CardO
         return Ok(CardOrdered::NumberTaken);
     }
     put_card_order(db, order).await?;
+    if let Some(number) = &order.number {
+        arrivals::put_holder(db, order.card, number).await?;
+    }
     store_with(db, with).await?;
     Ok(CardOrdered::Accepted(order.clone()))
 }
@@ -170,12 +176,18 @@ async fn next_terminal_number(db: &Db<'_>, card: CardNumber, station: u16) -> Re
 async fn commit(db: &Db<'_>, fence: Fence, change: &SpChange) -> Result<()> {
     check_fence(db, fence).await?;
     for next in &change.cards {
-        rules::check_card_follows(card(db, next.card).await?.as_ref(), next)?;
+        let stored = card(db, next.card).await?;
+        rules::check_card_follows(stored.as_ref(), next)?;
+        check_comes_back(stored.as_ref(), next, &change.arrivals)?;
         put_card(db, next).await?;
     }
     for next in &change.orders {
         rules::check_order_follows(card_order(db, next.order).await?.as_ref(), next)?;
         put_card_order(db, next).await?;
+    }
+    for next in &change.arrivals {
+        check_arrival_follows(arrivals::arrival(db, next.operation).await?.as_ref(), next)?;
+        arrivals::put_arrival(db, next).await?;
     }
     for domain in &change.domains {
         let sql = "INSERT INTO domains_on_se (se, domain, body) VALUES ($1, $2, $3)

@@ -5,6 +5,7 @@
 
 use super::clearing::closing::CLOSING_2;
 use super::clearing::seals::SEALS_2;
+use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
@@ -42,7 +43,7 @@ impl Schema for SpTsmSchema {
     const SERVICE: &'static str = "SP-TSM";
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2]];
 }
 
 impl Schema for ClearingSchema {

@@ -1,5 +1,7 @@
 //! The SP-TSM's store on SQLite.
 
+pub(super) mod arrivals;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
@@ -16,6 +18,7 @@ use super::{SpTsmSchema, Sqlite};
 use crate::error::{Result, StorageError};
 use crate::rules;
 use crate::shared::Fence;
+use crate::sp_tsm::arrivals::{check_arrival_follows, check_comes_back};
 use crate::sp_tsm::*;
 
 const fn purpose(to: ConsentTo) -> &'static str {
@@ -86,6 +89,9 @@ fn order_card(db: &Connection, order: CardOrder, with: With) -> Result<CardOrder
         return Ok(CardOrdered::NumberTaken);
     }
     put_card_order(db, &order)?;
+    if let Some(number) = &order.number {
+        arrivals::put_holder(db, order.card, number)?;
+    }
     store_with(db, with)?;
     Ok(CardOrdered::Accepted(order))
 }
@@ -162,12 +168,18 @@ fn next_terminal_number(db: &Connection, card: CardNumber, station: u16) -> Resu
 fn commit(db: &Connection, fence: Fence, change: SpChange) -> Result<()> {
     check_fence(db, fence)?;
     for next in &change.cards {
-        rules::check_card_follows(card(db, next.card)?.as_ref(), next)?;
+        let stored = card(db, next.card)?;
+        rules::check_card_follows(stored.as_ref(), next)?;
+        check_comes_back(stored.as_ref(), next, &change.arrivals)?;
         put_card(db, next)?;
     }
     for next in &change.orders {
         rules::check_order_follows(card_order(db, next.order)?.as_ref(), next)?;
         put_card_order(db, next)?;
+    }
+    for next in &change.arrivals {
+        check_arrival_follows(arrivals::arrival(db, next.operation)?.as_ref(), next)?;
+        arrivals::put_arrival(db, next)?;
     }
     for domain in &change.domains {
         let sql = "INSERT OR REPLACE INTO domains_on_se (se, domain, body) VALUES (?1, ?2, ?3)";

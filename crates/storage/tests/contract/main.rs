@@ -1,6 +1,7 @@
 //! What every store must do, checked on the store in memory, on SQLite and, with the feature
 //! `postgres`, on PostgreSQL alike.
 
+mod arrivals;
 mod clearing;
 mod closing;
 mod journal;

@@ -1,0 +1,82 @@
+//! Parked cards on their way to another SE, and whose cards are whose (B-7.6.1.e to i, P-5.5.4.b).
+
+use async_trait::async_trait;
+use tsm_domain::arrival::{Arrival, ArrivalState};
+use tsm_domain::card::{CardRecord, CardState};
+use tsm_domain::{CardNumber, Msisdn, OperationId, SeId};
+use tsm_iso7816::Aid;
+
+use super::With;
+use crate::error::{Result, StorageError};
+
+/// The result of ordering an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArrivalOrdered {
+    /// It is under way, now or since before.
+    Accepted(Arrival),
+    /// The card, or the SE, is busy with this other one.
+    Busy(Arrival),
+}
+
+/// Arrivals, and who holds a card.
+#[async_trait]
+pub trait Arrivals: Send + Sync {
+    /// Orders an arrival. A card is on its way to one SE at a time, and an SE takes one card for an
+    /// application at a time. Run again, it gives the one that was ordered.
+    async fn order_arrival(&self, arrival: Arrival, with: With) -> Result<ArrivalOrdered>;
+    /// An arrival.
+    async fn arrival(&self, operation: OperationId) -> Result<Option<Arrival>>;
+    /// The arrival of an application on an SE that has not ended.
+    async fn open_arrival(&self, se: SeId, application: Aid) -> Result<Option<Arrival>>;
+    /// The arrival of a card that has not ended.
+    async fn arrival_of(&self, card: CardNumber) -> Result<Option<Arrival>>;
+    /// Moves an arrival along its table, without a contact with the SE. `with` is stored only by the step that
+    /// moves it.
+    async fn move_arrival(&self, operation: OperationId, to: ArrivalState, with: With) -> Result<Arrival>;
+    /// Ends an arrival that is given up, with its card: nothing of it is on the SE any more.
+    async fn give_up_arrival(&self, operation: OperationId, with: With) -> Result<Arrival>;
+    /// The number whose rider holds a card.
+    async fn holder(&self, card: CardNumber) -> Result<Option<Msisdn>>;
+    /// Keeps who holds a card.
+    async fn set_holder(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()>;
+    /// The cards of a number's rider.
+    async fn cards_of(&self, number: &Msisdn) -> Result<Vec<CardRecord>>;
+}
+
+/// Whether two open arrivals cannot be at the same time.
+pub(crate) fn excludes(known: &Arrival, new: &Arrival) -> bool {
+    known.state.is_open()
+        && (known.card == new.card || (known.se == new.se && known.application == new.application))
+}
+
+/// An arrival put over the stored one: its state must be able to follow, and nothing else changes.
+pub(crate) fn check_arrival_follows(stored: Option<&Arrival>, next: &Arrival) -> Result<()> {
+    let stored = stored.ok_or_else(|| StorageError::unknown("migration", next.operation))?;
+    stored.state.moved_to(next.state)?;
+    let same = Arrival { state: stored.state, ..next.clone() };
+    if same == *stored { Ok(()) } else { Err(StorageError::conflict("migration", next.operation)) }
+}
+
+/// A card that was gone comes back only by an arrival that is being written to the SE of its record.
+pub(crate) fn check_comes_back(
+    stored: Option<&CardRecord>,
+    next: &CardRecord,
+    arrivals: &[Arrival],
+) -> Result<()> {
+    let was_gone = stored.is_some_and(|stored| matches!(stored.state, CardState::Parked | CardState::Closed));
+    if !was_gone || next.state != CardState::Issuing {
+        return Ok(());
+    }
+    let arrives = arrivals.iter().any(|arrival| {
+        arrival.card == next.card && arrival.se == next.se && arrival.state == ArrivalState::Writing
+    });
+    if arrives { Ok(()) } else { Err(StorageError::conflict("card", next.card)) }
+}
+
+/// The arrival as it ends, and its card, which is nowhere now.
+pub(crate) fn given_up(arrival: Arrival, card: Option<CardRecord>) -> Result<(Arrival, Option<CardRecord>)> {
+    let state = arrival.state.moved_to(ArrivalState::GivenUp)?;
+    let written = card.filter(|card| card.se == arrival.se && card.state == CardState::Issuing);
+    let card = written.map(|card| CardRecord { state: CardState::Closed, ..card });
+    Ok((Arrival { state, ..arrival }, card))
+}
