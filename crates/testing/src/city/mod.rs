@@ -15,12 +15,21 @@
 //! The services, the wallet core, the terminals and the cards are the ones that ship. The city gives them
 //! their time, their randomness, their tasks, their network and their power, and takes each of them away.
 
+pub mod card;
+mod checks;
 pub mod desk;
 pub mod executor;
 pub mod keys;
 pub mod network;
+pub mod phone;
 pub mod random;
+pub mod report;
+pub mod rider;
 pub mod servers;
+pub mod terminals;
+pub mod trace;
+pub mod truth;
+pub mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,24 +42,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub const fn se_id(number: u32) -> [u8; 8] {
     let [e, f, g, h] = number.to_be_bytes();
     [0x09, 0x99, 0x00, 0x01, e, f, g, h]
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-
-    use super::executor::Executor;
-    use super::network::Network;
-    use super::random::{Random, Stream};
-    use super::servers::Servers;
-
-    #[test]
-    fn every_server_comes_up() {
-        let executor = Executor::new("2026-11-20T00:00:00Z".parse().unwrap(), Random::new(1, 1));
-        let network = Network::new(executor.clone(), Stream::new(1, 2), 0);
-        let servers = Servers::new(&executor, &network, 1, BTreeSet::new(), Default::default());
-        let servers = Arc::new(servers);
-        executor.complete(async move { servers.bring_up().await.unwrap() });
-    }
 }

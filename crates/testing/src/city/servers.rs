@@ -35,6 +35,7 @@ use super::keys::{self, Keys, Organisation};
 use super::lock;
 use super::network::{Network, Role};
 use super::random::{Random, Stream};
+use super::trace::{Event, Trace};
 
 /// The organisations of the city.
 pub struct Organisations {
@@ -214,12 +215,13 @@ impl Servers {
     }
 
     /// Starts a role again after a while, as a supervisor does.
-    pub fn restart_later(self: &Arc<Self>, role: Role, after: Duration) {
-        let servers = self.clone();
+    pub fn restart_later(self: &Arc<Self>, role: Role, after: Duration, trace: &Arc<Trace>) {
+        let (servers, trace) = (self.clone(), trace.clone());
         self.executor.spawn(self.executor.owner(), async move {
             servers.executor.sleep(after).await;
             let started = servers.start(role).await;
             debug_assert!(started.is_ok(), "{started:?}");
+            trace.city(Event::Started(role));
         });
     }
 

@@ -1,0 +1,250 @@
+//! A phone's secure element: both of its interfaces, its power, and what befalls it. After each command the
+//! truth hears what the purse holds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
+use tsm_se::{Interface, SecureElement};
+
+use super::keys::{Keys, TRANSIT};
+use super::lock;
+use super::random::Random;
+use super::trace::{Event, Trace};
+use super::truth::Truth;
+
+/// What befalls a card at one of the next commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// The power goes before the command arrives.
+    CommandLost,
+    /// The power goes after the card has acted and before it has answered.
+    AnswerLost,
+    /// The phone changes the answer.
+    Forged,
+    /// The phone keeps the answer for itself and says something else.
+    Withheld,
+    /// The phone says that the command succeeded, and the card never saw it.
+    Invented,
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// An answer, true or not.
+    Answer(ResponseApdu),
+    /// No power.
+    Dead,
+}
+
+/// A secure element in a phone.
+pub struct Card {
+    rider: u32,
+    inner: Mutex<Inner>,
+    truth: Arc<Truth>,
+    trace: Arc<Trace>,
+    faults: Arc<AtomicU64>,
+}
+
+struct Inner {
+    element: SecureElement,
+    random: Random,
+    mishap: Option<(u64, Mishap)>,
+    announced: Option<[u8; 6]>,
+    /// The phone has no power.
+    dead: bool,
+}
+
+impl Card {
+    /// A new element of the city's batch.
+    pub fn new(
+        rider: u32,
+        keys: &Keys,
+        seed: u64,
+        truth: &Arc<Truth>,
+        trace: &Arc<Trace>,
+        faults: &Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        let mut own = Random::new(seed, 1_000_000 + u64::from(rider));
+        let randomness = Box::new(move |bytes: &mut [u8]| own.fill(bytes));
+        let element = SecureElement::create(&keys.profile(&super::se_id(rider)), randomness);
+        let element = element.expect("the city's profile makes a card");
+        let random = Random::new(seed, 2_000_000 + u64::from(rider));
+        let inner = Inner { element, random, mishap: None, announced: None, dead: false };
+        Arc::new(Self {
+            rider,
+            inner: Mutex::new(inner),
+            truth: truth.clone(),
+            trace: trace.clone(),
+            faults: faults.clone(),
+        })
+    }
+
+    /// Lets something befall the card at the command after the next `commands`.
+    pub fn prepare(&self, commands: u64, mishap: Mishap) {
+        lock(&self.inner).mishap = Some((commands, mishap));
+    }
+
+    /// Lets the power go at the memory write after the next `writes`.
+    pub fn prepare_cut(&self, writes: u64) {
+        lock(&self.inner).element.power_cut_after(writes);
+    }
+
+    /// Whose card it is.
+    pub const fn rider(&self) -> u32 {
+        self.rider
+    }
+
+    /// Nothing more befalls the card.
+    pub fn calm(&self) {
+        let mut inner = lock(&self.inner);
+        inner.mishap = None;
+        inner.element.cancel_power_cut();
+    }
+
+    /// Gives the power back.
+    pub fn power_on(&self) {
+        let mut inner = lock(&self.inner);
+        inner.element.power_on().expect("the memory repairs itself");
+        inner.announced = None;
+        inner.dead = false;
+        let reading = personalised(&inner.element);
+        drop(inner);
+        self.truth.read(self.rider, reading);
+    }
+
+    /// Resets one interface.
+    pub fn reset(&self, interface: Interface) {
+        lock(&self.inner).element.reset(interface);
+    }
+
+    /// Whether the card has power.
+    pub fn is_powered(&self) -> bool {
+        let inner = lock(&self.inner);
+        !inner.dead && inner.element.is_powered()
+    }
+
+    /// Looks into the element.
+    pub fn look<T>(&self, look: impl FnOnce(&SecureElement) -> T) -> T {
+        look(&lock(&self.inner).element)
+    }
+
+    /// Serves one command, or does not.
+    pub fn exchange(&self, interface: Interface, command: &CommandApdu) -> Exchange {
+        let mut inner = lock(&self.inner);
+        if inner.dead || !inner.element.is_powered() {
+            return Exchange::Dead;
+        }
+        let mishap = inner.due();
+        if let Some(mishap) = mishap {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.trace.rider(self.rider, Event::Mishap(words(mishap)));
+        }
+        match mishap {
+            Some(Mishap::CommandLost) => {
+                inner.fail();
+                return Exchange::Dead;
+            }
+            Some(Mishap::Invented) => return Exchange::Answer(StatusWord::SUCCESS.into()),
+            _ => {}
+        }
+        if let Some(number) = inner.crediting(command) {
+            drop(inner);
+            self.truth.about_to_credit(self.rider, number);
+            inner = lock(&self.inner);
+        }
+        let answer = inner.element.exchange(interface, command);
+        if answer.is_none() {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.trace.rider(self.rider, Event::Mishap("the power goes while the card writes"));
+            return Exchange::Dead;
+        }
+        let announced = answer.as_ref().and_then(|answer| announced(command, answer));
+        if announced.is_some() {
+            inner.announced = announced;
+        }
+        let reading = personalised(&inner.element);
+        if mishap == Some(Mishap::AnswerLost) {
+            inner.fail();
+        }
+        let answer = answer.map(|answer| match mishap {
+            Some(Mishap::Forged) => inner.forge(answer),
+            Some(Mishap::Withheld) => StatusWord(0x6F00).into(),
+            _ => answer,
+        });
+        drop(inner);
+        if let Some(number) = announced {
+            self.truth.announced(self.rider, number);
+        }
+        self.truth.read(self.rider, reading);
+        match answer {
+            Some(_) if mishap == Some(Mishap::AnswerLost) => Exchange::Dead,
+            Some(answer) => Exchange::Answer(answer),
+            None => Exchange::Dead,
+        }
+    }
+}
+
+/// A purse that is not personalised is none yet.
+fn personalised(element: &SecureElement) -> Option<tsm_se::inspect::PurseReading> {
+    element.purse(&TRANSIT).filter(|reading| reading.personalised)
+}
+
+const fn words(mishap: Mishap) -> &'static str {
+    match mishap {
+        Mishap::CommandLost => "the power goes before a command reaches the card",
+        Mishap::AnswerLost => "the power goes after the card has acted, and its answer is lost",
+        Mishap::Forged => "the phone changes an answer of the card",
+        Mishap::Withheld => "the phone keeps an answer of the card for itself",
+        Mishap::Invented => "the phone answers in the card's place",
+    }
+}
+
+/// The terminal number that an INITIALIZE FOR LOAD announced, when the card took it.
+fn announced(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 6]> {
+    let is_load = command.cla & 0x80 != 0 && command.ins == 0x50 && (command.p1, command.p2) == (0x00, 0x02);
+    // Key index, amount, terminal number.
+    let number = command.data.get(5..11)?;
+    (is_load && answer.status.is_success()).then(|| number.try_into().ok()).flatten()
+}
+
+impl Inner {
+    fn due(&mut self) -> Option<Mishap> {
+        let (left, mishap) = self.mishap.as_mut()?;
+        if *left > 0 {
+            *left -= 1;
+            return None;
+        }
+        let mishap = *mishap;
+        self.mishap = None;
+        Some(mishap)
+    }
+
+    /// The power goes now.
+    fn fail(&mut self) {
+        self.dead = true;
+    }
+
+    /// CREDIT FOR LOAD after an announced terminal number.
+    fn crediting(&self, command: &CommandApdu) -> Option<[u8; 6]> {
+        let is_credit = command.cla & 0x80 != 0 && command.ins == 0x52;
+        self.announced.filter(|_| is_credit)
+    }
+
+    fn forge(&mut self, answer: ResponseApdu) -> ResponseApdu {
+        let mut data = answer.data;
+        match self.random.below(3) {
+            0 if !data.is_empty() => {
+                let place = self.random.below(data.len() as u64) as usize;
+                data[place] ^= 1 << self.random.below(8);
+                ResponseApdu::new(data, answer.status)
+            }
+            1 => {
+                let shorter = data.len() / 2;
+                data.truncate(shorter);
+                ResponseApdu::new(data, answer.status)
+            }
+            _ => ResponseApdu::new(data, StatusWord(0x6985)),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Checks of what the servers believe against the truth, of the operator's records against the cards, and of the
+//! journals.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tsm_domain::money::AccountKind;
+use tsm_domain::se::MirrorKind;
+use tsm_domain::{CardNumber, SeId};
+use tsm_storage::shared::{Chains, Entry};
+use tsm_storage::{ClearingStore as _, SeTsmStore as _};
+
+use super::card::Card;
+use super::truth::Violation;
+use super::world::World;
+
+/// What a store in memory answers at once; `None` while its process is down.
+fn now<T>(answer: BoxFuture<'_, tsm_storage::Result<T>>) -> Option<T> {
+    answer.now_or_never()?.ok()
+}
+
+impl World {
+    /// The books add up, and so does the truth.
+    pub(super) fn check_books(&self) {
+        if let Some(totals) = now(self.servers.stores.clearing.totals())
+            && let Err(imbalance) = totals.check()
+        {
+            self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
+        }
+        let sums = self.truth.sums();
+        let found = sums.on_cards + sums.spent + sums.in_flight;
+        if sums.held != found {
+            let term = ("paid and not given back", found, sums.held);
+            self.truth.find(None, Violation::BooksUntrue { term });
+        }
+    }
+
+    /// The operator's record of a secure element against the element.
+    pub(super) fn check_inventory(&self, rider: u32, card: &Card) {
+        let Ok(se) = SeId::new(&super::se_id(rider)) else { return };
+        let Some(Some(record)) = now(self.servers.stores.se_tsm.se(se)) else { return };
+        let mut believed: Vec<_> = record
+            .inventory
+            .entries
+            .iter()
+            .filter(|entry| entry.kind != MirrorKind::IssuerDomain)
+            .map(|entry| (entry.aid, entry.life_cycle))
+            .collect();
+        let mut held: Vec<_> = card.look(|element| {
+            let entries = element.registry().iter().filter(|(id, _)| *id != ISSUER_DOMAIN);
+            entries.map(|(_, entry)| (entry.aid, entry.state())).collect()
+        });
+        believed.sort();
+        held.sort();
+        if believed != held {
+            let difference = format!("recorded {believed:?}, on the card {held:?}");
+            self.truth.find(Some(rider), Violation::Inventory { difference });
+        }
+    }
+
+    /// Everything, when all is quiet.
+    pub(super) fn check_everything(&self) {
+        let sums = self.truth.sums();
+        if let Some(totals) = now(self.servers.stores.clearing.totals()) {
+            let terms = [
+                ("paid in and not given back", totals.paid_in - totals.refunded, sums.held),
+                ("on cards", totals.purses, sums.on_cards),
+                ("spent", totals.spent, sums.spent),
+                ("in flight", totals.in_flight + totals.refund_payable, sums.in_flight),
+            ];
+            for term in terms {
+                if term.1 != term.2 {
+                    self.find_untrue_card();
+                    self.truth.find(None, Violation::BooksUntrue { term });
+                }
+            }
+        }
+        self.check_journals();
+    }
+
+    /// Names a card whose account is not what the card holds.
+    fn find_untrue_card(&self) {
+        for rider in 0..self.plan.riders {
+            let Some(reading) = self.truth.reading(rider) else { continue };
+            let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
+            let balance = now(self.servers.stores.clearing.balance(card, AccountKind::Purse));
+            let books = balance.map(|balance| balance_of(&balance));
+            let truth = i128::from(reading.state.purse().fen());
+            if let Some(books) = books.filter(|books| *books != truth) {
+                let term = ("of this card that it holds", books, truth);
+                return self.truth.find(Some(rider), Violation::BooksUntrue { term });
+            }
+        }
+    }
+
+    fn check_journals(&self) {
+        let stores = &self.servers.stores;
+        let journals: [(&str, &dyn Chains); 3] = [
+            ("SE-TSM", &*stores.se_tsm),
+            ("SP-TSM", &*stores.sp_tsm),
+            ("clearing centre", &*stores.clearing),
+        ];
+        for (owner, chains) in journals {
+            let mut after = None;
+            while let Some(heads) = now(chains.chain_heads(after.clone(), 500)) {
+                let Some(last) = heads.last() else { break };
+                after = Some(last.note.chain.clone());
+                for head in &heads {
+                    self.check_chain(owner, chains, head);
+                }
+            }
+        }
+        self.check_journalled();
+    }
+
+    fn check_chain(&self, owner: &str, chains: &dyn Chains, head: &Entry) {
+        let Some(entries) = now(chains.chain(head.note.chain.clone(), 0, usize::MAX)) else { return };
+        let whole = Entry::check_chain(None, &entries);
+        let ends = entries.last().map(|entry| entry.number) == Some(head.number);
+        if whole.is_err() || !ends {
+            let place = format!("{owner}, {}, {:?}", head.note.chain, whole.err());
+            self.truth.find(None, Violation::Journal { place });
+        }
+    }
+
+    /// Every transaction that the centre has recorded is in the journal of its card.
+    fn check_journalled(&self) {
+        let clearing = &self.servers.stores.clearing;
+        for rider in 0..self.plan.riders {
+            let Some(reading) = self.truth.reading(rider) else { continue };
+            let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
+            let key = tsm_storage::shared::ChainKey::Card(card);
+            let Some(entries) = now(clearing.chain(key, 0, usize::MAX)) else { return };
+            let Some(recorded) = now(clearing.transactions_of(card, usize::MAX)) else { return };
+            let journalled = entries.iter().filter(|entry| entry.note.event.ends_with("-recorded")).count();
+            if journalled != recorded.len() {
+                let what = format!("all {} transactions of the card; it says {journalled}", recorded.len());
+                self.truth.find(Some(rider), Violation::Unjournalled { what });
+            }
+        }
+    }
+}
+
+const ISSUER_DOMAIN: tsm_se::open::registry::EntryId = tsm_se::open::registry::EntryId::ISSUER_DOMAIN;
+
+fn balance_of(balance: &tsm_domain::money::ledger::Balance) -> i128 {
+    i128::from(balance.posted.get())
+}

@@ -1,0 +1,159 @@
+//! A phone: the wallet core with a simulated handset around it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tsm_api::client::Client;
+use tsm_domain::environment::{Clock, Entropy};
+use tsm_iso7816::{Aid, CommandApdu, LogicalChannel, ResponseApdu};
+use tsm_se::Interface;
+use tsm_wallet::network::Network as WalletNetwork;
+use tsm_wallet::storage::{StorageError, WalletRecord, WalletStorage};
+use tsm_wallet::{AccessError, OpenedChannel, SecureElementAccess, Wallet, WalletError};
+
+use super::card::{Card, Exchange};
+use super::executor::Executor;
+use super::lock;
+use super::network::{Network, Role};
+
+/// The wallet of a simulated phone.
+pub type SimWallet = Wallet<Handset, Drawer>;
+
+/// What the phone keeps while it is off.
+#[derive(Clone, Default)]
+pub struct Drawer(Arc<Mutex<WalletRecord>>);
+
+#[async_trait]
+impl WalletStorage for Drawer {
+    async fn load(&self) -> Result<WalletRecord, StorageError> {
+        Ok(lock(&self.0).clone())
+    }
+
+    async fn save(&self, record: &WalletRecord) -> Result<(), StorageError> {
+        *lock(&self.0) = record.clone();
+        Ok(())
+    }
+
+    async fn erase(&self) -> Result<(), StorageError> {
+        *lock(&self.0) = WalletRecord::default();
+        Ok(())
+    }
+}
+
+/// What the phone does while its wallet talks to the card.
+pub trait Distraction: Send + Sync {
+    /// A command is about to go to the card.
+    fn before_command(&self);
+}
+
+/// The phone's access API over its card.
+pub struct Handset {
+    executor: Executor,
+    card: Arc<Card>,
+    distraction: Option<Arc<dyn Distraction>>,
+}
+
+impl Handset {
+    fn send(&mut self, channel: LogicalChannel, command: &CommandApdu) -> Result<ResponseApdu, AccessError> {
+        if let Some(distraction) = &self.distraction {
+            distraction.before_command();
+        }
+        let cla = channel.apply(command.cla).map_err(|_| AccessError::Forbidden)?;
+        let command = CommandApdu { cla, ..command.clone() };
+        match self.card.exchange(Interface::Contact, &command) {
+            Exchange::Answer(answer) => Ok(answer),
+            Exchange::Dead => Err(AccessError::Lost),
+        }
+    }
+}
+
+#[async_trait]
+impl SecureElementAccess for Handset {
+    async fn open_logical_channel(&mut self, aid: &Aid) -> Result<OpenedChannel, AccessError> {
+        // A channel takes a moment, in which others go on.
+        self.executor.sleep(Duration::from_millis(15)).await;
+        let command = CommandApdu::new(0x00, 0x70, 0x00, 0x00).with_ne(1);
+        let response = self.send(LogicalChannel::BASIC, &command)?;
+        let channel = match response.data.as_slice() {
+            [number] if response.status.is_success() => {
+                LogicalChannel::new(*number).map_err(|_| AccessError::Denied)?
+            }
+            _ => return Err(AccessError::Denied),
+        };
+        let select = CommandApdu::new(0x00, 0xA4, 0x04, 0x00).with_data(aid.as_bytes()).with_any_response();
+        let response = self.send(channel, &select)?;
+        if response.status.is_success() || response.status.is_warning() {
+            return Ok(OpenedChannel { channel, response });
+        }
+        self.close_channel(channel).await?;
+        Ok(OpenedChannel { channel: LogicalChannel::BASIC, response })
+    }
+
+    async fn transmit(
+        &mut self,
+        channel: LogicalChannel,
+        command: &CommandApdu,
+    ) -> Result<ResponseApdu, AccessError> {
+        self.send(channel, command)
+    }
+
+    async fn close_channel(&mut self, channel: LogicalChannel) -> Result<(), AccessError> {
+        let command = CommandApdu::new(0x00, 0x70, 0x80, channel.number());
+        self.send(LogicalChannel::BASIC, &command).map(drop)
+    }
+}
+
+/// A phone of the city.
+pub struct Phone {
+    /// Its secure element.
+    pub card: Arc<Card>,
+    executor: Executor,
+    network: Arc<Network>,
+    drawer: Drawer,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    distraction: Option<Arc<dyn Distraction>>,
+}
+
+impl Phone {
+    /// A phone around a card.
+    pub fn new(
+        executor: &Executor,
+        network: &Arc<Network>,
+        card: Arc<Card>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            card,
+            executor: executor.clone(),
+            network: network.clone(),
+            drawer: Drawer::default(),
+            clock,
+            entropy,
+            distraction: None,
+        }
+    }
+
+    /// The phone does something else between two commands.
+    pub fn distract(&mut self, distraction: Arc<dyn Distraction>) {
+        self.distraction = Some(distraction);
+    }
+
+    /// Starts the wallet, as after the phone was switched on.
+    pub async fn start(&self) -> Result<SimWallet, WalletError> {
+        let client = |role| Client::new(self.network.way(role, None));
+        let network = WalletNetwork {
+            se_tsm: client(Role::SeTsm),
+            sp_tsm: client(Role::SpTsm),
+            payment: client(Role::Payment),
+        };
+        let handset = Handset {
+            executor: self.executor.clone(),
+            card: self.card.clone(),
+            distraction: self.distraction.clone(),
+        };
+        Wallet::start(handset, network, self.drawer.clone(), self.clock.clone(), self.entropy.clone()).await
+    }
+}

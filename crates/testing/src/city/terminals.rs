@@ -1,0 +1,436 @@
+//! Gates and shops: the terminals that ship, each with its PSAM, its store, and a way to the centre that is not
+//! always there.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tsm_api::clearing::ConsumptionVerdict;
+use tsm_api::client::ClearingPeer;
+use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, StationId};
+use tsm_domain::{Fen, TerminalNumber};
+use tsm_epurse::commands::PurchaseKind;
+use tsm_epurse::file::Industry;
+use tsm_epurse::{Amount, DateTime};
+use tsm_iso7816::{CommandApdu, ResponseApdu};
+use tsm_se::Interface;
+use tsm_services::purse::card_time;
+use tsm_terminal::pos::PosProfile;
+use tsm_terminal::state::{Limits, PersistenceError};
+use tsm_terminal::{
+    Gate, GateProfile, Passage, Persistence, Pos, PsamProfile, ReaderError, Receipt, RootKeys, TapError,
+    Terminal, TerminalClass, TerminalState, UnmatchedJourney, upload,
+};
+
+use super::card::{Card, Exchange};
+use super::executor::Executor;
+use super::lock;
+use super::random::{Random, Stream};
+use super::trace::{Event, Trace};
+use super::truth::{Truth, Violation};
+
+/// Stations of the city.
+pub const STATIONS: u16 = 12;
+/// Gates at each station.
+const GATES_PER_STATION: u16 = 2;
+/// Shops and buses.
+const SHOPS: u32 = 8;
+/// Transactions in one delivery.
+const BATCH: usize = 200;
+
+/// Where a terminal keeps its state, which may fail.
+#[derive(Default)]
+pub struct Disk {
+    /// The state that survives, while a failure is prepared.
+    saved: Option<TerminalState>,
+    /// Writes until it fails.
+    left: u64,
+}
+
+impl Persistence for Disk {
+    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
+        // While no failure is prepared, what is stored is what the terminal has.
+        let Some(saved) = &mut self.saved else { return Ok(()) };
+        if self.left == 0 {
+            return Err(PersistenceError("the terminal lost its power".into()));
+        }
+        self.left -= 1;
+        *saved = state.clone();
+        Ok(())
+    }
+}
+
+type SimTerminal = Terminal<RootKeys, SharedDisk>;
+
+/// The disk, from inside the terminal.
+#[derive(Clone, Default)]
+pub struct SharedDisk(Arc<Mutex<Disk>>);
+
+impl Persistence for SharedDisk {
+    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
+        lock(&self.0).store(state)
+    }
+}
+
+enum Kind {
+    Gate(Gate<RootKeys, SharedDisk>, GateProfile),
+    Shop(Pos<RootKeys, SharedDisk>, PosProfile),
+}
+
+struct Post {
+    number: [u8; 6],
+    disk: SharedDisk,
+    kind: Kind,
+}
+
+/// What befalls a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapFault {
+    /// The card leaves the field before this command.
+    Leaves(u64),
+    /// The card leaves the field after this command, with its answer.
+    LeavesWithAnswer(u64),
+    /// The terminal loses its power at this write.
+    TerminalDies(u64),
+}
+
+/// How a tap ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tapped {
+    /// The rider is through; what it cost, and the balance.
+    Passed(u32, u32),
+    /// The rider must tap again: card or terminal were gone.
+    Again(String),
+    /// The rider is turned away.
+    Turned(String),
+}
+
+/// The terminals.
+pub struct Terminals {
+    executor: Executor,
+    keys: RootKeys,
+    posts: Vec<Mutex<Post>>,
+    random: Stream,
+    truth: Arc<Truth>,
+    trace: Arc<Trace>,
+    faults: Arc<AtomicU64>,
+}
+
+/// The number of terminal `index`.
+fn number(index: u32) -> [u8; 6] {
+    let decimal = |value: u32| (value / 10 * 16 + value % 10) as u8;
+    [0x09, 0x99, 0, 0, decimal(index / 100 % 100), decimal(index % 100)]
+}
+
+/// The numbers of all terminals of the city.
+pub fn numbers() -> BTreeSet<TerminalNumber> {
+    let all = (1..=count()).map(|index| TerminalNumber::from_bcd(number(index)));
+    all.collect::<Result<_, _>>().expect("the numbers are decimal")
+}
+
+const fn count() -> u32 {
+    STATIONS as u32 * GATES_PER_STATION as u32 + SHOPS
+}
+
+impl Terminals {
+    /// The terminals of a city, with these keys in their PSAMs.
+    pub fn new(
+        executor: &Executor,
+        keys: &RootKeys,
+        seed: u64,
+        truth: &Arc<Truth>,
+        trace: &Arc<Trace>,
+        faults: &Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        let mut posts = Vec::new();
+        for index in 1..=count() {
+            let number = number(index);
+            let gates = u32::from(STATIONS * GATES_PER_STATION);
+            let disk = SharedDisk::default();
+            let terminal = terminal(number, keys, TerminalState::default(), &disk);
+            let kind = if index <= gates {
+                let station = (index as u16 - 1) / GATES_PER_STATION + 1;
+                let profile = gate_profile(station);
+                Kind::Gate(Gate::new(profile.clone(), terminal), profile)
+            } else {
+                let profile = shop_profile();
+                Kind::Shop(Pos::new(profile, terminal), profile)
+            };
+            posts.push(Mutex::new(Post { number, disk, kind }));
+        }
+        Arc::new(Self {
+            executor: executor.clone(),
+            keys: keys.clone(),
+            posts,
+            random: Stream::new(seed, 300),
+            truth: truth.clone(),
+            trace: trace.clone(),
+            faults: faults.clone(),
+        })
+    }
+
+    /// A rider enters at a station.
+    pub fn enter(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
+        let gate = self.gate_of(station);
+        self.tap(gate, card, fault, |post, reader, at| match &mut post.kind {
+            Kind::Gate(gate, _) => gate.enter(reader, at).map(passage),
+            Kind::Shop(..) => Ok((0, 0)),
+        })
+    }
+
+    /// A rider leaves at a station.
+    pub fn leave(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
+        let gate = self.gate_of(station);
+        self.tap(gate, card, fault, |post, reader, at| match &mut post.kind {
+            Kind::Gate(gate, _) => gate.leave(reader, at).map(passage),
+            Kind::Shop(..) => Ok((0, 0)),
+        })
+    }
+
+    /// A rider buys something for this much in a shop.
+    pub fn buy(&self, shop: u32, amount: u32, card: &Card, fault: Option<TapFault>) -> Tapped {
+        let first = usize::from(STATIONS * GATES_PER_STATION);
+        let index = first + (shop % SHOPS) as usize;
+        let composite = self.random.draw(|random| random.once_in(2));
+        let kind = if composite { PurchaseKind::Composite } else { PurchaseKind::Simple };
+        self.tap(index, card, fault, |post, reader, at| match &mut post.kind {
+            Kind::Shop(pos, _) => pos.sell(reader, kind, Amount::from_fen(amount), at).map(sold),
+            Kind::Gate(..) => Ok((0, 0)),
+        })
+    }
+
+    fn gate_of(&self, station: u16) -> usize {
+        let gate = self.random.draw(|random| random.below(u64::from(GATES_PER_STATION))) as usize;
+        usize::from((station - 1) * GATES_PER_STATION) + gate
+    }
+
+    fn tap(
+        &self,
+        index: usize,
+        card: &Card,
+        fault: Option<TapFault>,
+        work: impl FnOnce(&mut Post, &mut Field<'_>, DateTime) -> Result<(u32, u32), TapError>,
+    ) -> Tapped {
+        let at = card_time(self.executor.now());
+        let mut post = lock(&self.posts[index]);
+        if let Some(TapFault::TerminalDies(writes)) = fault {
+            let state = post.terminal().state().clone();
+            *lock(&post.disk.0) = Disk { saved: Some(state), left: writes };
+        }
+        card.reset(Interface::Contactless);
+        let before = self.truth.reading(card.rider());
+        let mut field = Field { card, count: 0, fault };
+        let outcome = work(&mut post, &mut field, at);
+        let (tapped, died) = match outcome {
+            Ok((fare, balance)) => (Tapped::Passed(fare, balance), false),
+            Err(TapError::Refused(refusal)) => (Tapped::Turned(refusal.to_string()), false),
+            Err(TapError::Persistence(error)) => (Tapped::Again(error.to_string()), true),
+            Err(error) => (Tapped::Again(error.to_string()), false),
+        };
+        let saved = lock(&post.disk.0).saved.take();
+        if died {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.restart(&mut post, index, saved.unwrap_or_default());
+        }
+        let after = self.truth.reading(card.rider());
+        if let (Some(before), Some(after)) = (before, after)
+            && before.state.offline() != after.state.offline()
+            && !post.knows(after.serial, after.state.offline().value())
+        {
+            let amount = before.state.purse().fen() - after.state.purse().fen();
+            self.truth.find(Some(card.rider()), Violation::DebitWithoutRecord { amount });
+        }
+        tapped
+    }
+
+    /// The terminal starts again from what it had stored.
+    fn restart(&self, post: &mut Post, index: usize, state: TerminalState) {
+        self.trace.city(Event::TerminalRestarted(index as u32 + 1));
+        let terminal = terminal(post.number, &self.keys, state, &post.disk);
+        match &mut post.kind {
+            Kind::Gate(gate, profile) => *gate = Gate::new(profile.clone(), terminal),
+            Kind::Shop(pos, profile) => *pos = Pos::new(*profile, terminal),
+        }
+    }
+
+    /// Lets every terminal deliver to the centre now and then, with hours in which it cannot.
+    pub fn deliver(self: &Arc<Self>, centre: &ClearingPeer, every: Duration) {
+        for index in 0..self.posts.len() {
+            let (terminals, centre) = (self.clone(), centre.clone());
+            self.executor.spawn(self.executor.owner(), async move {
+                loop {
+                    let offline = terminals.random.draw(|random| random.once_in(40));
+                    let factor = if offline { 30 } else { 1 };
+                    let jitter = terminals.random.draw(|random| random.between(50, 150));
+                    terminals.executor.sleep(every * factor * jitter as u32 / 100).await;
+                    terminals.deliver_one(index, &centre).await;
+                }
+            });
+        }
+    }
+
+    /// Lets every terminal deliver until nothing is left, or the patience is at its end.
+    pub async fn deliver_all(&self, centre: &ClearingPeer) {
+        for post in &self.posts {
+            let _ = lock(post).terminal_mut().abandon_pending();
+        }
+        for _ in 0..20 {
+            for index in 0..self.posts.len() {
+                self.deliver_one(index, centre).await;
+            }
+            if self.undelivered() == 0 {
+                return;
+            }
+            self.executor.sleep(Duration::from_secs(600)).await;
+        }
+    }
+
+    async fn deliver_one(&self, index: usize, centre: &ClearingPeer) {
+        for _ in 0..50 {
+            let batch = upload::next_batch(lock(&self.posts[index]).terminal(), BATCH);
+            let Some(batch) = batch else { return };
+            let count = batch.report.transactions.len();
+            let taken = match count {
+                0 => true,
+                _ => match centre.consumption(&batch.report).await {
+                    Ok(receipt) => !receipt.verdicts.contains(&ConsumptionVerdict::NotYet),
+                    Err(_) => return,
+                },
+            };
+            // What the centre cannot take yet is delivered again.
+            if !taken {
+                return;
+            }
+            let mut post = lock(&self.posts[index]);
+            let _ = post.terminal_mut().acknowledge(batch.up_to);
+            self.trace.city(Event::Delivered(index as u32 + 1, count as u32));
+        }
+    }
+
+    /// Records that the centre does not have yet.
+    pub fn undelivered(&self) -> usize {
+        self.posts.iter().map(|post| lock(post).terminal().state().records().len()).sum()
+    }
+}
+
+/// The field of a terminal with a card in it.
+struct Field<'a> {
+    card: &'a Card,
+    count: u64,
+    fault: Option<TapFault>,
+}
+
+impl tsm_terminal::CardReader for Field<'_> {
+    fn transmit(&mut self, command: &CommandApdu) -> Result<ResponseApdu, ReaderError> {
+        let count = self.count;
+        self.count += 1;
+        match self.fault {
+            Some(TapFault::Leaves(at)) if count >= at => return Err(ReaderError::CardLeft),
+            Some(TapFault::LeavesWithAnswer(at)) if count > at => return Err(ReaderError::CardLeft),
+            _ => {}
+        }
+        let exchange = self.card.exchange(Interface::Contactless, command);
+        match (self.fault, exchange) {
+            (Some(TapFault::LeavesWithAnswer(at)), _) if count == at => Err(ReaderError::CardLeft),
+            (_, Exchange::Answer(answer)) => Ok(answer),
+            (_, Exchange::Dead) => Err(ReaderError::CardLeft),
+        }
+    }
+}
+
+impl Post {
+    /// Whether the terminal keeps a record, finished or not, of what a card paid at this counter.
+    fn knows(&self, serial: [u8; 10], counter: u16) -> bool {
+        let state = self.terminal().state();
+        let pending = state.pending().iter().map(|pending| &pending.record);
+        let mut all = pending.chain(state.records().iter().rev());
+        all.any(|record| record.card.0 == serial && record.card_counter == counter)
+    }
+
+    fn terminal(&self) -> &SimTerminal {
+        match &self.kind {
+            Kind::Gate(gate, _) => gate.terminal(),
+            Kind::Shop(pos, _) => pos.terminal(),
+        }
+    }
+
+    fn terminal_mut(&mut self) -> &mut SimTerminal {
+        match &mut self.kind {
+            Kind::Gate(gate, _) => gate.terminal_mut(),
+            Kind::Shop(pos, _) => pos.terminal_mut(),
+        }
+    }
+}
+
+fn terminal(number: [u8; 6], keys: &RootKeys, state: TerminalState, disk: &SharedDisk) -> SimTerminal {
+    let profile = PsamProfile {
+        terminal: tsm_epurse::TerminalNumber::new(number),
+        serial: [number[5]; 10],
+        purchase_key_index: 1,
+        wrong_mac2_limit: u16::MAX,
+    };
+    let limits = Limits::default();
+    Terminal::start(TerminalClass::A, profile, keys.clone(), state, disk.clone(), limits)
+        .expect("a PSAM with a profile says its number")
+}
+
+fn passage(passage: Passage) -> (u32, u32) {
+    match passage {
+        Passage::Entered { balance, .. } => (0, balance.fen()),
+        Passage::Left { fare, balance, .. } => (fare.fen(), balance.fen()),
+    }
+}
+
+fn sold(receipt: Receipt) -> (u32, u32) {
+    match receipt {
+        Receipt::Paid(record) | Receipt::PaidBefore(record) => (record.amount_fen, record.balance_fen),
+    }
+}
+
+/// What befalls a tap, drawn.
+pub fn draw_fault(random: &mut Random) -> TapFault {
+    let command = random.below(9);
+    match random.below(3) {
+        0 => TapFault::Leaves(command),
+        1 => TapFault::LeavesWithAnswer(command),
+        _ => TapFault::TerminalDies(random.below(2)),
+    }
+}
+
+fn fares() -> FareTable {
+    let positions_m =
+        (1..=STATIONS).map(|station| (StationId(station), u32::from(station) * 1_500)).collect();
+    let band = |up_to_m, price| DistanceBand { up_to_m, price: Fen::new(price) };
+    let rule = FareRule::Distance {
+        positions_m,
+        bands: vec![band(6_000, 300), band(12_000, 400), band(22_000, 500)],
+        maximum: Fen::new(700),
+    };
+    FareTable::new(1, rule).expect("the bands rise")
+}
+
+fn gate_profile(station: u16) -> GateProfile {
+    GateProfile {
+        station: StationId(station),
+        line: [0x01, 0x00],
+        operator: [0x30, 0x00],
+        city: [0x99, 0x00],
+        acquirer: [0x09, 0x99, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF],
+        fares: fares(),
+        least_balance: Fen::new(300),
+        unmatched: UnmatchedJourney::ChargeMaximum,
+        neighbour_grace_s: 120,
+    }
+}
+
+const fn shop_profile() -> PosProfile {
+    PosProfile {
+        industry: Industry::Bus,
+        line: [0x08, 0x00],
+        station: [0x19, 0x00],
+        operator: [0x30, 0x00],
+        city: [0x99, 0x00],
+        acquirer: [0x09, 0x99, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF],
+    }
+}

@@ -1,0 +1,215 @@
+//! What happened, kept per rider so that a violation can be told as a story, and folded into one number so that
+//! two runs of a seed can be compared.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher as _};
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+
+use super::executor::Executor;
+use super::lock;
+use super::network::Role;
+
+/// How many events are kept for each rider.
+const KEPT: usize = 60;
+
+/// What somebody did to the city or in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A flow began.
+    Began(Flow),
+    /// A flow ended as it should.
+    Done(Flow),
+    /// A flow did not, and why.
+    Failed(Flow, String),
+    /// The phone died in the middle of a flow.
+    PhoneDied(Flow),
+    /// The phone is on again.
+    PhoneOn,
+    /// Something befell the card or the phone's way to it.
+    Mishap(&'static str),
+    /// A gate or a shop let the rider pass; what it cost, and the balance after.
+    Passed(&'static str, u32, u32),
+    /// A gate or a shop did not.
+    Turned(&'static str, String),
+    /// The card has a purse.
+    PurseMade,
+    /// The purse took in this much; the balance after.
+    Credited(u32, u32),
+    /// The purse paid this much; the balance after.
+    Debited(u32, u32),
+    /// The purse was blocked or unblocked: whether it can be spent from now.
+    Spendable(bool),
+    /// The purse is gone; what it held.
+    PurseGone(u32),
+    /// An order of this much was paid.
+    Paid(u32),
+    /// An order of this much is no more wanted.
+    Cancelled(u32),
+    /// A server died, at one of its commits.
+    Killed(Role),
+    /// A server is there again.
+    Started(Role),
+    /// A machine's clock is wrong by so many seconds.
+    Clock(Role, i64),
+    /// A terminal lost its power and started again from what it had stored.
+    TerminalRestarted(u32),
+    /// A terminal delivered so many transactions.
+    Delivered(u32, u32),
+}
+
+/// What a rider does that takes more than a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flow {
+    /// Registering the wallet.
+    Register,
+    /// Opening a card.
+    Open,
+    /// Ordering and paying a top-up.
+    Pay,
+    /// Carrying a paid top-up to the card.
+    TopUp,
+    /// Cancelling a top-up.
+    Cancel,
+    /// Locking the card.
+    Lock,
+    /// Unlocking it.
+    Unlock,
+    /// Letting the operator look at the card.
+    Synchronise,
+    /// Letting the issuer look at the purse.
+    SynchronisePurse,
+    /// Deleting the card.
+    Delete,
+}
+
+impl Flow {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Register => "registering",
+            Self::Open => "opening a card",
+            Self::Pay => "paying a top-up",
+            Self::TopUp => "bringing a top-up to the card",
+            Self::Cancel => "cancelling a top-up",
+            Self::Lock => "locking the card",
+            Self::Unlock => "unlocking the card",
+            Self::Synchronise => "synchronising with the operator",
+            Self::SynchronisePurse => "synchronising with the issuer",
+            Self::Delete => "deleting the card",
+        }
+    }
+}
+
+fn yuan(fen: u32) -> String {
+    format!("{}.{:02} yuan", fen / 100, fen % 100)
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Began(flow) => write!(f, "the rider begins {}", flow.words()),
+            Self::Done(flow) => write!(f, "{}: done", flow.words()),
+            Self::Failed(flow, why) => write!(f, "{}: {why}", flow.words()),
+            Self::PhoneDied(flow) => write!(f, "the phone dies while {}", flow.words()),
+            Self::PhoneOn => write!(f, "the phone is on again"),
+            Self::Mishap(what) => write!(f, "{what}"),
+            Self::Passed(place, fare, balance) => {
+                write!(f, "{place}: passed for {}, {} left", yuan(*fare), yuan(*balance))
+            }
+            Self::Turned(place, why) => write!(f, "{place}: not passed, {why}"),
+            Self::PurseMade => write!(f, "the secure element has a personalised purse now"),
+            Self::Credited(amount, balance) => {
+                write!(f, "the purse takes in {} and holds {}", yuan(*amount), yuan(*balance))
+            }
+            Self::Debited(amount, balance) => {
+                write!(f, "the purse pays {} and holds {}", yuan(*amount), yuan(*balance))
+            }
+            Self::Spendable(true) => write!(f, "the purse can be spent from"),
+            Self::Spendable(false) => write!(f, "the purse is blocked"),
+            Self::PurseGone(held) => {
+                write!(f, "the purse is gone from the element, with {} in it", yuan(*held))
+            }
+            Self::Paid(amount) => write!(f, "an order of {} is paid", yuan(*amount)),
+            Self::Cancelled(amount) => write!(f, "the order of {} is cancelled", yuan(*amount)),
+            Self::Killed(role) => write!(f, "the {} dies at a commit", role.name()),
+            Self::Started(role) => write!(f, "the {} serves again", role.name()),
+            Self::Clock(role, seconds) => write!(f, "the clock of the {} is {seconds} s ahead", role.name()),
+            Self::TerminalRestarted(number) => write!(f, "terminal {number} starts again after a power loss"),
+            Self::Delivered(number, count) => write!(f, "terminal {number} delivers {count} transactions"),
+        }
+    }
+}
+
+/// The trace of a city.
+pub struct Trace {
+    executor: Executor,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    digest: DefaultHasher,
+    count: u64,
+    /// One for each rider, and a last one for what concerns everybody.
+    stories: Vec<VecDeque<(i64, Event)>>,
+}
+
+impl Trace {
+    /// A trace for so many riders.
+    pub fn new(executor: Executor, riders: u32) -> Self {
+        let stories = (0..=riders).map(|_| VecDeque::new()).collect();
+        Self { executor, kept: Mutex::new(Kept { digest: DefaultHasher::new(), count: 0, stories }) }
+    }
+
+    /// Something happened to a rider.
+    pub fn rider(&self, rider: u32, event: Event) {
+        self.push(rider as usize, event);
+    }
+
+    /// Something happened that concerns everybody.
+    pub fn city(&self, event: Event) {
+        let last = lock(&self.kept).stories.len() - 1;
+        self.push(last, event);
+    }
+
+    fn push(&self, story: usize, event: Event) {
+        let now = self.executor.nanoseconds();
+        let mut kept = lock(&self.kept);
+        (now, story, &event).hash(&mut kept.digest);
+        kept.count += 1;
+        let story = &mut kept.stories[story];
+        if story.len() >= KEPT {
+            story.pop_front();
+        }
+        story.push_back((now, event));
+    }
+
+    /// One number for everything that happened so far, in order.
+    pub fn digest(&self) -> u64 {
+        lock(&self.kept).digest.finish()
+    }
+
+    /// How much happened.
+    pub fn count(&self) -> u64 {
+        lock(&self.kept).count
+    }
+
+    /// The story of a rider, with what concerned everybody in the same time; a line an event.
+    pub fn story(&self, rider: Option<u32>) -> Vec<String> {
+        let kept = lock(&self.kept);
+        let common = kept.stories.last().into_iter().flatten();
+        let own = rider.and_then(|rider| kept.stories.get(rider as usize)).into_iter().flatten();
+        let since = own.clone().next().map_or(i64::MIN, |(at, _)| *at);
+        let mut lines: Vec<_> = own.chain(common.filter(|(at, _)| *at >= since)).collect();
+        lines.sort_by_key(|(at, _)| *at);
+        lines.into_iter().map(|(at, event)| format!("{}  {event}", clock(*at))).collect()
+    }
+}
+
+/// A moment as traces write it.
+pub fn clock(nanoseconds: i64) -> String {
+    let at = Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{at:.3}")
+}

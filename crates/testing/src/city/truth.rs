@@ -1,0 +1,440 @@
+//! What is so, whatever anybody believes: read from the cards' memories at each command that they serve, and
+//! from the payment platform's own records. The checks compare it with what the servers believe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use tsm_domain::money::{PaymentState, TopUpStage};
+use tsm_domain::{CardNumber, OrderId};
+use tsm_se::inspect::PurseReading;
+use tsm_storage::PaymentStore as _;
+use tsm_storage::memory::{MemoryPayment, MemorySpTsm};
+use tsm_storage::sp_tsm::{SpTsmStore as _, TopUpOrderState};
+
+use super::executor::Executor;
+use super::lock;
+use super::trace::{Event, Trace};
+
+/// What must never be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// A card took in money that nobody paid, or a second time.
+    CreditWithoutPayment {
+        /// How much.
+        amount: u32,
+    },
+    /// A payment was given back and is on the card as well.
+    RefundedAndCredited {
+        /// How much.
+        amount: u32,
+    },
+    /// A card's counter went back or stood still over a transaction.
+    CounterWentBack {
+        /// Online before and after, offline before and after.
+        counters: [u16; 4],
+    },
+    /// A card was shown a terminal number for a load a second time.
+    ReusedTerminalNumber {
+        /// The number, in hexadecimal.
+        number: String,
+    },
+    /// MAC2 reached a card, and the issuer had stored no intention.
+    CreditWithoutIntention {
+        /// The terminal number of the attempt, in hexadecimal.
+        number: String,
+    },
+    /// Two secure elements can spend the same card's money.
+    TwoSpendableCopies {
+        /// The card's last digits.
+        card: String,
+    },
+    /// The issuer keeps as proven what the card never held.
+    BelievedBalance {
+        /// What it keeps: balance and online counter.
+        believed: (u64, u16),
+    },
+    /// Money appeared on a card or left it outside any transaction.
+    MoneyOutOfNothing {
+        /// What it held before and after.
+        balances: (u32, u32),
+    },
+    /// A debit that no terminal knows of.
+    DebitWithoutRecord {
+        /// How much.
+        amount: u32,
+    },
+    /// The books do not add up.
+    Books {
+        /// Paid in, and found.
+        sums: (i128, i128),
+    },
+    /// The books add up and are not true.
+    BooksUntrue {
+        /// What is compared, what the books say, and what is so.
+        term: (&'static str, i128, i128),
+    },
+    /// The operator's records and the card's registry differ.
+    Inventory {
+        /// How.
+        difference: String,
+    },
+    /// A journal's chain is broken.
+    Journal {
+        /// Which one and where.
+        place: String,
+    },
+    /// A step that moved money is in no journal.
+    Unjournalled {
+        /// What.
+        what: String,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreditWithoutPayment { amount } => {
+                write!(f, "the card took in {amount} fen, for which there is no payment that waits for it")
+            }
+            Self::RefundedAndCredited { amount } => {
+                write!(f, "{amount} fen were given back to the payer and are on the card as well")
+            }
+            Self::CounterWentBack { counters: [online, later_online, offline, later_offline] } => write!(
+                f,
+                "the card's counters went from {online} online and {offline} offline to {later_online} and \
+                 {later_offline}"
+            ),
+            Self::ReusedTerminalNumber { number } => {
+                write!(f, "the terminal number {number} was used for a second load of the card")
+            }
+            Self::CreditWithoutIntention { number } => {
+                write!(f, "MAC2 of terminal number {number} reached the card, and no intention was stored")
+            }
+            Self::TwoSpendableCopies { card } => {
+                write!(f, "two secure elements can spend the money of the card that ends in {card}")
+            }
+            Self::BelievedBalance { believed: (balance, counter) } => write!(
+                f,
+                "the issuer keeps as proven that the card held {balance} fen at counter {counter}, which it never did"
+            ),
+            Self::MoneyOutOfNothing { balances: (before, after) } => {
+                write!(f, "the card's balance went from {before} to {after} fen outside any transaction")
+            }
+            Self::DebitWithoutRecord { amount } => {
+                write!(f, "the card paid {amount} fen, and no terminal keeps a record of it")
+            }
+            Self::Books { sums: (paid, found) } => {
+                write!(f, "the centre's books say that {paid} fen were paid in and find {found}")
+            }
+            Self::BooksUntrue { term: (what, books, truth) } => {
+                write!(f, "the centre's books say {what} {books} fen; in truth it is {truth}")
+            }
+            Self::Inventory { difference } => {
+                write!(f, "the operator's records and the card differ: {difference}")
+            }
+            Self::Journal { place } => write!(f, "the journal is broken: {place}"),
+            Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),
+        }
+    }
+}
+
+/// A violation, where and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What.
+    pub violation: Violation,
+    /// The rider whose card it concerns, if it concerns one.
+    pub rider: Option<u32>,
+    /// When, in nanoseconds since 1970.
+    pub at: i64,
+}
+
+/// One rider's money.
+#[derive(Debug, Clone, Default)]
+struct Account {
+    orders: Vec<Order>,
+    reading: Option<PurseReading>,
+    /// Every balance that the card held, with its online counter.
+    held: BTreeSet<(u64, u16)>,
+    /// Terminal numbers that were announced to the card for loads.
+    announced: BTreeSet<[u8; 6]>,
+    spent: u64,
+    credited: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Order {
+    order: OrderId,
+    amount: u32,
+    credited: bool,
+}
+
+/// What is so.
+pub struct Truth {
+    executor: Executor,
+    trace: Arc<Trace>,
+    payments: Arc<MemoryPayment>,
+    issuer: Arc<MemorySpTsm>,
+    state: Mutex<State>,
+}
+
+struct State {
+    accounts: Vec<Account>,
+    /// Who can spend which card.
+    spendable: BTreeMap<[u8; 10], BTreeSet<u32>>,
+    found: Option<Found>,
+}
+
+/// The sums of the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// Paid at the platform and not given back.
+    pub held: i128,
+    /// On cards.
+    pub on_cards: i128,
+    /// Paid from cards.
+    pub spent: i128,
+    /// Paid, not given back, and on no card yet.
+    pub in_flight: i128,
+}
+
+impl Truth {
+    /// The truth about so many riders.
+    pub fn new(
+        executor: &Executor,
+        trace: &Arc<Trace>,
+        payments: &Arc<MemoryPayment>,
+        issuer: &Arc<MemorySpTsm>,
+        riders: u32,
+    ) -> Self {
+        let accounts = (0..riders).map(|_| Account::default()).collect();
+        Self {
+            executor: executor.clone(),
+            trace: trace.clone(),
+            payments: payments.clone(),
+            issuer: issuer.clone(),
+            state: Mutex::new(State { accounts, spendable: BTreeMap::new(), found: None }),
+        }
+    }
+
+    /// What was found first, if anything was.
+    pub fn found(&self) -> Option<Found> {
+        lock(&self.state).found.clone()
+    }
+
+    /// Something is wrong. The first finding stops the city.
+    pub fn find(&self, rider: Option<u32>, violation: Violation) {
+        let found = Found { violation, rider, at: self.executor.nanoseconds() };
+        lock(&self.state).found.get_or_insert(found);
+        self.executor.stop();
+    }
+
+    /// A rider has paid, or is about to pay, an order.
+    pub fn ordered(&self, rider: u32, order: OrderId, amount: u32) {
+        let mut state = lock(&self.state);
+        let orders = &mut state.accounts[rider as usize].orders;
+        if orders.iter().all(|known| known.order != order) {
+            orders.push(Order { order, amount, credited: false });
+        }
+    }
+
+    /// The card answered INITIALIZE FOR LOAD with this terminal number.
+    pub fn announced(&self, rider: u32, number: [u8; 6]) {
+        let new = lock(&self.state).accounts[rider as usize].announced.insert(number);
+        if !new {
+            self.find(Some(rider), Violation::ReusedTerminalNumber { number: hex::encode(number) });
+        }
+    }
+
+    /// CREDIT FOR LOAD is about to reach a card that was shown this terminal number.
+    pub fn about_to_credit(&self, rider: u32, number: [u8; 6]) {
+        let serial = lock(&self.state).accounts[rider as usize].reading.map(|reading| reading.serial);
+        let Some(Ok(card)) = serial.map(|serial| CardNumber::from_application_serial(&serial)) else {
+            return;
+        };
+        // A store that is down at this moment cannot be asked.
+        let Some(Ok(orders)) = self.issuer.open_top_ups(card).now_or_never() else { return };
+        let intended = orders.iter().any(|order| match &order.state {
+            TopUpOrderState::Paid { stage: TopUpStage::Intended(attempt), .. } => {
+                attempt.terminal.to_bcd() == number
+            }
+            _ => false,
+        });
+        if !intended {
+            self.find(Some(rider), Violation::CreditWithoutIntention { number: hex::encode(number) });
+        }
+    }
+
+    /// A rider's card was read after a command.
+    pub fn read(&self, rider: u32, after: Option<PurseReading>) {
+        let mut state = lock(&self.state);
+        let before = state.accounts[rider as usize].reading;
+        if before == after {
+            return;
+        }
+        state.accounts[rider as usize].reading = after;
+        let changed = state.note_spendable(rider, before, after);
+        if let Some(after) = after {
+            let entry = (u64::from(after.state.purse().fen()), after.state.online().value());
+            state.accounts[rider as usize].held.insert(entry);
+        }
+        drop(state);
+        if let Err(violation) = changed {
+            self.find(Some(rider), violation);
+        }
+        match (before, after) {
+            (None, Some(after)) => self.made(rider, after),
+            (Some(before), None) => {
+                self.trace.rider(rider, Event::PurseGone(before.state.purse().fen()));
+                let held = before.state.purse().fen();
+                if held > 0 {
+                    self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (held, 0) });
+                }
+            }
+            (Some(before), Some(after)) => self.moved(rider, before, after),
+            (None, None) => {}
+        }
+    }
+
+    fn made(&self, rider: u32, after: PurseReading) {
+        self.trace.rider(rider, Event::PurseMade);
+        let held = after.state.purse().fen();
+        if held > 0 {
+            self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (0, held) });
+        }
+    }
+
+    fn moved(&self, rider: u32, before: PurseReading, after: PurseReading) {
+        let (old, new) = (before.state, after.state);
+        let counters = [old.online(), new.online()].map(|counter| counter.value());
+        let offline = [old.offline(), new.offline()].map(|counter| counter.value());
+        if counters[1] < counters[0] || offline[1] < offline[0] {
+            let counters = [counters[0], counters[1], offline[0], offline[1]];
+            self.find(Some(rider), Violation::CounterWentBack { counters });
+        }
+        let (had, has) = (old.purse().fen(), new.purse().fen());
+        if has > had && counters[1] == counters[0] + 1 {
+            self.trace.rider(rider, Event::Credited(has - had, has));
+            self.credited(rider, has - had);
+        } else if has < had && offline[1] == offline[0] + 1 {
+            self.trace.rider(rider, Event::Debited(had - has, has));
+            lock(&self.state).accounts[rider as usize].spent += u64::from(had - has);
+        } else if has != had {
+            self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (had, has) });
+        }
+        if before.spendable != after.spendable {
+            self.trace.rider(rider, Event::Spendable(after.spendable));
+        }
+    }
+
+    /// A card took in money: one payment that waits must be for it.
+    fn credited(&self, rider: u32, amount: u32) {
+        let mut state = lock(&self.state);
+        let account = &mut state.accounts[rider as usize];
+        account.credited += u64::from(amount);
+        let waiting = account.orders.iter_mut().find(|order| order.amount == amount && !order.credited);
+        let Some(order) = waiting else {
+            drop(state);
+            return self.find(Some(rider), Violation::CreditWithoutPayment { amount });
+        };
+        order.credited = true;
+        let order = order.order;
+        drop(state);
+        match self.payment(order) {
+            None | Some(PaymentState::Paid(_)) => {}
+            Some(PaymentState::Refunded { .. }) => {
+                self.find(Some(rider), Violation::RefundedAndCredited { amount });
+            }
+            Some(PaymentState::Created | PaymentState::Closed) => {
+                self.find(Some(rider), Violation::CreditWithoutPayment { amount });
+            }
+        }
+    }
+
+    /// How an order stands at the platform; `None` while the platform cannot be asked.
+    fn payment(&self, order: OrderId) -> Option<PaymentState> {
+        let row = self.payments.order(order).now_or_never()?.ok()??;
+        Some(row.order.state)
+    }
+
+    /// What a rider's card holds, if it has a purse.
+    pub fn reading(&self, rider: u32) -> Option<PurseReading> {
+        lock(&self.state).accounts[rider as usize].reading
+    }
+
+    /// A rider's orders against the platform: what was given back is on no card.
+    pub fn check_orders(&self, rider: u32) {
+        let credited: Vec<(OrderId, u32)> = {
+            let state = lock(&self.state);
+            let orders = &state.accounts[rider as usize].orders;
+            orders.iter().filter(|order| order.credited).map(|order| (order.order, order.amount)).collect()
+        };
+        for (order, amount) in credited {
+            if let Some(PaymentState::Refunded { .. }) = self.payment(order) {
+                self.find(Some(rider), Violation::RefundedAndCredited { amount });
+            }
+        }
+    }
+
+    /// What the issuer keeps as proven of a rider's card against what the card ever held.
+    pub fn check_proven(&self, rider: u32) {
+        let Some(reading) = self.reading(rider) else { return };
+        let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { return };
+        let Some(Ok(Some(record))) = self.issuer.card(card).now_or_never() else { return };
+        let Some(proven) = record.proven else { return };
+        let believed = (proven.balance.get(), proven.counter.0);
+        let held = lock(&self.state).accounts[rider as usize].held.contains(&believed);
+        if !held {
+            self.find(Some(rider), Violation::BelievedBalance { believed });
+        }
+    }
+
+    /// The sums over all riders. The platform must be reachable.
+    pub fn sums(&self) -> Sums {
+        let mut sums = Sums::default();
+        let accounts = lock(&self.state).accounts.clone();
+        for account in &accounts {
+            sums.on_cards += account.reading.map_or(0, |reading| i128::from(reading.state.purse().fen()));
+            sums.spent += i128::from(account.spent);
+            for order in &account.orders {
+                let held = self.payments.order(order.order).now_or_never();
+                let held =
+                    held.and_then(Result::ok).flatten().map_or(0, |row| i128::from(row.order.held().get()));
+                sums.held += held;
+                if !order.credited {
+                    sums.in_flight += held;
+                }
+            }
+        }
+        sums
+    }
+
+    /// What a rider's card has spent in all.
+    pub fn spent(&self, rider: u32) -> u64 {
+        lock(&self.state).accounts[rider as usize].spent
+    }
+}
+
+impl State {
+    fn note_spendable(
+        &mut self,
+        rider: u32,
+        before: Option<PurseReading>,
+        after: Option<PurseReading>,
+    ) -> Result<(), Violation> {
+        if let Some(before) = before.filter(|before| before.spendable) {
+            self.spendable.entry(before.serial).or_default().remove(&rider);
+        }
+        let Some(after) = after.filter(|after| after.spendable) else { return Ok(()) };
+        let copies = self.spendable.entry(after.serial).or_default();
+        copies.insert(rider);
+        if copies.len() > 1 {
+            let digits = hex::encode(after.serial);
+            let card = digits[digits.len() - 4..].to_owned();
+            return Err(Violation::TwoSpendableCopies { card });
+        }
+        Ok(())
+    }
+}

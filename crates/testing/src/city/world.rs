@@ -1,0 +1,361 @@
+//! The city as its parts see it, and a whole run of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tsm_storage::memory::Crash;
+
+use super::card::Card;
+use super::executor::{Executor, Halt, MachineClock};
+use super::lock;
+use super::network::{Network, Role};
+use super::phone::Phone;
+use super::random::{Random, Stream};
+use super::rider::Rider;
+use super::servers::{Alterations, Servers};
+use super::terminals::{self, Terminals};
+use super::trace::{self, Event, Flow, Trace};
+use super::truth::{Found, Truth};
+
+/// What a run is made of.
+#[derive(Clone)]
+pub struct Plan {
+    /// The seed: all chance follows from it.
+    pub seed: u64,
+    /// Riders.
+    pub riders: u32,
+    /// Hours of the city before the last count.
+    pub hours: u32,
+    /// Seconds within which the riders arrive.
+    pub arrivals_s: u64,
+    /// Seconds between two doings of a rider, on average.
+    pub pause_s: u64,
+    /// One message in so many goes wrong; 0 is never, as in all of these.
+    pub message_faults: u64,
+    /// One flow in so many meets a mishap of the phone.
+    pub phone_faults: u64,
+    /// One tap in so many goes wrong.
+    pub tap_faults: u64,
+    /// A server dies about once in so many seconds.
+    pub kill_every_s: u64,
+    /// A clock goes wrong about once in so many seconds.
+    pub clock_every_s: u64,
+    /// What is altered in the services, to see that it is found.
+    pub alterations: Alterations,
+}
+
+impl Plan {
+    /// A city of the usual size.
+    pub fn of_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            riders: 2_000,
+            hours: 36,
+            arrivals_s: 2 * 3600,
+            pause_s: 30 * 60,
+            message_faults: 150,
+            phone_faults: 6,
+            tap_faults: 40,
+            kill_every_s: 1_200,
+            clock_every_s: 3 * 3600,
+            alterations: Alterations::default(),
+        }
+    }
+
+    /// A small city, for tests.
+    pub fn small(seed: u64) -> Self {
+        Self {
+            riders: 30,
+            hours: 10,
+            arrivals_s: 1800,
+            pause_s: 600,
+            kill_every_s: 900,
+            ..Self::of_seed(seed)
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Finished flows and taps.
+    pub operations: u64,
+    /// How many of each flow finished.
+    pub flows: BTreeMap<Flow, u64>,
+    /// Messages, cards, phones, terminals, servers and clocks that went wrong.
+    pub faults: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Virtual seconds.
+    pub virtual_s: u64,
+    /// One number for everything that happened.
+    pub digest: u64,
+    /// What must never be, and was.
+    pub violation: Option<Report>,
+}
+
+/// A violation with its story.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was found.
+    pub found: Found,
+    /// What concerned that card before, a line an event.
+    pub story: Vec<String>,
+}
+
+/// A city while it runs.
+pub struct World {
+    /// What the run is made of.
+    pub plan: Plan,
+    /// Tasks and time.
+    pub executor: Executor,
+    /// Messages.
+    pub network: Arc<Network>,
+    /// Servers.
+    pub servers: Arc<Servers>,
+    /// Gates and shops.
+    pub terminals: Arc<Terminals>,
+    /// What is so.
+    pub truth: Arc<Truth>,
+    /// What happened.
+    pub trace: Arc<Trace>,
+    random: Stream,
+    faults: Arc<AtomicU64>,
+    operations: AtomicU64,
+    flows: Mutex<BTreeMap<Flow, u64>>,
+    closing: AtomicBool,
+    settled: AtomicU32,
+}
+
+impl World {
+    fn new(plan: Plan) -> Arc<Self> {
+        let seed = plan.seed;
+        let start: Timestamp = "2026-11-20T16:00:00Z".parse().expect("a moment");
+        let executor = Executor::new(start, Random::new(seed, 1));
+        let network = Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults);
+        let alterations = plan.alterations.clone();
+        let servers = Servers::new(&executor, &network, seed, terminals::numbers(), alterations);
+        let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
+        let stores = &servers.stores;
+        let truth = Truth::new(&executor, &trace, &stores.payment, &stores.sp_tsm, plan.riders);
+        let (truth, faults) = (Arc::new(truth), Arc::<AtomicU64>::default());
+        let terminals = Terminals::new(&executor, &servers.keys.terminals, seed, &truth, &trace, &faults);
+        Arc::new(Self {
+            plan,
+            network,
+            servers: Arc::new(servers),
+            terminals,
+            truth,
+            trace,
+            random: Stream::new(seed, 3),
+            executor,
+            faults,
+            operations: AtomicU64::new(0),
+            flows: Mutex::default(),
+            closing: AtomicBool::new(false),
+            settled: AtomicU32::new(0),
+        })
+    }
+
+    /// Whether the days are over.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// A tap succeeded.
+    pub fn operation(&self) {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A flow finished.
+    pub fn finished(&self, flow: Flow) {
+        self.operation();
+        *lock(&self.flows).entry(flow).or_default() += 1;
+    }
+
+    /// Something went wrong on purpose.
+    pub fn fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether something goes wrong now, once in so many times; nothing does at the last count.
+    pub fn mischief(&self, random: &mut Random, once_in: u64) -> bool {
+        random.once_in(once_in) && !self.is_closing()
+    }
+
+    /// A rider has nothing open any more.
+    pub fn rider_settled(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn admit_riders(self: &Arc<Self>) {
+        let people = self.executor.owner();
+        for number in 0..self.plan.riders {
+            let keys = &self.servers.keys;
+            let card = Card::new(number, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
+            let clock = Arc::new(MachineClock::new(self.executor.clone()));
+            let entropy = Arc::new(Stream::new(self.plan.seed, 20_000 + u64::from(number)));
+            let phone = Phone::new(&self.executor, &self.network, card, clock, entropy);
+            self.executor.spawn(people, Rider::new(self, number, phone).live());
+        }
+    }
+
+    fn let_terminals_deliver(self: &Arc<Self>) {
+        self.terminals.deliver(&self.gates_at_centre(400), Duration::from_secs(900));
+    }
+
+    fn gates_at_centre(&self, stream: u64) -> tsm_api::client::ClearingPeer {
+        let clock = Arc::new(MachineClock::new(self.executor.clone()));
+        self.servers.gates_at_centre(clock, Arc::new(Stream::new(self.plan.seed, stream)))
+    }
+
+    /// Servers die and clocks go wrong until the days are over.
+    fn let_things_happen(self: &Arc<Self>) {
+        let world = self.clone();
+        self.executor.spawn(self.executor.owner(), async move {
+            loop {
+                let every = world.plan.kill_every_s;
+                world.pause(every).await;
+                if world.is_closing() {
+                    return;
+                }
+                let (role, commits, crash) = world.random.draw(|random| {
+                    let crash = *random.pick(&[Crash::BeforeCommit, Crash::AfterCommit]);
+                    (*random.pick(&Role::ALL), random.between(1, 40), crash)
+                });
+                world.servers.plan_crash(role, commits, crash);
+            }
+        });
+        let world = self.clone();
+        self.executor.spawn(self.executor.owner(), async move {
+            loop {
+                world.pause(world.plan.clock_every_s).await;
+                if world.is_closing() {
+                    return;
+                }
+                let (role, ahead) = world.random.draw(|random| {
+                    let ahead = random.between(0, 1_200) as i64 - 600;
+                    (*random.pick(&Role::ALL), ahead)
+                });
+                world.fault();
+                world.trace.city(Event::Clock(role, ahead));
+                world.servers.set_clock(role, SignedDuration::from_secs(ahead));
+                world.pause(900).await;
+                world.trace.city(Event::Clock(role, 0));
+                world.servers.set_clock(role, SignedDuration::ZERO);
+            }
+        });
+    }
+
+    async fn pause(&self, average_s: u64) {
+        let seconds = if average_s == 0 {
+            u64::from(u32::MAX)
+        } else {
+            self.random.draw(|random| random.between(average_s / 2, average_s * 3 / 2))
+        };
+        self.executor.sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// Runs until a moment, burying and reviving servers on the way. Says whether all is well.
+    fn run_until(self: &Arc<Self>, end: Timestamp) -> bool {
+        loop {
+            let world = self.clone();
+            let halt = self.executor.run_until(end, |owner| {
+                let Some(role) = world.servers.died(owner) else { return };
+                world.trace.city(Event::Killed(role));
+                world.fault();
+                world.servers.bury(role);
+                let after = world.random.draw(|random| random.between(100, 60_000));
+                world.servers.restart_later(role, Duration::from_millis(after), &world.trace);
+            });
+            if self.truth.found().is_some() {
+                return false;
+            }
+            if halt != Halt::Stopped {
+                return true;
+            }
+        }
+    }
+
+    /// Runs the days, hour by hour, with the books checked after each.
+    fn days(self: &Arc<Self>) -> bool {
+        let start = self.executor.now();
+        for hour in 1..=self.plan.hours {
+            let end = start.saturating_add(SignedDuration::from_hours(hour.into())).unwrap_or(Timestamp::MAX);
+            if !self.run_until(end) {
+                return false;
+            }
+            self.check_books();
+            if self.truth.found().is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Everything calms down, everybody settles, and all is counted.
+    fn last_count(self: &Arc<Self>) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.network.set_quiet(true);
+        self.servers.cancel_crashes();
+        for role in Role::ALL {
+            self.servers.set_clock(role, SignedDuration::ZERO);
+        }
+        for _ in 0..48 {
+            let end = self.executor.now().saturating_add(SignedDuration::from_mins(30));
+            if !self.run_until(end.unwrap_or(Timestamp::MAX)) {
+                return;
+            }
+            if self.settled.load(Ordering::Relaxed) == self.plan.riders {
+                break;
+            }
+        }
+        let (terminals, centre) = (self.terminals.clone(), self.gates_at_centre(401));
+        self.executor.spawn(self.executor.owner(), async move { terminals.deliver_all(&centre).await });
+        let end = self.executor.now().saturating_add(SignedDuration::from_hours(6));
+        if self.run_until(end.unwrap_or(Timestamp::MAX)) {
+            self.check_books();
+            self.check_everything();
+        }
+    }
+
+    fn outcome(&self, start: Timestamp) -> Outcome {
+        let violation = self.truth.found().map(|found| {
+            let mut story = self.trace.story(found.rider);
+            story.push(format!("{}  {}", trace::clock(found.at), found.violation));
+            Report { found, story }
+        });
+        Outcome {
+            seed: self.plan.seed,
+            operations: self.operations.load(Ordering::Relaxed),
+            flows: lock(&self.flows).clone(),
+            faults: self.faults.load(Ordering::Relaxed) + self.network.faults(),
+            messages: self.network.messages(),
+            virtual_s: u64::try_from(self.executor.now().duration_since(start).as_secs()).unwrap_or(0),
+            digest: self.trace.digest(),
+            violation,
+        }
+    }
+}
+
+/// Runs a city.
+pub fn run(plan: Plan) -> Outcome {
+    let world = World::new(plan);
+    let start = world.executor.now();
+    let servers = world.servers.clone();
+    let up = world.executor.complete(async move { servers.bring_up().await });
+    up.expect("an undisturbed city comes up");
+    world.admit_riders();
+    world.let_terminals_deliver();
+    world.let_things_happen();
+    world.network.set_quiet(false);
+    if world.days() {
+        world.last_count();
+    }
+    world.outcome(start)
+}
