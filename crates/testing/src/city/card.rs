@@ -51,6 +51,8 @@ struct Inner {
     random: Random,
     mishap: Option<(u64, Mishap)>,
     announced: Option<[u8; 6]>,
+    /// The terminal that last announced a purchase.
+    buying: Option<[u8; 6]>,
     /// The phone has no power.
     dead: bool,
 }
@@ -70,7 +72,7 @@ impl Card {
         let element = SecureElement::create(&keys.profile(&super::se_id(rider)), randomness);
         let element = element.expect("the city's profile makes a card");
         let random = Random::new(seed, 2_000_000 + u64::from(rider));
-        let inner = Inner { element, random, mishap: None, announced: None, dead: false };
+        let inner = Inner { element, random, mishap: None, announced: None, buying: None, dead: false };
         Arc::new(Self {
             rider,
             inner: Mutex::new(inner),
@@ -108,9 +110,9 @@ impl Card {
         inner.element.power_on().expect("the memory repairs itself");
         inner.announced = None;
         inner.dead = false;
-        let reading = personalised(&inner.element);
+        let (reading, buying) = (personalised(&inner.element), inner.buying);
         drop(inner);
-        self.truth.read(self.rider, reading);
+        self.truth.read(self.rider, reading, buying);
     }
 
     /// Resets one interface.
@@ -159,11 +161,13 @@ impl Card {
             self.trace.rider(self.rider, Event::Mishap("the power goes while the card writes"));
             return Exchange::Dead;
         }
-        let announced = answer.as_ref().and_then(|answer| announced(command, answer));
-        if announced.is_some() {
-            inner.announced = announced;
+        let number = answer.as_ref().and_then(|answer| terminal_number(command, answer));
+        let announced = number.filter(|_| command.p1 == FOR_LOAD);
+        match announced {
+            Some(_) => inner.announced = announced,
+            None => inner.buying = number.or(inner.buying),
         }
-        let reading = personalised(&inner.element);
+        let (reading, buying) = (personalised(&inner.element), inner.buying);
         if mishap == Some(Mishap::AnswerLost) {
             inner.fail();
         }
@@ -176,7 +180,7 @@ impl Card {
         if let Some(number) = announced {
             self.truth.announced(self.rider, number);
         }
-        self.truth.read(self.rider, reading);
+        self.truth.read(self.rider, reading, buying);
         match answer {
             Some(_) if mishap == Some(Mishap::AnswerLost) => Exchange::Dead,
             Some(answer) => Exchange::Answer(answer),
@@ -200,12 +204,15 @@ const fn words(mishap: Mishap) -> &'static str {
     }
 }
 
-/// The terminal number that an INITIALIZE FOR LOAD announced, when the card took it.
-fn announced(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 6]> {
-    let is_load = command.cla & 0x80 != 0 && command.ins == 0x50 && (command.p1, command.p2) == (0x00, 0x02);
+/// P1 of INITIALIZE FOR LOAD; other values announce purchases.
+const FOR_LOAD: u8 = 0x00;
+
+/// The terminal number that an INITIALIZE announced, when the card took it.
+fn terminal_number(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 6]> {
+    let initializes = command.cla & 0x80 != 0 && command.ins == 0x50 && command.p2 == 0x02;
     // Key index, amount, terminal number.
     let number = command.data.get(5..11)?;
-    (is_load && answer.status.is_success()).then(|| number.try_into().ok()).flatten()
+    (initializes && answer.status.is_success()).then(|| number.try_into().ok()).flatten()
 }
 
 impl Inner {

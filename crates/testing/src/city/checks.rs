@@ -26,7 +26,7 @@ impl World {
         {
             self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
         }
-        let sums = self.truth.sums();
+        let Some(sums) = self.truth.sums() else { return };
         let found = sums.on_cards + sums.spent + sums.in_flight;
         if sums.held != found {
             let term = ("paid and not given back", found, sums.held);
@@ -59,12 +59,12 @@ impl World {
 
     /// Everything, when all is quiet.
     pub(super) fn check_everything(&self) {
-        let sums = self.truth.sums();
+        let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
             let terms = [
                 ("paid in and not given back", totals.paid_in - totals.refunded, sums.held),
-                ("on cards", totals.purses, sums.on_cards),
-                ("spent", totals.spent, sums.spent),
+                ("on cards", totals.purses, sums.on_cards + sums.unproven),
+                ("spent", totals.spent, sums.spent - sums.unproven),
                 ("in flight", totals.in_flight + totals.refund_payable, sums.in_flight),
             ];
             for term in terms {
@@ -84,7 +84,7 @@ impl World {
             let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
             let balance = now(self.servers.stores.clearing.balance(card, AccountKind::Purse));
             let books = balance.map(|balance| balance_of(&balance));
-            let truth = i128::from(reading.state.purse().fen());
+            let truth = i128::from(reading.state.purse().fen()) + i128::from(self.truth.unproven_of(rider));
             if let Some(books) = books.filter(|books| *books != truth) {
                 let term = ("of this card that it holds", books, truth);
                 return self.truth.find(Some(rider), Violation::BooksUntrue { term });

@@ -291,20 +291,35 @@ impl Terminals {
             let batch = upload::next_batch(lock(&self.posts[index]).terminal(), BATCH);
             let Some(batch) = batch else { return };
             let count = batch.report.transactions.len();
-            let taken = match count {
-                0 => true,
-                _ => match centre.consumption(&batch.report).await {
-                    Ok(receipt) => !receipt.verdicts.contains(&ConsumptionVerdict::NotYet),
-                    Err(_) => return,
-                },
-            };
-            // What the centre cannot take yet is delivered again.
-            if !taken {
-                return;
+            if count > 0 {
+                let Ok(receipt) = centre.consumption(&batch.report).await else { return };
+                // What the centre cannot take yet is delivered again.
+                if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
+                    return;
+                }
+                self.check_verdicts(&batch, &receipt.verdicts);
+            }
+            for record in &batch.unproven {
+                let terminal = record.terminal.to_bytes();
+                self.truth.unproven(record.card.0, record.card_counter, terminal, record.amount_fen);
             }
             let mut post = lock(&self.posts[index]);
             let _ = post.terminal_mut().acknowledge(batch.up_to);
-            self.trace.city(Event::Delivered(index as u32 + 1, count as u32));
+            self.trace.aside(&Event::Delivered(index as u32 + 1, count as u32));
+        }
+    }
+
+    /// All that the city's terminals deliver is true, so none of it may be refused for good.
+    fn check_verdicts(&self, batch: &upload::Batch, verdicts: &[ConsumptionVerdict]) {
+        use ConsumptionVerdict as Verdict;
+        for (transaction, verdict) in batch.report.transactions.iter().zip(verdicts) {
+            if matches!(verdict, Verdict::Recorded | Verdict::Duplicate | Verdict::NotYet) {
+                continue;
+            }
+            let serial = transaction.card.as_bytes().try_into().ok();
+            let rider = serial.and_then(|serial| self.truth.holder(serial));
+            let verdict = format!("{verdict:?} for {transaction:?}");
+            self.truth.find(rider, Violation::HonestRefused { verdict });
         }
     }
 

@@ -174,6 +174,13 @@ impl Trace {
         self.push(last, event);
     }
 
+    /// Something happened that no story needs.
+    pub fn aside(&self, event: &Event) {
+        let mut kept = lock(&self.kept);
+        (self.executor.nanoseconds(), event).hash(&mut kept.digest);
+        kept.count += 1;
+    }
+
     fn push(&self, story: usize, event: Event) {
         let now = self.executor.nanoseconds();
         let mut kept = lock(&self.kept);

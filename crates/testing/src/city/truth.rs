@@ -60,6 +60,11 @@ pub enum Violation {
         /// What it held before and after.
         balances: (u32, u32),
     },
+    /// The centre refuses for good what an honest card paid at an honest terminal.
+    HonestRefused {
+        /// How.
+        verdict: String,
+    },
     /// A debit that no terminal knows of.
     DebitWithoutRecord {
         /// How much.
@@ -122,6 +127,9 @@ impl fmt::Display for Violation {
             Self::MoneyOutOfNothing { balances: (before, after) } => {
                 write!(f, "the card's balance went from {before} to {after} fen outside any transaction")
             }
+            Self::HonestRefused { verdict } => {
+                write!(f, "the centre refuses what the card paid: {verdict}")
+            }
             Self::DebitWithoutRecord { amount } => {
                 write!(f, "the card paid {amount} fen, and no terminal keeps a record of it")
             }
@@ -160,8 +168,12 @@ struct Account {
     held: BTreeSet<(u64, u16)>,
     /// Terminal numbers that were announced to the card for loads.
     announced: BTreeSet<[u8; 6]>,
+    /// What was paid, by the offline counter after it, and at which terminal.
+    paid: BTreeMap<u16, (u32, [u8; 6])>,
     spent: u64,
     credited: u64,
+    /// Paid by debits that no terminal could prove to the centre.
+    unproven: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -198,6 +210,8 @@ pub struct Sums {
     pub spent: i128,
     /// Paid, not given back, and on no card yet.
     pub in_flight: i128,
+    /// Paid from cards, and not proven by any terminal.
+    pub unproven: i128,
 }
 
 impl Truth {
@@ -267,8 +281,8 @@ impl Truth {
         }
     }
 
-    /// A rider's card was read after a command.
-    pub fn read(&self, rider: u32, after: Option<PurseReading>) {
+    /// A rider's card was read after a command. `terminal` is the one that last announced a purchase.
+    pub fn read(&self, rider: u32, after: Option<PurseReading>, terminal: Option<[u8; 6]>) {
         let mut state = lock(&self.state);
         let before = state.accounts[rider as usize].reading;
         if before == after {
@@ -293,7 +307,7 @@ impl Truth {
                     self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (held, 0) });
                 }
             }
-            (Some(before), Some(after)) => self.moved(rider, before, after),
+            (Some(before), Some(after)) => self.moved(rider, before, after, terminal.unwrap_or_default()),
             (None, None) => {}
         }
     }
@@ -306,7 +320,7 @@ impl Truth {
         }
     }
 
-    fn moved(&self, rider: u32, before: PurseReading, after: PurseReading) {
+    fn moved(&self, rider: u32, before: PurseReading, after: PurseReading, terminal: [u8; 6]) {
         let (old, new) = (before.state, after.state);
         let counters = [old.online(), new.online()].map(|counter| counter.value());
         let offline = [old.offline(), new.offline()].map(|counter| counter.value());
@@ -320,7 +334,9 @@ impl Truth {
             self.credited(rider, has - had);
         } else if has < had && offline[1] == offline[0] + 1 {
             self.trace.rider(rider, Event::Debited(had - has, has));
-            lock(&self.state).accounts[rider as usize].spent += u64::from(had - has);
+            let account = &mut lock(&self.state).accounts[rider as usize];
+            account.spent += u64::from(had - has);
+            account.paid.insert(offline[1], (had - has, terminal));
         } else if has != had {
             self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (had, has) });
         }
@@ -391,24 +407,48 @@ impl Truth {
         }
     }
 
-    /// The sums over all riders. The platform must be reachable.
-    pub fn sums(&self) -> Sums {
+    /// A terminal gives up proving a debit of this card at this counter. What the card did is known here.
+    pub fn unproven(&self, serial: [u8; 10], counter: u16, terminal: [u8; 6], amount: u32) {
+        let mut state = lock(&self.state);
+        let of_card =
+            |account: &&mut Account| account.reading.is_some_and(|reading| reading.serial == serial);
+        if let Some(account) = state.accounts.iter_mut().find(of_card)
+            && account.paid.get(&counter) == Some(&(amount, terminal))
+        {
+            account.unproven += u64::from(amount);
+        }
+    }
+
+    /// What a rider's card paid and no terminal proved.
+    pub fn unproven_of(&self, rider: u32) -> u64 {
+        lock(&self.state).accounts[rider as usize].unproven
+    }
+
+    /// The rider who holds the card with this number.
+    pub fn holder(&self, serial: [u8; 10]) -> Option<u32> {
+        let state = lock(&self.state);
+        let holds = |account: &Account| account.reading.is_some_and(|reading| reading.serial == serial);
+        state.accounts.iter().position(holds).and_then(|index| u32::try_from(index).ok())
+    }
+
+    /// The sums over all riders; none while the platform cannot be asked.
+    pub fn sums(&self) -> Option<Sums> {
         let mut sums = Sums::default();
         let accounts = lock(&self.state).accounts.clone();
         for account in &accounts {
             sums.on_cards += account.reading.map_or(0, |reading| i128::from(reading.state.purse().fen()));
             sums.spent += i128::from(account.spent);
+            sums.unproven += i128::from(account.unproven);
             for order in &account.orders {
-                let held = self.payments.order(order.order).now_or_never();
-                let held =
-                    held.and_then(Result::ok).flatten().map_or(0, |row| i128::from(row.order.held().get()));
+                let row = self.payments.order(order.order).now_or_never()?.ok()?;
+                let held = row.map_or(0, |row| i128::from(row.order.held().get()));
                 sums.held += held;
                 if !order.credited {
                     sums.in_flight += held;
                 }
             }
         }
-        sums
+        Some(sums)
     }
 
     /// What a rider's card has spent in all.
