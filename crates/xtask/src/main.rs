@@ -1,6 +1,7 @@
 //! Developer commands. `cargo xtask help` lists them.
 
 mod bench;
+mod city;
 mod kill;
 mod source;
 mod test;
@@ -18,6 +19,9 @@ cargo xtask COMMAND
                    requirement rows and the tests that name them; writes docs/conformance.md
                    (--json prints instead, --check fails when the file is out of date)
   tidy             dependency direction and the rules that ARCHITECTURE.md states as absences
+  city [--first-seed S] [--seeds N] [--riders R] [--hours H] [--json]
+                   whole cities on virtual time in which everything goes wrong, one for each seed;
+                   fails when money is lost or made, and then prints the story of the card
   bench            every benchmark, then `opentsm bench`
   kill [--times N] kills a whole city under load N times (100) on each store, and counts the money";
 
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         ["trace", "--json"] => trace::print_json(),
         ["trace", "--check"] => trace::check(),
         ["tidy"] => tidy::run(),
+        ["city", arguments @ ..] => city::run(arguments),
         ["bench"] => bench::run(),
         ["kill"] => kill::run("100"),
         ["kill", "--times", times] => kill::run(times),
