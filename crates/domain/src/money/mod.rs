@@ -1,5 +1,6 @@
 //! Where money is and how it moves: orders, top-ups, card accounts, the ledger and its equation.
 
+pub mod audit;
 pub mod black_list;
 pub mod card_account;
 pub mod closing;

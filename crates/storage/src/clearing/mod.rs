@@ -4,6 +4,7 @@ pub(crate) mod closing;
 pub(crate) mod journal;
 pub mod replay;
 pub(crate) mod seals;
+pub mod settlement;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub use closing::{ClosingStep, Closings};
 pub(crate) use journal::Step;
 pub use journal::event_of;
 pub use seals::{SealOver, Seals};
+pub use settlement::Settlements;
 
 use crate::error::Result;
 use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
@@ -91,7 +93,7 @@ pub enum Recorded {
 
 /// The store of the clearing centre.
 #[async_trait]
-pub trait ClearingStore: Outbox + Incidents + Chains + Closings + Seals {
+pub trait ClearingStore: Outbox + Incidents + Chains + Closings + Seals + Settlements {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.
     async fn open_account(

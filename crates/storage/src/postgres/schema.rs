@@ -6,6 +6,7 @@
 
 use super::clearing::closing::CLOSING_2;
 use super::clearing::seals::SEALS_2;
+use super::clearing::settlement::SETTLEMENT_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
@@ -46,7 +47,8 @@ impl Tables for SpTsmTables {
 impl Tables for ClearingTables {
     const SERVICE: &'static str = "clearing centre";
     const NAMESPACE: &'static str = "clearing";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2, SETTLEMENT_2]];
 }
 
 impl Tables for PaymentTables {

@@ -5,6 +5,7 @@
 
 use super::clearing::closing::CLOSING_2;
 use super::clearing::seals::SEALS_2;
+use super::clearing::settlement::SETTLEMENT_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
@@ -50,7 +51,8 @@ impl Schema for ClearingSchema {
     const SERVICE: &'static str = "clearing centre";
     const FILE: &'static str = "clearing";
     const MARK: i32 = 0x54_53_4D_03;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, SEALS_2, SETTLEMENT_2]];
 }
 
 impl Schema for PaymentSchema {

@@ -13,6 +13,7 @@ mod postgres_only;
 mod postgres_server;
 mod sample;
 mod se_tsm;
+mod settlement;
 mod shared;
 mod sp_tsm;
 mod sqlite_only;

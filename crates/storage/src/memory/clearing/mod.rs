@@ -2,6 +2,7 @@
 
 mod closing;
 mod seals;
+mod settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub struct ClearingState {
     transactions: BTreeMap<TransactionKey, CardTransaction>,
     closings: BTreeMap<(CardNumber, OperationId), Closing>,
     seals: BTreeMap<u64, (SignedSeal, Vec<SealedHead>)>,
+    sheets: settlement::Sheets,
 }
 
 has_shared!(ClearingState);
@@ -36,13 +38,16 @@ impl ClearingState {
     // What can be refused comes first.
     fn book(&mut self, mut step: Step, books: Books) -> Result<()> {
         let mut seen = BTreeSet::new();
+        let mut made = Vec::new();
         for transfer in &books.transfers {
             let Ok(known) = self.ledger.transfer(transfer.id);
             let is_new = known.is_none() && seen.insert(transfer.id);
             step.transferred(transfer, is_new.then_some(transfer));
+            made.extend(is_new.then_some(transfer));
         }
         let notes = step.notes(books.notes)?;
         self.ledger.record_all(&books.transfers)?;
+        made.into_iter().for_each(|transfer| self.sheets.entry(transfer));
         self.shared.put_with(books.deliveries, notes, books.incidents);
         Ok(())
     }
@@ -127,7 +132,8 @@ impl ClearingStore for Memory<ClearingState> {
             if let Some(known) = state.transactions.get(&transaction.key) {
                 return Ok(recorded_before(known, &transaction));
             }
-            state.book(Step::recorded(&transaction), books)?;
+            state.book(Step::recorded(&transaction), books.clone())?;
+            state.sheets.transaction(&transaction, &books);
             state.transactions.insert(transaction.key, transaction);
             Ok(Recorded::New)
         })

@@ -2,6 +2,7 @@
 
 pub(super) mod closing;
 pub(super) mod seals;
+pub(super) mod settlement;
 
 use std::collections::HashMap;
 
@@ -224,6 +225,9 @@ async fn book(db: &Db<'_>, mut step: Step, books: &Books) -> Result<()> {
     for transfer in &books.transfers {
         let posting = check(db, transfer).await?;
         step.transferred(transfer, posting.append.as_ref());
+        if let Some(made) = &posting.append {
+            settlement::enter(db, made).await?;
+        }
         append(db, posting).await?;
     }
     put_with(db, &books.deliveries, &step.notes(books.notes.clone())?, &books.incidents).await
@@ -314,6 +318,7 @@ async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Re
     if let Some(known) = known_transaction(db, transaction.key).await? {
         return Ok(recorded_before(&known, transaction));
     }
+    settlement::enter_transaction(db, transaction, books).await?;
     book(db, Step::recorded(transaction), books).await?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0.to_vec()),

@@ -2,6 +2,7 @@
 
 pub(super) mod closing;
 pub(super) mod seals;
+pub(super) mod settlement;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -164,6 +165,9 @@ fn book(db: &Connection, mut step: Step, books: Books) -> Result<()> {
     for transfer in &books.transfers {
         let posting = ledger::check(&View(db), transfer)??;
         step.transferred(transfer, posting.append.as_ref());
+        if let Some(made) = &posting.append {
+            settlement::enter(db, made)?;
+        }
         append(db, posting)?;
     }
     put_with(db, &books.deliveries, step.notes(books.notes)?, &books.incidents)
@@ -246,6 +250,7 @@ fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Resul
     if let Some(known) = known_transaction(db, transaction.key)? {
         return Ok(recorded_before(&known, transaction));
     }
+    settlement::enter_transaction(db, transaction, &books)?;
     book(db, Step::recorded(transaction), books)?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0),
