@@ -117,6 +117,9 @@ pub struct AccountRecord {
     pub proven_balance_fen: u32,
     /// The last online counter recorded.
     pub online_counter: u16,
+    /// Why no value may move, while it may not: somebody has to look at the card first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// What became of the money of an order.

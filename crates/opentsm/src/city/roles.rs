@@ -290,6 +290,7 @@ fn sp_tsm_settings(published: &Published) -> Result<sp_tsm::Settings, Box<dyn st
             reserved: [0; 49],
         },
         validity_years: 20,
+        unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
     };
     let product = sp_tsm::Product {
         application: transit,

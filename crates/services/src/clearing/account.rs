@@ -52,6 +52,7 @@ impl Clearing {
             spent_fen: sum(TransferCode::Spent).get(),
             proven_balance_fen: to_wire(purse.posted),
             online_counter: loads.map(|load| load.key.counter).max().unwrap_or(0),
+            held: row.account.freeze.map(|freeze| freeze.reason),
         })
     }
 }

@@ -144,7 +144,7 @@ impl SeTsm {
         if is_done_already(&on_se.record, event) {
             return self.state_reply(se, aid).await;
         }
-        let record = on_se.record.apply(event).map_err(forbidden)?.application;
+        let record = unlocked_for(on_se.record, event).apply(event).map_err(forbidden)?.application;
         let now = self.now();
         let after = ApplicationOnSe { record, changed_at: now, ..on_se };
         let subscriptions = self.store.subscriptions_of(se).await.map_err(stored)?;
@@ -161,6 +161,16 @@ impl SeTsm {
         self.store.change_subscription(subscription, vec![after], notes).await.map_err(stored)?;
         self.state_reply(se, aid).await
     }
+}
+
+/// A subscription ends whatever lock the application is under: the provider has closed it, and the lock
+/// protects nothing any more (D-7).
+fn unlocked_for(record: SeApplication, event: SeEvent) -> SeApplication {
+    if (record.state, event) != (SeState::Locked, SeEvent::Unsubscribed) {
+        return record;
+    }
+    let unlocked = SeEvent::Unlocked(Actor::Hall, UnlockPolicy::HallOnly);
+    record.apply(unlocked).map_or(record, |transition| transition.application)
 }
 
 fn is_done_already(record: &SeApplication, event: SeEvent) -> bool {

@@ -12,7 +12,8 @@ use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_card::purse::{ApplicationLock, change_application_lock};
-use tsm_domain::card::{CardRecord, CardState};
+use tsm_domain::card::{CardRecord, CardRefusal, CardState};
+use tsm_domain::se_application::UnlockPolicy;
 use tsm_domain::{Fen, SeId};
 use tsm_epurse::KeyRole;
 use tsm_iso7816::Aid;
@@ -20,9 +21,11 @@ use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
+use super::attempts::suspicious;
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
+use crate::purse::card_to_wire;
 
 /// Which change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +74,7 @@ impl SpTsm {
         change: LockChange,
     ) -> Result<Outcome, Stop> {
         let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
-        card.state.moved_to(change.state()).map_err(StorageError::from)?;
-        if card.frozen.is_some() {
-            return Err(ProblemCode::SuspiciousCard.into());
-        }
+        self.may_change_lock(&card, change).await?;
         session.progress.say(Stage::Locking, 10);
         let (role, lock) = match change {
             LockChange::Lock => (KeyRole::ApplicationBlock, ApplicationLock::Block),
@@ -89,6 +89,32 @@ impl SpTsm {
         }
         session.progress.say(Stage::Closing, 90);
         self.close_lock(session, fence, card, change).await
+    }
+
+    /// Only the holder's own lock is the holder's to lift (D-5): not that of a closing, and not that of a card
+    /// which the centre holds, which a gate may have blocked.
+    async fn may_change_lock(&self, card: &CardRecord, change: LockChange) -> Result<(), Stop> {
+        match (card.state, change) {
+            (CardState::Active | CardState::Locked, LockChange::Lock)
+            | (CardState::Locked, LockChange::Unlock) => {}
+            (from, _) => {
+                return Err(StorageError::from(CardRefusal::Card { from, to: change.state() }).into());
+            }
+        }
+        if card.frozen.is_some() {
+            return Err(ProblemCode::SuspiciousCard.into());
+        }
+        if change == LockChange::Lock {
+            return Ok(());
+        }
+        if self.purse_of(card)?.unlock == UnlockPolicy::HallOnly {
+            return Err(ProblemCode::HallOnly.into());
+        }
+        let account = self.links.centre.account(&card_to_wire(card.card)).await;
+        match account.map_err(|error| error.to_problem())?.held {
+            None => Ok(()),
+            Some(reason) => Err(suspicious(&reason)),
+        }
     }
 
     async fn close_lock(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tsm_api::sp_tsm::peer::HandoverWay;
+use tsm_domain::se_application::UnlockPolicy;
 use tsm_domain::{CardNumber, Fen, SeId};
 use tsm_epurse::file::{ApplicationSerial, Management, PublicInformation};
 use tsm_epurse::values::NotACalendarTime;
@@ -75,6 +76,8 @@ pub struct PurseProduct {
     pub management: Management,
     /// How many years a card is valid.
     pub validity_years: u16,
+    /// Where a lock of the holder's is lifted (D-5).
+    pub unlock: UnlockPolicy,
 }
 
 /// How the SP-TSM opens a secure channel with its own domain.

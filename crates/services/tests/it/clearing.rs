@@ -186,6 +186,7 @@ async fn a_life(centre: Centre<impl ClearingStore + 'static>) {
         spent_fen: 550,
         proven_balance_fen: 4_450,
         online_counter: 1,
+        held: None,
         ..empty
     };
     assert_eq!(record, expected);

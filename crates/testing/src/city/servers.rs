@@ -321,6 +321,7 @@ impl Servers {
                 reserved: [0; 49],
             },
             validity_years: 20,
+            unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
         };
         let product = sp_tsm::Product {
             application: keys::TRANSIT,

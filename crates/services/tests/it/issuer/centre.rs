@@ -32,7 +32,7 @@ fn select(aid: Aid) -> CommandApdu {
 }
 
 /// A purchase at the gate, with a PSAM's part done by the provider's key service.
-async fn purchase(city: &City, phone: &Phone, fen: u32, terminal_counter: u32) -> Consumption {
+pub async fn purchase(city: &City, phone: &Phone, fen: u32, terminal_counter: u32) -> Consumption {
     let number = phone.card_number().await;
     let card: CardNumber = number.parse().unwrap();
     phone.reset();
@@ -65,7 +65,7 @@ async fn purchase(city: &City, phone: &Phone, fen: u32, terminal_counter: u32) -
     }
 }
 
-fn report(transactions: Vec<Consumption>) -> ConsumptionReport {
+pub fn report(transactions: Vec<Consumption>) -> ConsumptionReport {
     ConsumptionReport { terminal: HexBytes(GATE.to_vec()), transactions }
 }
 

@@ -93,6 +93,8 @@ impl Organisation {
 pub struct SeTsmStub {
     pub results: Mutex<Vec<OperationResult>>,
     pub notices: Mutex<Vec<Notice>>,
+    /// Cards that the phone is to delete.
+    pub unsubscribed: Mutex<Vec<Notice>>,
 }
 
 #[async_trait]
@@ -224,6 +226,10 @@ impl City {
             .on(&se_peer::OPEN_NOTICE, move |told, call| async move {
                 told.notices.lock().unwrap().push(call.request);
                 Ok(reply)
+            })
+            .on(&se_peer::UNSUBSCRIBE_NOTICE, move |told, call| async move {
+                told.unsubscribed.lock().unwrap().push(call.request);
+                Ok(reply)
             });
         let server = self.serve(listener, routes.into_router(), &self.se_tsm.identity);
         self.servers.push(server);
@@ -320,6 +326,7 @@ impl City {
             algorithm: Algorithm::TripleDes,
             management: management.unwrap(),
             validity_years: 10,
+            unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
         };
         Settings {
             products: vec![

@@ -3,8 +3,11 @@
 mod centre;
 mod city;
 mod hostile_phone;
+mod interrupted;
+mod migrating_out;
 mod opening;
 mod payments;
 mod permissions;
 mod phone;
+mod returning;
 mod top_up;

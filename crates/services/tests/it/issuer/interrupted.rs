@@ -1,0 +1,90 @@
+//! What was interrupted, and what its holder may choose: either way ends in a legal state.
+
+use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
+use tsm_api::ids::OperationId;
+use tsm_api::problem::ProblemCode;
+use tsm_api::sp_tsm::wallet::{Operation, OrderState, WorkKind};
+
+use crate::issuer::city::{City, PURSE};
+use crate::issuer::phone::{Lost, Phone, uuid};
+use crate::issuer::returning::books_where;
+use crate::issuer::top_up::opened;
+
+async fn works(phone: &Phone) -> Vec<(WorkKind, bool, bool, bool)> {
+    let works = phone.wallet.interrupted().await.unwrap().works;
+    works.iter().map(|work| (work.kind, work.may_continue, work.may_cancel, work.needs_card)).collect()
+}
+
+/// A return that was interrupted is offered; cancelled, the card is in use; continued, its money goes back.
+///
+/// req: W-9.3.b, W-9.3.d
+#[tokio::test]
+async fn an_interrupted_return_is_continued_or_cancelled() {
+    let city = City::new().await;
+    let mut phone = opened(&city).await;
+    assert_eq!(works(&phone).await, []);
+    phone.top_up(&city, 5000).await;
+    city.settled(5000).await;
+    for choice in [Operation::CancelClosing, Operation::Return] {
+        (phone.lost, phone.sent) = (Lost::Response(2), 0);
+        phone.operate(Operation::Return, None).await;
+        phone.lost = Lost::Nothing;
+        assert_eq!(works(&phone).await, [(WorkKind::Return, true, true, true)]);
+        let refused = phone.operate(Operation::Lock, None).await;
+        assert_eq!(refused.result, OutcomeResult::Failed, "a card that is being closed is not locked");
+        assert_eq!(phone.operate(choice, None).await.result, OutcomeResult::Done);
+        for _ in 0..20_000 {
+            if works(&phone).await.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(works(&phone).await, []);
+    }
+    books_where(&city, |books| books.refunded_fen == 5000).await;
+}
+
+/// A top-up whose outcome is unknown is not cancelled before the card has proved that nothing was credited.
+///
+/// req: W-9.3.b, W-9.3.d
+#[tokio::test]
+async fn an_interrupted_top_up_is_continued_or_cancelled_by_the_cards_proof() {
+    let city = City::new().await;
+    let mut phone = opened(&city).await;
+    for (lost, credited) in [(Lost::Command(2), false), (Lost::Response(2), true)] {
+        let order = phone.paid_order(&city, 100).await;
+        (phone.lost, phone.sent) = (lost, 0);
+        phone.operate(Operation::TopUp, Some(order)).await;
+        phone.lost = Lost::Nothing;
+        assert_eq!(works(&phone).await, [(WorkKind::TopUp, true, true, true)]);
+        let refused = phone.wallet.cancel_order(order).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ProblemCode::OutcomeUnknown));
+        let seen = phone.operate(Operation::Synchronise, None).await;
+        assert_eq!(seen.result, OutcomeResult::Done);
+        match phone.wallet.cancel_order(order).await {
+            Ok(record) => assert!(!credited && record.state == OrderState::Refunding, "{record:?}"),
+            Err(_) => assert!(credited),
+        }
+    }
+    assert_eq!(phone.balance().await, 100);
+    assert_eq!(works(&phone).await, []);
+    let books = books_where(&city, |books| books.refunded_fen == 100).await;
+    assert_eq!((books.purses_fen, books.in_flight_fen), (100, 0));
+}
+
+/// An opening that was interrupted is offered before the phone has any card.
+///
+/// req: W-9.3.b
+#[tokio::test]
+async fn an_interrupted_opening_is_offered() {
+    let city = City::new().await;
+    let mut phone = Phone::new(&city, 1);
+    let reply = phone.hand_over(&city, OperationId(uuid())).await.unwrap();
+    (phone.lost, phone.sent) = (Lost::Command(1), 0);
+    assert_ne!(phone.go_on(reply).await.result, OutcomeResult::Done);
+    phone.lost = Lost::Nothing;
+    assert_eq!(works(&phone).await, [(WorkKind::Opening, true, true, true)]);
+    let opened = phone.open(&city).await.unwrap();
+    assert!(matches!(opened.detail, OutcomeDetail::Installed { .. }));
+    assert_eq!(works(&phone).await, []);
+    assert_eq!(phone.wallet.card(&PURSE.into()).await.unwrap().proven_balance_fen, 0);
+}
