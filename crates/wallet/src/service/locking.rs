@@ -48,7 +48,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         }
     }
 
-    async fn card_operation(
+    pub(super) async fn card_operation(
         &mut self,
         operation: Operation,
         aid: &HexBytes,

@@ -69,7 +69,12 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             SessionRights::QueryOnly => Rights::QueryOnly,
             SessionRights::LockOnly => Rights::LockOnly,
         };
-        self.session = Some(Session { bearer: reply.session, assertion: reply.assertion, rights });
+        self.session = Some(Session {
+            bearer: reply.session,
+            assertion: reply.assertion,
+            rights,
+            to_delete: reply.pending_deletions,
+        });
         applications::replace(&mut self.record, &reply.installed);
         self.keep().await?;
         if let Some(first) = reply.first {

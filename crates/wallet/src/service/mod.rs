@@ -4,10 +4,12 @@ mod card_view;
 mod catalogue;
 mod conversation;
 mod deletion;
+mod interrupted;
 mod locking;
 mod login;
 mod opening;
 mod registration;
+mod returning;
 mod synchronisation;
 mod top_up;
 
@@ -23,7 +25,9 @@ use crate::se_operation::{AccessError, SeOperation, SecureElementAccess};
 use crate::storage::{StorageError, WalletRecord, WalletStorage};
 
 pub use card_view::{CardView, TripRecord};
+pub use interrupted::{Cancellation, Continued, Interrupted, InterruptedKind};
 pub use login::{Entrance, Rights};
+pub use returning::Returned;
 pub use top_up::{PaidTopUp, TopUpResult};
 
 /// One wallet runs one operation at a time (it is the only way to the secure element), so what a server
@@ -46,6 +50,8 @@ struct Session {
     bearer: String,
     assertion: Option<String>,
     rights: Rights,
+    /// Applications that the platform wants deleted: their subscription has ended, or their card is closed.
+    to_delete: Vec<HexBytes>,
 }
 
 /// Why an operation did not end well. Every variant's sentence says what to do next.

@@ -1,5 +1,6 @@
 //! `opentsm wallet`: the wallet core on the command line.
 
+mod leaving;
 pub mod reply;
 mod words;
 
@@ -110,6 +111,22 @@ enum Operation {
         /// Name or AID.
         application: String,
     },
+    /// Returns a card: it is closed and its balance goes back.
+    Return {
+        /// Name or AID.
+        application: String,
+    },
+    /// Parks a card at the clearing centre, for another phone.
+    MigrateOut {
+        /// Name or AID.
+        application: String,
+    },
+    /// What was interrupted, and what can be done about it.
+    Interrupted,
+    /// Goes on with what was interrupted, the oldest first.
+    Continue,
+    /// Cancels what was interrupted, the oldest first.
+    Cancel,
 }
 
 /// Runs one operation.
@@ -198,7 +215,7 @@ impl Session {
             Operation::Login => {
                 self.enter().await?;
                 self.say("logged in", "已登录");
-                Ok(Detail::default())
+                self.after_login().await
             }
             Operation::List => self.list().await,
             Operation::Open { application } => self.open(application).await,
@@ -219,6 +236,11 @@ impl Session {
             }
             Operation::TopUp { application, amount_fen } => self.top_up(application, *amount_fen).await,
             Operation::Delete { application } => self.delete(application).await,
+            Operation::Return { application } => self.return_card(application).await,
+            Operation::MigrateOut { application } => self.migrate_out(application).await,
+            Operation::Interrupted => self.interrupted().await,
+            Operation::Continue => self.continue_work().await,
+            Operation::Cancel => self.cancel_work().await,
         }
     }
 

@@ -66,6 +66,9 @@ pub struct Detail {
     /// The edition of the protocol that was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<String>,
+    /// How many operations are interrupted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<usize>,
     /// The catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<CatalogueEntry>>,

@@ -5,8 +5,11 @@ use tsm_api::Problem;
 use tsm_api::se_tsm::wallet::InstallationCondition;
 use tsm_epurse::TransactionType;
 use tsm_epurse::file::HistoryType;
+use tsm_wallet::service::{Interrupted, InterruptedKind};
 use tsm_wallet::storage::{Language, StorageError};
 use tsm_wallet::{AccessError, NetworkError, WalletError};
+
+use crate::report::yuan;
 
 /// Why an operation did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,28 @@ impl Spoken {
             Self::En => english,
             Self::Zh => chinese,
         }
+    }
+
+    /// Interrupted work with the rider's choices, in both languages.
+    pub fn interrupted(self, work: &Interrupted) -> (String, String) {
+        let (english, chinese) = match work.kind {
+            InterruptedKind::Opening => ("opening a card", "开通卡片"),
+            InterruptedKind::TopUp => ("a paid top-up", "已支付的充值"),
+            InterruptedKind::Return => ("returning a card", "退卡"),
+            InterruptedKind::MigrationOut => ("moving a card to another phone", "迁出卡片"),
+            InterruptedKind::Deletion => ("deleting an application", "删除应用"),
+        };
+        let (choices, choices_zh) = match (work.may_continue, work.may_cancel) {
+            (true, true) => ("`continue` or `cancel`", "可选择 continue（继续）或 cancel（取消）"),
+            (true, false) => ("`continue`", "可选择 continue（继续）"),
+            (false, true) => ("`cancel`", "可选择 cancel（取消）"),
+            (false, false) => ("go to a service hall", "请前往营业厅办理"),
+        };
+        let amount = work.amount_fen.map(|fen| format!(" ({})", yuan(i64::from(fen)))).unwrap_or_default();
+        (
+            format!("interrupted: {english}{amount}: {choices}"),
+            format!("未完成：{chinese}{amount}：{choices_zh}"),
+        )
     }
 
     /// Whether an application can be had here, in words.
