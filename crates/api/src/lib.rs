@@ -9,6 +9,7 @@
 
 pub mod clearing;
 pub mod clearing_files;
+pub mod clearing_transport;
 pub mod client;
 pub mod conversation;
 pub mod endpoint;

@@ -63,6 +63,8 @@ pub enum KeyPurpose {
     Sealing,
     /// Signs messages between organisations: notifications, receipts, card numbers.
     Message,
+    /// Protects the frames of the clearing transport between the centre and one institution.
+    ClearingTransport,
 }
 
 impl fmt::Display for DomainKey {
@@ -91,6 +93,7 @@ impl fmt::Display for KeyPurpose {
             Self::BindingToken => f.write_str("binding-token"),
             Self::Sealing => f.write_str("sealing"),
             Self::Message => f.write_str("message"),
+            Self::ClearingTransport => f.write_str("clearing-transport"),
         }
     }
 }
@@ -128,6 +131,7 @@ impl FromStr for KeyPurpose {
             Self::BindingToken,
             Self::Sealing,
             Self::Message,
+            Self::ClearingTransport,
         ];
         plain
             .into_iter()

@@ -178,6 +178,11 @@ pub trait KeyService: Send + Sync {
     /// Token: CKM_AES_CMAC; retail MAC composed of CKM_DES_CBC and CKM_DES3_ECB.
     fn verify_receipt(&self, key: &KeyHandle, covered: &[u8], receipt: &[u8]) -> Result<(), KeyError>;
 
+    /// The MAC of a frame of the clearing transport: eight bytes.
+    ///
+    /// Token: CKM_AES_CMAC, the first half; retail MAC composed of CKM_DES_CBC and CKM_DES3_ECB.
+    fn frame_mac(&self, key: &KeyReference, covered: &[u8]) -> Result<[u8; 8], KeyError>;
+
     // ---- values kept by the platform
 
     /// The TOKEN of a binding, from SE-ID and date `YYYYMMDD` (P-5.5.2.s): 16 bytes.

@@ -283,13 +283,15 @@ pub struct QuarantineEntry {
     pub id: String,
     /// Why.
     pub reason: RowVerdict,
-    /// The terminal that reported it.
-    pub terminal: HexBytes,
+    /// The terminal that reported it, where that can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<HexBytes>,
     /// The batch or file in which it came; absent for a notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The row as it was reported.
-    pub row: BatchRow,
+    /// The row as it was reported, where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<BatchRow>,
     /// When it came first.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
@@ -299,8 +301,6 @@ pub struct QuarantineEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapSubject {
-    /// Offline counters of a card, by its application serial number.
-    Card(HexBytes),
     /// Record numbers of a terminal.
     Terminal(HexBytes),
     /// Batch numbers of a terminal.

@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use crate::HexBytes;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
-use crate::ids::OperationId;
 use crate::signature::{MessageVerifier, SignatureError};
 
 /// What changed since a version.
@@ -288,8 +287,6 @@ pub struct TerminalList {
 pub struct LostCard {
     /// The application serial number of the card.
     pub card: HexBytes,
-    /// The operation at the reporter, which is taken once.
-    pub operation: OperationId,
 }
 
 /// A card that a terminal locked (transaction type 0A).

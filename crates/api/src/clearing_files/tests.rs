@@ -66,7 +66,7 @@ fn a_cleared_transaction_has_the_positions_of_the_field() {
     assert_eq!(at(223, 251).trim_start_matches('0'), "9");
     assert_eq!(at(251, 279).trim_start_matches('0'), "4");
     assert_eq!(at(279, 307).trim_start_matches('0'), "5");
-    assert_eq!(at(335, 377), "01120999000000420210000000007703 08DEADBEEF".replace(' ', ""));
+    assert_eq!(at(335, 377), ["0112099900000042", "02100000000077", "0308DEADBEEF"].concat());
     assert_eq!(TransactionRecord::decode(line.as_bytes()), Ok(record.clone()));
     assert_eq!(record.to_row(), Ok(row(5)));
 }

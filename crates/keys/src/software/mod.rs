@@ -408,6 +408,28 @@ impl KeyService for SoftwareKeyService {
         if equal(&expected, receipt) { Ok(()) } else { Err(KeyError::CardMac("receipt")) }
     }
 
+    fn frame_mac(&self, key: &KeyReference, covered: &[u8]) -> Result<[u8; 8], KeyError> {
+        const OPERATION: &str = "protect a frame";
+        let key = self.0.material_for(key, &[KeyPurpose::ClearingTransport], OPERATION)?;
+        let refused = |_| KeyError::Algorithm { found: key.algorithm, operation: OPERATION };
+        match key.algorithm {
+            KeyAlgorithm::TripleDes => {
+                let cipher = DesKey::from_slice(&key.bytes).map_err(refused)?;
+                Ok(TripleDes::new(&cipher).retail_mac(&[0; 8], &[covered]))
+            }
+            KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256 => {
+                let cipher = AesKey::from_slice(&key.bytes).map_err(refused)?;
+                let whole = AesCmac::new(&cipher).mac(&[covered]);
+                let mut half = [0; 8];
+                half.copy_from_slice(&whole[..8]);
+                Ok(half)
+            }
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+                Err(KeyError::Algorithm { found, operation: OPERATION })
+            }
+        }
+    }
+
     fn binding_token(
         &self,
         key: &KeyReference,

@@ -69,6 +69,13 @@ impl Step {
         step
     }
 
+    /// The card was put on a list that terminals get, or taken off it.
+    pub(crate) fn listed(&mut self, edit: &super::lists::ListEdit, at: jiff::Timestamp) {
+        for change in edit.journalled() {
+            self.push(ChainKey::Card(edit.change.card), at, Some(change));
+        }
+    }
+
     /// A transfer was asked for; it was made unless it had been made before.
     pub(crate) fn transferred(&mut self, asked: &Transfer, made: Option<&Transfer>) {
         let card = asked.debit.card().or(asked.credit.card());

@@ -1,7 +1,9 @@
 //! The store of the clearing centre.
 
 pub(crate) mod closing;
+pub mod collection;
 pub(crate) mod journal;
+pub mod lists;
 pub mod replay;
 pub(crate) mod seals;
 pub mod settlement;
@@ -15,8 +17,10 @@ use tsm_domain::money::{
 use tsm_domain::{CardNumber, SeId};
 
 pub use closing::{ClosingStep, Closings};
+pub use collection::Collection;
 pub(crate) use journal::Step;
 pub use journal::event_of;
+pub use lists::{Lists, LockRow};
 pub use seals::{SealOver, Seals};
 pub use settlement::Settlements;
 
@@ -93,7 +97,9 @@ pub enum Recorded {
 
 /// The store of the clearing centre.
 #[async_trait]
-pub trait ClearingStore: Outbox + Incidents + Chains + Closings + Seals + Settlements {
+pub trait ClearingStore:
+    Outbox + Incidents + Chains + Closings + Collection + Lists + Seals + Settlements
+{
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.
     async fn open_account(

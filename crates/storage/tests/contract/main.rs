@@ -4,7 +4,9 @@
 mod arrivals;
 mod clearing;
 mod closing;
+mod collection;
 mod journal;
+mod lists;
 mod memory_only;
 mod payment;
 #[cfg(feature = "postgres")]

@@ -1,6 +1,7 @@
 //! Tests of the software key service. Card halves of the protocol crates stand in for cards.
 
 mod between_organisations;
+mod frames;
 mod purse;
 mod sessions;
 mod store;

@@ -1,6 +1,8 @@
 //! The clearing centre's store in memory.
 
 mod closing;
+mod collection;
+mod lists;
 mod seals;
 mod settlement;
 
@@ -30,6 +32,8 @@ pub struct ClearingState {
     closings: BTreeMap<(CardNumber, OperationId), Closing>,
     seals: BTreeMap<u64, (SignedSeal, Vec<SealedHead>)>,
     sheets: settlement::Sheets,
+    collection: collection::CollectionState,
+    lists: lists::ListsState,
 }
 
 has_shared!(ClearingState);
@@ -63,8 +67,16 @@ impl ClearingState {
         books: Books,
     ) -> Result<CardAccount> {
         let row = self.account(card)?;
-        let (step, account) = Step::account(&row, changes)?;
+        let (mut step, account) = Step::account(&row, changes)?;
+        let at = books.notes.iter().map(|note| note.at).max().unwrap_or(row.opened_at);
+        let listed = self.lists.frozen(card, &row.account, &account, at);
+        if let Some(edit) = &listed {
+            step.listed(edit, at);
+        }
         self.book(step, books)?;
+        if let Some(edit) = listed {
+            self.lists.put(edit);
+        }
         self.accounts.insert(card, AccountRow { account: account.clone(), ..row });
         Ok(account)
     }

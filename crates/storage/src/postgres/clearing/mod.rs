@@ -1,6 +1,8 @@
 //! The clearing centre's store on PostgreSQL. Transfers, balances and card transactions are columns.
 
 pub(super) mod closing;
+pub(super) mod collection;
+pub(super) mod lists;
 pub(super) mod seals;
 pub(super) mod settlement;
 
@@ -251,8 +253,16 @@ async fn change_account(
     changes: &[AccountChange],
 ) -> Result<CardAccount> {
     let row = account_row(db, card).await?.ok_or_else(|| StorageError::unknown("card account", card))?;
-    let (step, account) = Step::account(&row, changes)?;
+    let (mut step, account) = Step::account(&row, changes)?;
+    let at = books.notes.iter().map(|note| note.at).max().unwrap_or(row.opened_at);
+    let listed = lists::frozen(db, card, &row.account, &account, at).await?;
+    if let Some(edit) = &listed {
+        step.listed(edit, at);
+    }
     book(db, step, books).await?;
+    if let Some(edit) = &listed {
+        lists::put(db, edit).await?;
+    }
     put_account(db, &AccountRow { account: account.clone(), ..row }).await?;
     Ok(account)
 }

@@ -1,0 +1,287 @@
+//! The collection of terminal transactions in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use tsm_domain::money::ledger::LedgerView as _;
+use tsm_domain::money::{AccountKind, Numbering, TransactionKey};
+use tsm_domain::{AsideId, CardNumber, InstitutionId};
+
+use super::ClearingState;
+use crate::clearing::collection::*;
+use crate::clearing::{AccountChange, Books, LockRow, Step, recorded_before};
+use crate::error::{Result, StorageError};
+use crate::memory::Memory;
+
+/// What the collection keeps.
+#[derive(Debug, Default)]
+pub(super) struct CollectionState {
+    files: BTreeMap<FileKey, (FileRow, Vec<u8>)>,
+    outcomes: BTreeMap<FileKey, Vec<RowOutcome>>,
+    aside: BTreeMap<AsideId, AsideRow>,
+    numberings: BTreeMap<Counted, Numbering>,
+    doubts: BTreeMap<CardNumber, DoubtRow>,
+    pub(super) locks: BTreeMap<(CardNumber, String, u64), LockRow>,
+}
+
+impl CollectionState {
+    fn file(&self, key: &FileKey) -> Result<FileRow> {
+        let found = self.files.get(key).map(|(row, _)| row.clone());
+        found.ok_or_else(|| StorageError::unknown("file", &key.name))
+    }
+
+    fn put(&mut self, row: FileRow) -> FileRow {
+        self.files.entry(row.key.clone()).or_insert_with(|| (row.clone(), Vec::new())).0 = row.clone();
+        row
+    }
+
+    fn take(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) {
+        self.numberings.entry(counted).or_default().take(number, at);
+    }
+}
+
+impl ClearingState {
+    fn take_rows(&mut self, step: TakeStep) -> Result<Vec<RowOutcome>> {
+        let file = match &step.file {
+            Some((key, before)) => {
+                Some(advanced(self.collection.file(key)?, *before, step.rows.len() as u64)?)
+            }
+            None => None,
+        };
+        let mut taking = Taking::default();
+        for counted in Taking::counted(&step) {
+            let known = self.collection.numberings.get(&counted).cloned().unwrap_or_default();
+            taking.numberings.insert(counted, known);
+        }
+        for row in &step.rows {
+            taking.came(row);
+            match &row.judged {
+                Judged::Purchase { transaction, transfer, note } => {
+                    let recorded = self.record(transaction, books_of(transfer.as_ref(), note));
+                    let ended = match Purchased::of(recorded)? {
+                        Ok(recorded) => Purchased::Recorded(recorded, self.purse(transaction.key)),
+                        Err(refusal) => Purchased::Refused(refusal),
+                    };
+                    taking.purchased(row, transaction, ended);
+                }
+                Judged::Lock(lock) => {
+                    self.put_lock(lock);
+                    taking.locked(row);
+                }
+                Judged::Aside { reason, transaction } => taking.keep(row, *reason, transaction.as_ref()),
+            }
+        }
+        self.finish(taking, file)
+    }
+
+    fn purse(&self, key: TransactionKey) -> tsm_domain::Fen {
+        let Ok(balance) = self.ledger.balance(key.card, AccountKind::Purse);
+        balance.posted
+    }
+
+    fn record(
+        &mut self,
+        transaction: &tsm_domain::money::CardTransaction,
+        books: Books,
+    ) -> Result<crate::clearing::Recorded> {
+        if let Some(known) = self.transactions.get(&transaction.key) {
+            return Ok(recorded_before(known, transaction));
+        }
+        self.book(Step::recorded(transaction), books)?;
+        self.transactions.insert(transaction.key, transaction.clone());
+        Ok(crate::clearing::Recorded::New)
+    }
+
+    fn finish(&mut self, taking: Taking, file: Option<FileRow>) -> Result<Vec<RowOutcome>> {
+        for (counted, numbering) in taking.changed() {
+            self.collection.numberings.insert(counted, numbering.clone());
+        }
+        for (row, note) in taking.aside {
+            if !self.collection.aside.contains_key(&row.reported.id) {
+                self.book(Step::default(), Books { notes: note.into_iter().collect(), ..Books::default() })?;
+                self.collection.aside.insert(row.reported.id, row);
+            }
+        }
+        for (id, at) in taking.healed {
+            if let Some(row) = self.collection.aside.get_mut(&id) {
+                *row = row.clone().closed_by(AsideClosed { at, how: "taken".into() });
+            }
+        }
+        for doubt in taking.doubts {
+            let known = self.collection.doubts.get(&doubt.card).copied();
+            self.collection.doubts.insert(doubt.card, graver(known, doubt));
+        }
+        if let Some(file) = file {
+            let outcomes = self.collection.outcomes.entry(file.key.clone()).or_default();
+            outcomes.extend(&taking.outcomes);
+            self.collection.put(file);
+        }
+        Ok(taking.outcomes)
+    }
+}
+
+#[async_trait]
+impl Collection for Memory<ClearingState> {
+    async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
+        self.write(|state| match state.collection.files.get(&file.key) {
+            Some((stored, _)) => same_file(stored.clone(), &file),
+            None => Ok(state.collection.put(file)),
+        })
+    }
+
+    async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow> {
+        self.write(|state| {
+            let row = state.collection.file(&key)?;
+            let Some(next) = appended(&row, offset, bytes.len()) else { return Ok(row) };
+            if let Some((stored, content)) = state.collection.files.get_mut(&key) {
+                content.extend(bytes);
+                *stored = next.clone();
+            }
+            Ok(next)
+        })
+    }
+
+    async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
+        self.write(|state| {
+            let row = restarted(state.collection.file(&key)?)?;
+            state.collection.files.insert(key, (row.clone(), Vec::new()));
+            Ok(row)
+        })
+    }
+
+    async fn move_file(&self, key: FileKey, stage: FileStage, rows: u64) -> Result<FileRow> {
+        self.write(|state| {
+            let row = moved(state.collection.file(&key)?, stage, rows)?;
+            Ok(state.collection.put(row))
+        })
+    }
+
+    async fn record_file(&self, file: FileRow, content: Vec<u8>) -> Result<FileRow> {
+        self.write(|state| {
+            if let Some((stored, _)) = state.collection.files.get(&file.key) {
+                return same_file(stored.clone(), &file);
+            }
+            if let Some(batch) = file.batch {
+                state.collection.take(Counted::Batches(batch.terminal), batch.sequence, file.begun_at);
+            }
+            state.collection.files.insert(file.key.clone(), (file.clone(), content));
+            Ok(file)
+        })
+    }
+
+    async fn file(&self, key: FileKey) -> Result<Option<FileRow>> {
+        self.read(|state| Ok(state.collection.files.get(&key).map(|(row, _)| row.clone())))
+    }
+
+    async fn file_bytes(&self, key: FileKey, from: u64, length: usize) -> Result<Vec<u8>> {
+        self.read(|state| {
+            let content =
+                state.collection.files.get(&key).map(|(_, content)| &content[..]).unwrap_or_default();
+            let from = usize::try_from(from).unwrap_or(usize::MAX).min(content.len());
+            let to = from.saturating_add(length).min(content.len());
+            Ok(content[from..to].to_vec())
+        })
+    }
+
+    async fn files_to_take(&self, limit: usize) -> Result<Vec<FileRow>> {
+        self.read(|state| {
+            let rows = state.collection.files.values().map(|(row, _)| row);
+            let mut open: Vec<_> = rows.filter(|row| row.stage == FileStage::Received).cloned().collect();
+            open.sort_by(|a, b| (a.begun_at, &a.key).cmp(&(b.begun_at, &b.key)));
+            open.truncate(limit);
+            Ok(open)
+        })
+    }
+
+    async fn files_of(&self, institution: &InstitutionId, after: &str, limit: usize) -> Result<Vec<FileRow>> {
+        self.read(|state| {
+            let rows = state.collection.files.values().map(|(row, _)| row);
+            let of = rows.filter(|row| row.key.institution == *institution && row.key.name.as_str() > after);
+            Ok(of.take(limit).cloned().collect())
+        })
+    }
+
+    async fn take_rows(&self, step: TakeStep) -> Result<Vec<RowOutcome>> {
+        self.write(|state| state.take_rows(step))
+    }
+
+    async fn outcomes(&self, key: FileKey) -> Result<Vec<RowOutcome>> {
+        self.read(|state| Ok(state.collection.outcomes.get(&key).cloned().unwrap_or_default()))
+    }
+
+    async fn kept_aside(
+        &self,
+        institution: Option<&InstitutionId>,
+        after: Option<AsidePlace>,
+        limit: usize,
+    ) -> Result<Vec<AsideRow>> {
+        self.read(|state| {
+            let open = state.collection.aside.values().filter(|row| row.closed.is_none());
+            let of = open.filter(|row| institution.is_none_or(|of| row.reported.institution == *of));
+            let later = of.filter(|row| after.is_none_or(|after| row.place() > after));
+            let mut found: Vec<_> = later.cloned().collect();
+            found.sort_by_key(AsideRow::place);
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    async fn aside(&self, id: AsideId) -> Result<Option<AsideRow>> {
+        self.read(|state| Ok(state.collection.aside.get(&id).cloned()))
+    }
+
+    async fn close_aside(&self, id: AsideId, closed: AsideClosed, books: Books) -> Result<AsideRow> {
+        self.write(|state| {
+            let known = state.collection.aside.get(&id).cloned();
+            let known = known.ok_or_else(|| StorageError::unknown("row kept aside", id))?;
+            if known.closed.is_some() {
+                return Ok(known);
+            }
+            state.book(Step::default(), books)?;
+            let row = known.closed_by(closed);
+            state.collection.aside.insert(id, row.clone());
+            Ok(row)
+        })
+    }
+
+    async fn numbering(&self, of: Counted) -> Result<Numbering> {
+        self.read(|state| Ok(state.collection.numberings.get(&of).cloned().unwrap_or_default()))
+    }
+
+    async fn gaps(&self, after: Option<Counted>, limit: usize) -> Result<Vec<(Counted, Numbering)>> {
+        self.read(|state| {
+            let after = after.map(Counted::key).unwrap_or_default();
+            let all = state.collection.numberings.iter();
+            let open = all.filter(|(counted, numbering)| !numbering.is_whole() && counted.key() > after);
+            let mut found: Vec<_> = open.map(|(counted, numbering)| (*counted, numbering.clone())).collect();
+            found.sort_by_key(|(counted, _)| counted.key());
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    async fn doubts(&self, limit: usize) -> Result<Vec<DoubtRow>> {
+        self.read(|state| {
+            let mut found: Vec<_> = state.collection.doubts.values().copied().collect();
+            found.sort_by_key(|row| (row.since, row.card));
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    async fn settle_doubt(&self, doubt: DoubtRow, freeze: Option<String>, books: Books) -> Result<()> {
+        self.write(|state| {
+            if state.collection.doubts.get(&doubt.card) != Some(&doubt) {
+                return Ok(());
+            }
+            match freeze {
+                Some(reason) => {
+                    state.change_account(doubt.card, &[AccountChange::Frozen(reason)], books)?;
+                }
+                None => state.book(Step::default(), books)?,
+            }
+            state.collection.doubts.remove(&doubt.card);
+            Ok(())
+        })
+    }
+}

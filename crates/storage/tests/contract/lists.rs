@@ -1,0 +1,179 @@
+//! The black and grey lists.
+
+use tsm_domain::money::{CardList, ListAction, ListKind, ListReason, ListVersion};
+use tsm_domain::{InstitutionId, OperatorId, ProposalId, TerminalNumber};
+use tsm_storage::clearing::lists::*;
+use tsm_storage::clearing::{Books, event_of};
+use tsm_storage::shared::ChainKey;
+use tsm_storage::{ClearingStore, StorageError};
+
+use crate::on_clearing;
+use crate::sample::{at, card_number, se, uuid};
+
+const LOST: ListAction = ListAction::Put(ListKind::Black, ListReason::Lost);
+
+fn city() -> InstitutionId {
+    "CITY".parse().unwrap()
+}
+
+fn person(name: &str) -> OperatorId {
+    name.parse().unwrap()
+}
+
+async fn edit(store: &dyn ClearingStore, card: u64, action: ListAction) -> Option<Listing> {
+    store.edit_list(card_number(card), action, at(5), Books::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn changes_make_versions_and_nothing_makes_none() {
+    on_clearing(async |store| {
+        assert_eq!(store.list_version().await, Ok(ListVersion::NONE));
+        assert_eq!(edit(store, 1, ListAction::Remove).await, None);
+        assert_eq!(store.list_version().await, Ok(ListVersion::NONE), "there was nothing to take off");
+        let listed = edit(store, 1, LOST).await.unwrap();
+        assert_eq!((listed.version, listed.listed.kind), (ListVersion(1), ListKind::Black));
+        assert_eq!(edit(store, 1, LOST).await, Some(listed), "again");
+        edit(store, 2, ListAction::Put(ListKind::Grey, ListReason::Decided)).await;
+        edit(store, 1, ListAction::Remove).await;
+        assert_eq!(store.list_version().await, Ok(ListVersion(3)));
+        let changes = store.list_changes(ListVersion::NONE, 10).await.unwrap();
+        assert_eq!(store.list_changes(ListVersion(1), 1).await.unwrap(), changes[1..2]);
+        let folded = CardList::default().after(changes).unwrap();
+        let listings = store.listings(None, 10).await.unwrap();
+        let whole = CardList::new(ListVersion(3), listings.iter().map(|listing| listing.listed)).unwrap();
+        assert_eq!(folded, whole, "the listings are what the changes add up to");
+        assert_eq!(store.listings(Some(card_number(2)), 10).await.unwrap(), []);
+        assert_eq!(store.listing(card_number(1)).await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_frozen_is_grey_and_who_is_lost_stays_black() {
+    on_clearing(async |store| {
+        for card in [1, 2] {
+            store.open_account(card_number(card), se(card as u8), at(1), Books::default()).await.unwrap();
+        }
+        let freeze = async |card, reason: Option<&str>| {
+            store.set_frozen(card_number(card), reason.map(str::to_owned), Books::default()).await.unwrap();
+            store.listing(card_number(card)).await.unwrap().map(|listing| listing.listed)
+        };
+        let grey = freeze(1, Some("odd")).await.unwrap();
+        assert_eq!((grey.kind, grey.reason), (ListKind::Grey, ListReason::Frozen));
+        assert_eq!(freeze(1, Some("odd")).await, Some(grey));
+        assert_eq!(store.list_version().await, Ok(ListVersion(1)));
+        let copied = freeze(1, Some("copied: counter 7")).await.unwrap();
+        assert_eq!(copied.reason, ListReason::Copied);
+        assert_eq!(freeze(1, None).await, None, "released");
+        let journal = store.chain(ChainKey::Card(card_number(1)), 0, 10).await.unwrap();
+        let changes: Vec<_> = journal
+            .iter()
+            .flat_map(|entry| event_of(entry).unwrap().changes)
+            .map(|change| change.word())
+            .collect();
+        let expected = ["account-opened", "frozen", "listed", "frozen", "listed", "released", "unlisted"];
+        assert_eq!(changes, expected, "one entry tells the freeze and the list");
+
+        edit(store, 2, LOST).await;
+        let black = freeze(2, Some("odd")).await.unwrap();
+        assert_eq!(black.kind, ListKind::Black);
+        assert_eq!(freeze(2, None).await, Some(black), "a release does not find a lost card");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lock_is_recorded_once() {
+    on_clearing(async |store| {
+        let terminal = |text: &str| text.parse::<TerminalNumber>().unwrap();
+        let lock = |number, by: &str| LockRow {
+            card: card_number(1),
+            terminal: terminal(by),
+            number,
+            institution: city(),
+            list_version: ListVersion(1),
+            at: at(9),
+        };
+        assert_eq!(store.record_lock(lock(1, "099900000042")).await, Ok(None), "it is not listed");
+        edit(store, 1, LOST).await;
+        let first = store.record_lock(lock(2, "099900000042")).await.unwrap().unwrap();
+        assert_eq!(first.locked.unwrap().terminal, terminal("099900000042"));
+        let second = store.record_lock(lock(1, "099900000043")).await.unwrap().unwrap();
+        assert_eq!(second.locked, first.locked, "the first lock stays");
+        assert_eq!(store.list_version().await, Ok(ListVersion(1)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_people_change_the_list() {
+    on_clearing(async |store| {
+        let proposal = |n| ProposalRow {
+            id: ProposalId::from_uuid(uuid(n)),
+            institution: city(),
+            by: person("an"),
+            card: card_number(1),
+            action: ListAction::Put(ListKind::Black, ListReason::Decided),
+            why: "seen twice".into(),
+            at: at(n as i64),
+            decided: None,
+        };
+        let by = |name: &str, verdict| ProposalDecided { by: person(name), verdict, at: at(9) };
+        let decide =
+            async |n, decided| store.decide(ProposalId::from_uuid(uuid(n)), decided, Books::default()).await;
+        for n in [1, 2] {
+            assert_eq!(store.propose(proposal(n)).await, Ok(proposal(n)));
+        }
+        assert_eq!(store.propose(proposal(1)).await, Ok(proposal(1)));
+        let other = ProposalRow { card: card_number(2), ..proposal(1) };
+        assert!(matches!(store.propose(other).await, Err(StorageError::Conflict { .. })));
+        let alone = decide(1, by("an", ProposalVerdict::Approved)).await;
+        assert!(matches!(alone, Err(StorageError::Conflict { .. })), "two eyes are not four");
+        assert_eq!(store.listing(card_number(1)).await, Ok(None));
+        for _ in 0..2 {
+            let row = decide(1, by("bo", ProposalVerdict::Approved)).await.unwrap();
+            assert_eq!(row.decided.unwrap().by, person("bo"));
+        }
+        assert_eq!(store.list_version().await, Ok(ListVersion(1)));
+        assert!(store.listing(card_number(1)).await.unwrap().is_some());
+        let turned = decide(1, by("bo", ProposalVerdict::Refused)).await;
+        assert!(matches!(turned, Err(StorageError::Conflict { .. })));
+        assert_eq!(store.proposals(10).await.unwrap(), [proposal(2)]);
+        decide(2, by("bo", ProposalVerdict::Refused)).await.unwrap();
+        assert_eq!(store.proposals(10).await.unwrap(), []);
+        assert!(store.proposal(proposal(2).id).await.unwrap().unwrap().decided.is_some());
+        assert!(matches!(
+            decide(7, by("bo", ProposalVerdict::Refused)).await,
+            Err(StorageError::Unknown { .. })
+        ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_terminal_told_last_is_kept() {
+    on_clearing(async |store| {
+        let status = |terminal: &str, institution: InstitutionId, version, seen| TerminalStatusRow {
+            terminal: terminal.parse().unwrap(),
+            institution,
+            list_version: ListVersion(version),
+            fare_version: 1,
+            undelivered: 0,
+            seen_at: at(seen),
+        };
+        let other: InstitutionId = "OTHER".parse().unwrap();
+        let rows = [
+            status("099900000043", city(), 2, 7),
+            status("099900000042", city(), 1, 5),
+            status("099900000044", other.clone(), 9, 5),
+            status("099900000042", city(), 0, 4),
+        ];
+        for row in &rows {
+            store.put_terminal_status(row.clone()).await.unwrap();
+        }
+        let found = store.terminal_statuses(&city()).await.unwrap();
+        assert_eq!(found, [rows[1].clone(), rows[0].clone()], "what it told earlier replaces nothing");
+        assert_eq!(store.terminal_statuses(&other).await.unwrap(), rows[2..3]);
+    })
+    .await;
+}
