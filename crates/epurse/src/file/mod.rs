@@ -3,6 +3,7 @@
 //! Every layout here reads any bytes of the right length and writes the same bytes again, so that
 //! a file can be migrated without loss.
 
+mod discount_record;
 mod history;
 mod holder;
 mod management;
@@ -10,6 +11,7 @@ mod public_information;
 mod transaction_log;
 mod transit_record;
 
+pub use discount_record::DiscountRecord;
 pub use history::{HistoryRecord, HistoryType};
 pub use holder::Holder;
 pub use management::{CardKind, Management};

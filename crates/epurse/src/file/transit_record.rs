@@ -18,6 +18,8 @@ impl RecordId {
     pub const RAIL: Self = Self(0x01);
     /// Bus, 2702.
     pub const BUS: Self = Self(0x02);
+    /// Discounts, 270D.
+    pub const DISCOUNT: Self = Self(0x0D);
 
     /// The id of record `number`, 1 to 18.
     pub const fn new(number: u8) -> Option<Self> {
@@ -81,7 +83,7 @@ impl RecordHead {
         Self { id, valid: 0, interoperability: 0, locked: 0, serial: [0; 8], state: Self::INITIAL }
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.id.to_bytes());
         // The length counts what follows it: 7D in a record of 128 bytes.
         out.push((self.id.length() - 3) as u8);
@@ -90,7 +92,7 @@ impl RecordHead {
         out.push(self.state);
     }
 
-    fn decode(fields: &mut Fields<'_>, length: usize) -> Result<Self, LayoutError> {
+    pub(super) fn decode(fields: &mut Fields<'_>, length: usize) -> Result<Self, LayoutError> {
         let id = fields.u16()?;
         let bad_id = LayoutError::Value { what: "a transit record's id", value: u32::from(id) };
         let [0x27, number] = id.to_be_bytes() else {
