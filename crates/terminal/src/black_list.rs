@@ -1,37 +1,74 @@
-//! The list of cards that no terminal serves, as the centre distributes it.
+//! The list of cards that a terminal refuses, as the centre signs it: black cards are locked, grey ones
+//! only refused ([`tsm_domain::money::CardList`]).
+//!
+//! A terminal takes an update when the centre's signature over the list that it leads to is right, and keeps the
+//! list that it has otherwise. What happens when nothing newer arrives for days is a matter of [`ListPolicy`].
 
-use std::collections::BTreeSet;
-
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tsm_api::{
+    clearing::lists::{ListUpdate, UpdateError},
+    signature::MessageVerifier,
+};
+use tsm_domain::{
+    CardNumber,
+    money::{CardList, ListKind},
+};
 use tsm_epurse::file::ApplicationSerial;
 
-/// Card numbers, with the version of the list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BlackList {
-    version: u32,
-    cards: BTreeSet<ApplicationSerial>,
+/// A list, and when the centre signed it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListInUse {
+    /// The list.
+    pub list: CardList,
+    /// When the centre signed it; none for the empty list of a new terminal.
+    pub signed_at: Option<Timestamp>,
 }
 
-impl BlackList {
-    /// A list of one version.
-    pub fn new(version: u32, cards: impl IntoIterator<Item = ApplicationSerial>) -> Self {
-        Self { version, cards: cards.into_iter().collect() }
+/// What a terminal does while its list grows old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListPolicy {
+    /// After so many hours a list is old.
+    pub fresh_hours: u32,
+    /// What happens then.
+    pub when_old: WhenOld,
+}
+
+/// What a terminal does with an old list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOld {
+    /// It goes on serving.
+    Serve,
+    /// It moves no value until it has a newer list. Who is inside still gets out.
+    Refuse,
+}
+
+impl Default for ListPolicy {
+    /// Three days, and on.
+    fn default() -> Self {
+        Self { fresh_hours: 72, when_old: WhenOld::Serve }
+    }
+}
+
+impl ListInUse {
+    /// How a card is listed, if it is.
+    pub fn standing(&self, card: ApplicationSerial) -> Option<ListKind> {
+        let card = CardNumber::from_application_serial(&card.0).ok()?;
+        self.list.standing(card).map(|(kind, _)| kind)
     }
 
-    /// The list's version.
-    pub const fn version(&self) -> u32 {
-        self.version
+    /// The list after `update`, which the centre must have signed.
+    pub fn after(&self, update: &ListUpdate, centre: &MessageVerifier) -> Result<Self, UpdateError> {
+        let list = update.apply(&self.list, centre)?;
+        Ok(Self { list, signed_at: Some(update.head.at) })
     }
 
-    /// Whether the card is on it.
-    pub fn has(&self, card: ApplicationSerial) -> bool {
-        self.cards.contains(&card)
-    }
-
-    /// Takes `newer` in place of this list, unless it is older.
-    pub fn replace(&mut self, newer: Self) {
-        if newer.version >= self.version {
-            *self = newer;
-        }
+    /// Whether the list is older at `now` than `policy` wants it.
+    pub fn is_old(&self, policy: &ListPolicy, now: Timestamp) -> bool {
+        let fresh = SignedDuration::from_hours(policy.fresh_hours.into());
+        self.signed_at.is_none_or(|signed| now.duration_since(signed) > fresh)
     }
 }
 
@@ -40,12 +77,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_list_replaces_nothing() {
-        let card = ApplicationSerial([3; 10]);
-        let mut list = BlackList::new(2, [card]);
-        list.replace(BlackList::new(1, []));
-        assert!(list.has(card));
-        list.replace(BlackList::new(3, []));
-        assert!(!list.has(card));
+    fn a_list_grows_old() {
+        let signed: Timestamp = "2026-03-14T00:00:00Z".parse().unwrap();
+        let list = ListInUse { list: CardList::default(), signed_at: Some(signed) };
+        let policy = ListPolicy::default();
+        assert!(!list.is_old(&policy, signed + SignedDuration::from_hours(72)));
+        assert!(list.is_old(&policy, signed + SignedDuration::from_hours(73)));
+        assert!(ListInUse::default().is_old(&policy, signed), "a terminal without any list has an old one");
     }
 }

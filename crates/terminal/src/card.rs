@@ -3,13 +3,16 @@
 use tsm_epurse::{
     CardFactor, Date, IssuerFactor, Sfi,
     commands::{BalanceKind, GetBalance, GetBalanceResponse, ReadBinary, ReadRecord},
-    file::{ApplicationSerial, CrcTail, LogRecord, Management, PublicInformation, RailRecord, RecordId},
+    file::{
+        ApplicationSerial, CrcTail, DiscountRecord, LogRecord, Management, PublicInformation, RailRecord,
+        RecordId,
+    },
     select::{self, Directory, DirectoryEntry, PPSE_AID, PURSE_AID, PurseFci},
 };
 use tsm_iso7816::{CommandApdu, StatusWord};
 
 use crate::{
-    reader::{CardReader, ExchangeError, exchange},
+    reader::{CardReader, ExchangeError, exchange, exchange_warned},
     record::Refusal,
     terminal::TapError,
 };
@@ -20,10 +23,27 @@ pub struct PurseCard {
     public_information: PublicInformation,
 }
 
+/// A purse as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It can be used.
+    Open(PurseCard),
+    /// It is blocked; its number, when it still says so.
+    Blocked(Option<PurseCard>),
+}
+
 impl PurseCard {
     /// Selects the directory, then the purse of highest priority that this terminal serves (JT/T 978.2;
     /// B-6.7).
     pub fn find(reader: &mut impl CardReader) -> Result<Self, TapError> {
+        match Self::find_any(reader)? {
+            Found::Open(card) => Ok(card),
+            Found::Blocked(_) => Err(Refusal::Blocked.into()),
+        }
+    }
+
+    /// The same, blocked purses included.
+    pub(crate) fn find_any(reader: &mut impl CardReader) -> Result<Found, TapError> {
         let directory =
             exchange(reader, "SELECT PPSE", &select::select(&PPSE_AID)).map_err(no_application)?;
         let directory =
@@ -40,21 +60,26 @@ impl PurseCard {
         Err(Refusal::NoApplication.into())
     }
 
-    fn select(reader: &mut impl CardReader, entry: &DirectoryEntry) -> Result<Self, TapError> {
-        let fci = match exchange(reader, "SELECT", &select::select(&entry.aid)) {
-            Ok(fci) => fci,
+    fn select(reader: &mut impl CardReader, entry: &DirectoryEntry) -> Result<Found, TapError> {
+        const COMMAND: &str = "SELECT";
+        let purse =
+            |fci: &[u8]| PurseFci::decode(fci).map(|fci| Self { public_information: fci.public_information });
+        let answer = exchange_warned(reader, COMMAND, &select::select(&entry.aid));
+        match answer {
+            Ok(answer) if answer.status.is_success() => {
+                let card = purse(&answer.data).map_err(|_| ExchangeError::Answer { command: COMMAND })?;
+                Ok(Found::Open(card))
+            }
+            // D-35: blocked for a time; the answer may still have the number.
+            Ok(answer) => Ok(Found::Blocked(purse(&answer.data).ok())),
             Err(error) => match error.status() {
-                // D-35: blocked for a time, blocked for ever, card blocked.
-                Some(
-                    StatusWord::SELECTED_FILE_INVALIDATED
-                    | StatusWord::APPLICATION_PERMANENTLY_LOCKED
-                    | StatusWord::FUNCTION_NOT_SUPPORTED,
-                ) => return Err(Refusal::Blocked.into()),
-                _ => return Err(error.into()),
+                // Blocked for ever, card blocked.
+                Some(StatusWord::APPLICATION_PERMANENTLY_LOCKED | StatusWord::FUNCTION_NOT_SUPPORTED) => {
+                    Ok(Found::Blocked(None))
+                }
+                _ => Err(error.into()),
             },
-        };
-        let fci = PurseFci::decode(&fci).map_err(|_| ExchangeError::Answer { command: "SELECT" })?;
-        Ok(Self { public_information: fci.public_information })
+        }
     }
 
     /// The purse must be enabled and valid on `day`.
@@ -105,6 +130,15 @@ impl PurseCard {
         };
         RailRecord::decode(&content, CrcTail::None)
             .map_err(|_| ExchangeError::Answer { command: "READ RECORD" })
+    }
+
+    /// The record of EF1A that discounts depend on; a card that has never been charged with one has none yet.
+    pub fn discount_record(&self, reader: &mut impl CardReader) -> Result<DiscountRecord, ExchangeError> {
+        let command = ReadRecord::number(Sfi::TRANSIT_RECORDS, RecordId::DISCOUNT.number());
+        let Some(content) = record(reader, &command.to_apdu())? else {
+            return Ok(DiscountRecord::empty());
+        };
+        DiscountRecord::decode(&content).map_err(|_| ExchangeError::Answer { command: "READ RECORD" })
     }
 
     /// What can be spent.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use tsm_domain::{
     amount::Fen,
-    money::fare::{CardState, FareTable, Journey, StationId, Trip, Validity},
+    money::fare::{Fare, FareTable, Journey, StationId},
 };
 use tsm_epurse::{
     Amount, DateTime,
@@ -18,11 +18,15 @@ use tsm_epurse::{
 
 use crate::{
     card::PurseCard,
+    clock, fares,
+    fares::Priced,
     psam::CardKeys,
+    purchase::{CacheFacts, Purchase},
     reader::CardReader,
     record::{Purpose, Refusal, TerminalRecord},
-    state::Persistence,
-    terminal::{CacheFacts, Purchase, Settled, TapError, Terminal},
+    settle::Settled,
+    store::TerminalStore,
+    terminal::{Service, TapError, Terminal},
 };
 
 /// Where a gate stands and how it charges.
@@ -91,31 +95,42 @@ pub enum Passage {
 
 /// A gate.
 #[derive(Debug)]
-pub struct Gate<K, P> {
+pub struct Gate<K, S> {
     profile: GateProfile,
-    terminal: Terminal<K, P>,
+    terminal: Terminal<K, S>,
+    last_fare: Option<Fare>,
 }
 
-impl<K: CardKeys, P: Persistence> Gate<K, P> {
+impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
     /// A gate of `profile` with its terminal.
-    pub const fn new(profile: GateProfile, terminal: Terminal<K, P>) -> Self {
-        Self { profile, terminal }
+    pub const fn new(profile: GateProfile, terminal: Terminal<K, S>) -> Self {
+        Self { profile, terminal, last_fare: None }
+    }
+
+    /// How the fare of the last exit came about, for the display.
+    pub const fn last_fare(&self) -> Option<&Fare> {
+        self.last_fare.as_ref()
+    }
+
+    /// Takes a new fare table, for the taps from now on.
+    pub fn set_fares(&mut self, fares: FareTable) {
+        self.profile.fares = fares;
     }
 
     /// The terminal inside.
-    pub const fn terminal(&self) -> &Terminal<K, P> {
+    pub const fn terminal(&self) -> &Terminal<K, S> {
         &self.terminal
     }
 
     /// The terminal inside, to take new lists and give up records.
-    pub const fn terminal_mut(&mut self) -> &mut Terminal<K, P> {
+    pub const fn terminal_mut(&mut self) -> &mut Terminal<K, S> {
         &mut self.terminal
     }
 
     /// A card is held to the entry side.
     pub fn enter(&mut self, reader: &mut impl CardReader, at: DateTime) -> Result<Passage, TapError> {
-        let card = self.terminal.admit(reader, at)?;
-        let settled = self.terminal.settle(reader, &card)?;
+        let card = self.terminal.admit(reader, at, Service::Value)?;
+        let settled = self.terminal.settle(reader, &card, at)?;
         let mut rail = card.rail_record(reader)?;
         if let Settled::Happened { purpose: Purpose::Entry, record } = &settled
             && self.entered_here(&rail, record.at)
@@ -129,14 +144,18 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
             return self.still_inside(reader, &card, &rail, at);
         }
         self.write_entry(&mut rail, at);
-        let record = self.book(reader, &card, Purpose::Entry, Amount::ZERO, at, rail)?;
+        let least = (self.profile.least_balance, at);
+        let least_balance = fares::least_balance(reader, &card, &self.profile.fares, least)?;
+        let entry = Booked { purpose: Purpose::Entry, amount: Amount::ZERO, least_balance, priced: None };
+        let record = self.book(reader, &card, entry, at, rail)?;
         Ok(Passage::Entered { balance: fen(record.balance_fen), booking: Booking::Now })
     }
 
     /// A card is held to the exit side.
     pub fn leave(&mut self, reader: &mut impl CardReader, at: DateTime) -> Result<Passage, TapError> {
-        let card = self.terminal.admit(reader, at)?;
-        let settled = self.terminal.settle(reader, &card)?;
+        self.last_fare = None;
+        let card = self.terminal.admit(reader, at, Service::WayOut)?;
+        let settled = self.terminal.settle(reader, &card, at)?;
         let mut rail = card.rail_record(reader)?;
         if let Settled::Happened { purpose: Purpose::Exit, record } = &settled
             && self.left_here(&rail, record.at)
@@ -153,12 +172,22 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
             let balance = card.balance(reader)?;
             return Ok(Passage::Left { fare: Amount::ZERO, balance, booking: Booking::Before });
         }
-        let fare = match self.fare(&rail) {
-            Ok(fare) => fare,
+        let journey = match self.journey(&rail) {
+            Ok(journey) => journey,
             Err(refusal) => return Err(self.terminal.refuse(Some(&card), at, refusal)?),
         };
+        let trip = (Industry::Rail, journey, at);
+        let priced = match fares::price(reader, &card, &self.profile.fares, trip) {
+            Err(TapError::Refused(refusal)) => {
+                return Err(self.terminal.refuse(Some(&card), at, refusal)?);
+            }
+            priced => priced?,
+        };
         self.write_exit(&mut rail, at);
-        let record = self.book(reader, &card, Purpose::Exit, fare, at, rail)?;
+        let fare = priced.amount;
+        self.last_fare = Some(priced.fare.clone());
+        let exit = Booked { purpose: Purpose::Exit, amount: fare, least_balance: fare, priced: Some(priced) };
+        let record = self.book(reader, &card, exit, at, rail)?;
         Ok(Passage::Left { fare, balance: fen(record.balance_fen), booking: Booking::Now })
     }
 
@@ -177,26 +206,17 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
         Err(self.terminal.refuse(Some(card), at, Refusal::StillInside { station })?)
     }
 
-    fn fare(&self, rail: &RailRecord) -> Result<Amount, Refusal> {
-        let fares = &self.profile.fares;
-        let fare = if rail.head.state == RecordHead::INSIDE {
+    /// The journey that ends here, as the card's record has it.
+    fn journey(&self, rail: &RailRecord) -> Result<Journey, Refusal> {
+        let exit = self.profile.station;
+        if rail.head.state == RecordHead::INSIDE {
             let entry = station_of(rail.entry_station);
-            let journey = Journey::Between { entry, exit: self.profile.station, entered_at: None };
-            let always = Validity { from: jiff::civil::Date::MIN, until: jiff::civil::Date::MAX };
-            let trip = Trip { industry: 1, journey, at: jiff::civil::DateTime::ZERO };
-            let fare = fares.fare(&trip, &CardState::new(1, always));
-            fare.map_err(|_| Refusal::UnknownStation { station: entry.0 })?.amount
-        } else {
-            match self.profile.unmatched {
-                UnmatchedJourney::Refuse => return Err(Refusal::NotInside),
-                UnmatchedJourney::ChargeMaximum => fares.highest(),
-            }
-        };
-        amount(fare).ok_or(Refusal::UnknownStation { station: self.profile.station.0 })
-    }
-
-    fn least_balance(&self) -> Amount {
-        amount(self.profile.least_balance).unwrap_or(Amount::ZERO)
+            return Ok(Journey::Between { entry, exit, entered_at: clock::civil(rail.entry_at) });
+        }
+        match self.profile.unmatched {
+            UnmatchedJourney::Refuse => Err(Refusal::NotInside),
+            UnmatchedJourney::ChargeMaximum => Ok(Journey::EntryUnknown { exit }),
+        }
     }
 
     fn entered_here(&self, rail: &RailRecord, at: DateTime) -> bool {
@@ -252,15 +272,14 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
         &mut self,
         reader: &mut impl CardReader,
         card: &PurseCard,
-        purpose: Purpose,
-        fare: Amount,
+        booked: Booked,
         at: DateTime,
         mut rail: RailRecord,
     ) -> Result<TerminalRecord, TapError> {
         let fare_version = self.profile.fares.version();
-        let least_balance = if purpose == Purpose::Entry { self.least_balance() } else { fare };
+        let Booked { purpose, amount, least_balance, priced } = booked;
         let kind = PurchaseKind::Composite;
-        let purchase = Purchase { kind, purpose, amount: fare, least_balance, at, fare_version };
+        let purchase = Purchase { kind, purpose, amount, least_balance, at, fare_version };
         let place = &self.profile;
         self.terminal.purchase(reader, card, &purchase, |facts| {
             let terminal = terminal_field(facts);
@@ -272,13 +291,23 @@ impl<K: CardKeys, P: Persistence> Gate<K, P> {
                 HistoryType::Exit
             };
             rail.head.serial = serial_field(facts);
-            let history = place.history(history_type, fare, at, facts);
-            vec![
-                UpdateCappDataCache::transit_record(RecordId::RAIL, rail.encode()),
-                UpdateCappDataCache::history(history.encode().to_vec()),
-            ]
+            let history = place.history(history_type, amount, at, facts);
+            let mut cache = vec![UpdateCappDataCache::transit_record(RecordId::RAIL, rail.encode())];
+            if let Some(record) = priced.as_ref().and_then(|priced| priced.record.as_ref()) {
+                cache.push(fares::update(record, serial_field(facts)));
+            }
+            cache.push(UpdateCappDataCache::history(history.encode().to_vec()));
+            cache
         })
     }
+}
+
+/// What a passage books.
+struct Booked {
+    purpose: Purpose,
+    amount: Amount,
+    least_balance: Amount,
+    priced: Option<Priced>,
 }
 
 impl GateProfile {
@@ -327,13 +356,13 @@ const fn station_of(field: [u8; 8]) -> StationId {
 }
 
 /// The terminal's number in eight bytes: 0000 and its six.
-pub(crate) fn terminal_field(facts: &CacheFacts) -> [u8; 8] {
+pub(crate) const fn terminal_field(facts: &CacheFacts) -> [u8; 8] {
     let [a, b, c, d, e, f] = facts.terminal.to_bytes();
     [0, 0, a, b, c, d, e, f]
 }
 
 /// The terminal's transaction number as sixteen decimal digits.
-fn serial_field(facts: &CacheFacts) -> [u8; 8] {
+pub(crate) fn serial_field(facts: &CacheFacts) -> [u8; 8] {
     let digits = format!("{:016}", facts.terminal_sequence.value());
     let mut field = [0; 8];
     hex::decode_to_slice(digits, &mut field).expect("sixteen decimal digits are eight hexadecimal bytes");

@@ -8,7 +8,7 @@
 //!                                      |
 //!                                  terminal::Terminal   one purchase, torn or not
 //!                                   |      |      |
-//!                                psam   state   black_list
+//!                                psam   store   black_list
 //!                                          |
 //!                                       upload -> clearing centre
 //! ```
@@ -16,10 +16,16 @@
 //! What it never does: charge a trip twice. A debit whose answer was lost is settled from the
 //! card's own counter, log and proof when the card comes back.
 
+mod clock;
+mod fares;
 mod hex_field;
+mod lock;
+mod purchase;
+mod settle;
 
 pub mod black_list;
 pub mod card;
+pub mod cash;
 pub mod gate;
 pub mod pos;
 pub mod psam;
@@ -27,17 +33,20 @@ pub mod reader;
 pub mod record;
 pub mod service;
 pub mod state;
+pub mod store;
 pub mod terminal;
 pub mod timing;
 pub mod top_up;
 pub mod upload;
 
-pub use black_list::BlackList;
+pub use black_list::{ListInUse, ListPolicy};
 pub use card::PurseCard;
 pub use gate::{Gate, GateProfile, Passage, UnmatchedJourney};
 pub use pos::{Pos, Receipt};
 pub use psam::{CardKeys, KeyAddress, Psam, PsamProfile, RootKeys};
 pub use reader::{CardReader, ReaderError};
 pub use record::{RecordProof, Refusal, RefusalRecord, TerminalRecord};
-pub use state::{InMemory, Persistence, TerminalState};
+pub use state::TerminalState;
+pub use store::{FileStore, InMemory, TerminalStore};
 pub use terminal::{TapError, Terminal, TerminalClass};
+pub use top_up::TopUpTerminal;

@@ -1,5 +1,6 @@
 //! A point of sale: plain purchases, and composite ones that leave a record in the card's history.
 
+use tsm_domain::money::fare::{Fare, FareTable, Journey};
 use tsm_epurse::{
     Amount, DateTime,
     commands::{PurchaseKind, UpdateCappDataCache},
@@ -7,12 +8,16 @@ use tsm_epurse::{
 };
 
 use crate::{
-    gate::terminal_field,
+    card::PurseCard,
+    fares::{self, Priced},
+    gate::{serial_field, terminal_field},
     psam::CardKeys,
+    purchase::{CacheFacts, Purchase},
     reader::CardReader,
     record::{Purpose, TerminalRecord},
-    state::Persistence,
-    terminal::{Purchase, Settled, TapError, Terminal},
+    settle::Settled,
+    store::TerminalStore,
+    terminal::{Service, TapError, Terminal},
 };
 
 /// Where a POS stands, for the records that it writes.
@@ -43,24 +48,33 @@ pub enum Receipt {
 
 /// A POS.
 #[derive(Debug)]
-pub struct Pos<K, P> {
+pub struct Pos<K, S> {
     profile: PosProfile,
-    terminal: Terminal<K, P>,
+    terminal: Terminal<K, S>,
 }
 
-impl<K: CardKeys, P: Persistence> Pos<K, P> {
+/// What is sold.
+struct Sale {
+    kind: PurchaseKind,
+    amount: Amount,
+    at: DateTime,
+    fare_version: u32,
+    priced: Option<Priced>,
+}
+
+impl<K: CardKeys, S: TerminalStore> Pos<K, S> {
     /// A POS of `profile` with its terminal.
-    pub const fn new(profile: PosProfile, terminal: Terminal<K, P>) -> Self {
+    pub const fn new(profile: PosProfile, terminal: Terminal<K, S>) -> Self {
         Self { profile, terminal }
     }
 
     /// The terminal inside.
-    pub const fn terminal(&self) -> &Terminal<K, P> {
+    pub const fn terminal(&self) -> &Terminal<K, S> {
         &self.terminal
     }
 
     /// The terminal inside, to take new lists and give up records.
-    pub const fn terminal_mut(&mut self) -> &mut Terminal<K, P> {
+    pub const fn terminal_mut(&mut self) -> &mut Terminal<K, S> {
         &mut self.terminal
     }
 
@@ -73,36 +87,86 @@ impl<K: CardKeys, P: Persistence> Pos<K, P> {
         amount: Amount,
         at: DateTime,
     ) -> Result<Receipt, TapError> {
-        let card = self.terminal.admit(reader, at)?;
-        if let Settled::Happened { purpose: Purpose::Sale, record } = self.terminal.settle(reader, &card)?
+        let card = self.terminal.admit(reader, at, Service::Value)?;
+        if let Settled::Happened { purpose: Purpose::Sale, record } =
+            self.terminal.settle(reader, &card, at)?
             && record.amount_fen == amount.fen()
         {
             return Ok(Receipt::PaidBefore(record));
         }
+        let sale = Sale { kind, amount, at, fare_version: 0, priced: None };
+        self.book(reader, &card, sale).map(Receipt::Paid)
+    }
+
+    /// Takes the fare of a ride that is paid on boarding, and says how it came about. A ride that this card left
+    /// without an answer and that was paid counts as this one.
+    pub fn ride(
+        &mut self,
+        reader: &mut impl CardReader,
+        table: &FareTable,
+        at: DateTime,
+    ) -> Result<(Receipt, Option<Fare>), TapError> {
+        let card = self.terminal.admit(reader, at, Service::Value)?;
+        if let Settled::Happened { purpose: Purpose::Sale, record } =
+            self.terminal.settle(reader, &card, at)?
+        {
+            return Ok((Receipt::PaidBefore(record), None));
+        }
+        let trip = (self.profile.industry, Journey::Boarding, at);
+        let priced = match fares::price(reader, &card, table, trip) {
+            Err(TapError::Refused(refusal)) => {
+                return Err(self.terminal.refuse(Some(&card), at, refusal)?);
+            }
+            priced => priced?,
+        };
+        let (amount, fare) = (priced.amount, priced.fare.clone());
+        let (kind, fare_version) = (PurchaseKind::Composite, table.version());
+        let sale = Sale { kind, amount, at, fare_version, priced: Some(priced) };
+        let record = self.book(reader, &card, sale)?;
+        Ok((Receipt::Paid(record), Some(fare)))
+    }
+
+    fn book(
+        &mut self,
+        reader: &mut impl CardReader,
+        card: &PurseCard,
+        sale: Sale,
+    ) -> Result<TerminalRecord, TapError> {
+        let Sale { kind, amount, at, fare_version, priced } = sale;
         let purchase =
-            Purchase { kind, purpose: Purpose::Sale, amount, least_balance: amount, at, fare_version: 0 };
+            Purchase { kind, purpose: Purpose::Sale, amount, least_balance: amount, at, fare_version };
         let place = self.profile;
-        let record = self.terminal.purchase(reader, &card, &purchase, |facts| match kind {
+        self.terminal.purchase(reader, card, &purchase, |facts| match kind {
             PurchaseKind::Simple => Vec::new(),
             PurchaseKind::Composite => {
-                let history = HistoryRecord {
-                    history_type: HistoryType::Single,
-                    terminal: terminal_field(facts),
-                    industry: place.industry,
-                    line: place.line,
-                    station: place.station,
-                    operator: place.operator,
-                    reserved: 0,
-                    amount,
-                    balance: facts.balance_after,
-                    at,
-                    acquirer_city: place.city,
-                    acquirer: place.acquirer,
-                    filler: [0; 6],
-                };
-                vec![UpdateCappDataCache::history(history.encode().to_vec())]
+                let mut cache = Vec::new();
+                if let Some(record) = priced.as_ref().and_then(|priced| priced.record.as_ref()) {
+                    cache.push(fares::update(record, serial_field(facts)));
+                }
+                let history = place.history(amount, at, facts);
+                cache.push(UpdateCappDataCache::history(history.encode().to_vec()));
+                cache
             }
-        })?;
-        Ok(Receipt::Paid(record))
+        })
+    }
+}
+
+impl PosProfile {
+    const fn history(&self, amount: Amount, at: DateTime, facts: &CacheFacts) -> HistoryRecord {
+        HistoryRecord {
+            history_type: HistoryType::Single,
+            terminal: terminal_field(facts),
+            industry: self.industry,
+            line: self.line,
+            station: self.station,
+            operator: self.operator,
+            reserved: 0,
+            amount,
+            balance: facts.balance_after,
+            at,
+            acquirer_city: self.city,
+            acquirer: self.acquirer,
+            filler: [0; 6],
+        }
     }
 }

@@ -70,6 +70,31 @@ pub(crate) fn exchange(
     command: &'static str,
     apdu: &CommandApdu,
 ) -> Result<Vec<u8>, ExchangeError> {
+    let answer = whole(reader, command, apdu)?;
+    if answer.status.is_success() {
+        return Ok(answer.data);
+    }
+    Err(ExchangeError::Refused { command, status: answer.status })
+}
+
+/// The same, and the answer to a SELECT of a blocked application, 6283, is one too.
+pub(crate) fn exchange_warned(
+    reader: &mut impl CardReader,
+    command: &'static str,
+    apdu: &CommandApdu,
+) -> Result<ResponseApdu, ExchangeError> {
+    let answer = whole(reader, command, apdu)?;
+    if answer.status.is_success() || answer.status == StatusWord::SELECTED_FILE_INVALIDATED {
+        return Ok(answer);
+    }
+    Err(ExchangeError::Refused { command, status: answer.status })
+}
+
+fn whole(
+    reader: &mut impl CardReader,
+    command: &'static str,
+    apdu: &CommandApdu,
+) -> Result<ResponseApdu, ExchangeError> {
     let mut answer = transmit(reader, command, apdu)?;
     if answer.status.sw1() == 0x6C {
         let available = answer.status.sw2();
@@ -82,10 +107,7 @@ pub(crate) fn exchange(
         let more = more.with_ne(if available == 0 { 256 } else { u32::from(available) });
         answer = transmit(reader, command, &more)?;
     }
-    if answer.status.is_success() {
-        return Ok(answer.data);
-    }
-    Err(ExchangeError::Refused { command, status: answer.status })
+    Ok(answer)
 }
 
 fn transmit(

@@ -91,6 +91,12 @@ pub enum Refusal {
     /// On the black list; locking it did not succeed.
     #[error("the card is on the black list")]
     BlackListed,
+    /// On the grey list: no value moves until the card has been examined.
+    #[error("the card is being examined and moves no value until then")]
+    GreyListed,
+    /// The terminal's list of cards is older than it may be.
+    #[error("the terminal's list of refused cards is too old")]
+    ListTooOld,
     /// The purse does not cover the amount.
     #[error("the balance does not cover {amount_fen} fen")]
     Insufficient {
@@ -132,6 +138,36 @@ pub enum Refusal {
     StoreFull,
 }
 
+/// A card that this terminal locked (transaction type 0A).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// The record's number in this terminal.
+    pub number: u64,
+    /// The card and what it was locked for.
+    pub locking: Locking,
+}
+
+/// A card that is being locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locking {
+    /// The card.
+    #[serde(with = "hex_field")]
+    pub card: ApplicationSerial,
+    /// Its issuer.
+    #[serde(with = "hex_field")]
+    pub issuer: IssuerFactor,
+    /// When.
+    #[serde(with = "hex_field")]
+    pub at: DateTime,
+    /// The version of the list that it stands on.
+    pub list_version: u64,
+}
+
+impl LockRecord {
+    /// The transaction type under which it is delivered.
+    pub const TRANSACTION_TYPE: u8 = 0x0A;
+}
+
 /// A refusal as the terminal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalRecord {
@@ -152,6 +188,13 @@ pub struct Pending {
     pub record: TerminalRecord,
     /// What the debit was for.
     pub purpose: Purpose,
+}
+
+impl Pending {
+    /// Whether the PSAM numbered it so.
+    pub(crate) const fn is(&self, terminal_sequence: u32) -> bool {
+        self.record.terminal_sequence == terminal_sequence
+    }
 }
 
 /// What a purchase was for.

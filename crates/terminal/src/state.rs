@@ -1,11 +1,14 @@
-//! What a terminal must not forget, bounded, and written down before every debit.
+//! What a terminal must not forget, bounded: the fold of the lines of its [store](crate::store).
 
 use serde::{Deserialize, Serialize};
-use tsm_epurse::file::ApplicationSerial;
+use tsm_epurse::{DateTime, file::ApplicationSerial};
 
 use crate::{
+    cash::CashBox,
+    hex_field,
     psam::PsamState,
-    record::{Pending, RecordProof, RefusalRecord, TerminalRecord},
+    record::{LockRecord, Locking, Pending, RecordProof, RefusalRecord, TerminalRecord},
+    store::{Change, Line},
 };
 
 /// How much a terminal keeps.
@@ -25,6 +28,9 @@ impl Default for Limits {
     }
 }
 
+/// How many jumps of the clock and losses of the store are kept.
+const MOST_REMARKS: usize = 64;
+
 /// The state of a terminal and its PSAM.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TerminalState {
@@ -35,12 +41,68 @@ pub struct TerminalState {
     pending: Vec<Pending>,
     refusals: Vec<RefusalRecord>,
     forgotten_refusals: u64,
+    #[serde(default)]
+    locks: Vec<LockRecord>,
+    #[serde(default)]
+    locking: Vec<Locking>,
+    #[serde(default)]
+    batches: Batches,
+    #[serde(default)]
+    clock: Clock,
+    #[serde(default)]
+    losses: Vec<StoreLoss>,
+    #[serde(default)]
+    cash: CashBox,
+    /// The purchase of the last line, until another line follows.
+    #[serde(default)]
+    just_booked: Option<Pending>,
+}
+
+/// The batches of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batches {
+    /// The number of the last batch, delivered or not.
+    pub last: u64,
+    /// The batch that is being delivered: the records up to and including this one.
+    pub open: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Clock {
+    #[serde(with = "hex_field::option", default)]
+    latest: Option<DateTime>,
+    jumps: Vec<ClockJump>,
+}
+
+/// The terminal's clock showed an earlier time than before, or a much later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockJump {
+    /// What it showed at the last tap.
+    #[serde(with = "hex_field")]
+    pub before: DateTime,
+    /// What it showed then.
+    #[serde(with = "hex_field")]
+    pub after: DateTime,
+}
+
+/// Lines that were written and not found again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreLoss {
+    /// The last line that was written.
+    pub written: u64,
+    /// The last line that was found.
+    pub found: u64,
 }
 
 impl TerminalState {
-    /// The records that the centre has not taken, oldest first.
+    /// The purchases that the centre has not taken, oldest first.
     pub fn records(&self) -> &[TerminalRecord] {
         &self.records
+    }
+
+    /// The locks that the centre has not taken, oldest first.
+    pub fn locks(&self) -> &[LockRecord] {
+        &self.locks
     }
 
     /// The debits without an answer.
@@ -58,84 +120,143 @@ impl TerminalState {
         self.forgotten_refusals
     }
 
-    /// Forgets the records up to and including `number`: the centre has them.
-    pub fn acknowledge(&mut self, number: u64) {
-        self.records.retain(|record| record.number > number);
+    /// The batches.
+    pub const fn batches(&self) -> Batches {
+        self.batches
     }
 
-    /// Gives up on debits whose card has not come back: they become records of unknown outcome, which
-    /// the centre settles from the card's next transactions.
-    pub fn abandon_pending(&mut self) {
-        for pending in core::mem::take(&mut self.pending) {
-            self.push_record(TerminalRecord { proof: RecordProof::Unknown, ..pending.record });
+    /// The jumps of the clock, oldest first.
+    pub fn clock_jumps(&self) -> &[ClockJump] {
+        &self.clock.jumps
+    }
+
+    /// What the clock showed last.
+    pub const fn latest(&self) -> Option<DateTime> {
+        self.clock.latest
+    }
+
+    /// Lines that were missing when the store was opened.
+    pub fn losses(&self) -> &[StoreLoss] {
+        &self.losses
+    }
+
+    /// The cash.
+    pub const fn cash(&self) -> &CashBox {
+        &self.cash
+    }
+
+    /// How many records the centre has not taken.
+    pub fn undelivered(&self) -> usize {
+        self.records.len() + self.locks.len()
+    }
+
+    /// Takes a line that is durable.
+    pub fn apply(&mut self, line: &Line) {
+        self.psam = line.psam;
+        self.just_booked = None;
+        for change in &line.changes {
+            self.apply_change(change);
         }
+    }
+
+    fn apply_change(&mut self, change: &Change) {
+        match change {
+            Change::Debiting(pending) => {
+                self.clock.latest = Some(pending.record.at);
+                self.pending.push(pending.clone());
+            }
+            Change::DidNotHappen { terminal_sequence } => self.drop_pending(*terminal_sequence),
+            Change::Booked(record) => {
+                let pending = self.pending.iter().find(|pending| pending.is(record.terminal_sequence));
+                self.just_booked =
+                    pending.map(|pending| Pending { record: record.clone(), purpose: pending.purpose });
+                self.drop_pending(record.terminal_sequence);
+                self.next_record = self.next_record.max(record.number);
+                self.records.push(record.clone());
+            }
+            Change::Locking(locking) => {
+                self.locking.retain(|known| known.card != locking.card);
+                self.locking.push(locking.clone());
+            }
+            Change::Locked(lock) => {
+                self.locking.retain(|known| known.card != lock.locking.card);
+                self.next_record = self.next_record.max(lock.number);
+                self.locks.push(lock.clone());
+            }
+            Change::Refused { record, keep } => self.push_refusal(record, *keep),
+            Change::Batched { sequence, up_to } => {
+                self.batches = Batches { last: *sequence, open: Some(*up_to) };
+            }
+            Change::Delivered { sequence } => {
+                if self.batches.last == *sequence
+                    && let Some(up_to) = self.batches.open.take()
+                {
+                    self.records.retain(|record| record.number > up_to);
+                    self.locks.retain(|lock| lock.number > up_to);
+                }
+            }
+            Change::Clock(jump) => {
+                self.clock.latest = Some(jump.after);
+                push_bounded(&mut self.clock.jumps, *jump, MOST_REMARKS);
+            }
+            Change::Lost(loss) => {
+                push_bounded(&mut self.losses, *loss, MOST_REMARKS);
+            }
+            Change::Cash(change) => self.cash.apply(change),
+        }
+    }
+
+    fn drop_pending(&mut self, terminal_sequence: u32) {
+        self.pending.retain(|pending| !pending.is(terminal_sequence));
+    }
+
+    fn push_refusal(&mut self, record: &RefusalRecord, keep: usize) {
+        let forgotten = push_bounded(&mut self.refusals, record.clone(), keep.max(1));
+        self.forgotten_refusals += forgotten as u64;
     }
 
     /// Whether another purchase can be kept, even if all pending ones become records.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        self.records.len() + self.pending.len() < limits.records
+        self.undelivered() + self.pending.len() < limits.records
     }
 
-    pub(crate) fn push_record(&mut self, record: TerminalRecord) -> u64 {
-        let number = self.next_record + 1;
-        self.next_record = number;
-        self.records.push(TerminalRecord { number, ..record });
-        number
+    /// The number of the record that comes after `written` others.
+    pub(crate) const fn record_number(&self, written: u64) -> u64 {
+        self.next_record + 1 + written
     }
 
-    pub(crate) fn push_pending(&mut self, pending: Pending, limits: &Limits) {
-        if self.pending.len() >= limits.pending.max(1) {
-            let oldest = self.pending.remove(0);
-            self.push_record(TerminalRecord { proof: RecordProof::Unknown, ..oldest.record });
-        }
-        self.pending.push(pending);
+    /// The purchase that the last line recorded: if the terminal stopped then, nobody was told of it.
+    pub(crate) const fn just_booked(&self) -> Option<&Pending> {
+        self.just_booked.as_ref()
     }
 
     pub(crate) fn pending_of(&self, card: ApplicationSerial) -> Option<&Pending> {
         self.pending.iter().find(|pending| pending.record.card == card)
     }
 
-    pub(crate) fn take_pending(&mut self, card: ApplicationSerial) -> Option<Pending> {
-        let index = self.pending.iter().position(|pending| pending.record.card == card)?;
-        Some(self.pending.remove(index))
+    pub(crate) fn locking_of(&self, card: ApplicationSerial) -> Option<&Locking> {
+        self.locking.iter().find(|locking| locking.card == card)
     }
 
-    pub(crate) fn push_refusal(&mut self, refusal: RefusalRecord, limits: &Limits) {
-        if self.refusals.len() >= limits.refusals.max(1) {
-            self.refusals.remove(0);
-            self.forgotten_refusals += 1;
-        }
-        self.refusals.push(refusal);
-    }
-}
-
-/// The state could not be written down.
-#[derive(Debug, thiserror::Error)]
-#[error("the terminal's state could not be stored")]
-pub struct PersistenceError(#[source] pub Box<dyn core::error::Error + Send + Sync>);
-
-/// Writes a terminal's state down so that it survives power loss.
-pub trait Persistence {
-    /// Stores `state` in place of what was there before, entirely or not at all.
-    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError>;
-}
-
-/// A state that lives as long as the process: for demonstrations and tests.
-#[derive(Debug, Clone, Default)]
-pub struct InMemory {
-    /// What was stored last.
-    pub stored: Option<TerminalState>,
-}
-
-impl Persistence for InMemory {
-    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
-        self.stored = Some(state.clone());
-        Ok(())
+    /// Pending debits become records of unknown outcome, all or the oldest of them.
+    pub(crate) fn giving_up(&self, most: usize) -> Vec<Change> {
+        let pending = self.pending.iter().take(most).zip(0..);
+        pending
+            .map(|(pending, written)| {
+                Change::Booked(TerminalRecord {
+                    number: self.record_number(written),
+                    proof: RecordProof::Unknown,
+                    ..pending.record.clone()
+                })
+            })
+            .collect()
     }
 }
 
-impl<P: Persistence + ?Sized> Persistence for Box<P> {
-    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
-        (**self).store(state)
-    }
+/// Pushes, and drops the oldest beyond `most`; how many were dropped.
+fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) -> usize {
+    list.push(item);
+    let dropped = list.len().saturating_sub(most);
+    list.drain(..dropped);
+    dropped
 }

@@ -1,40 +1,119 @@
-//! What a terminal delivers to the clearing centre (B-7.3.1).
+//! What a terminal delivers to the clearing centre (B-7.3.1): batches of its records, numbered without a gap
+//! and signed by the terminal.
+//!
+//! A batch is durable before it leaves, so that the same batch is sent again after a break, and its records are
+//! forgotten only when the centre has said that it has them.
 
-use tsm_api::clearing::{Consumption, ConsumptionReport};
+use tsm_api::{
+    HexBytes,
+    clearing::{
+        Consumption, ConsumptionReport,
+        collection::{BatchHeader, BatchReceipt, BatchRow, FileStage, TerminalBatch},
+    },
+    clearing_files,
+    signature::MessageSigner,
+};
+use tsm_domain::TerminalNumber;
 
 use crate::{
     psam::CardKeys,
-    record::{RecordProof, TerminalRecord},
-    state::Persistence,
+    record::{LockRecord, RecordProof, TerminalRecord},
+    state::TerminalState,
+    store::{Change, StoreError, TerminalStore},
     terminal::Terminal,
 };
 
-/// A batch, and the number up to which the terminal may forget its records once the centre has taken it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// What goes to the centre.
-    pub report: ConsumptionReport,
-    /// For [`Terminal::acknowledge`].
-    pub up_to: u64,
-    /// Records of the batch without a TAC. They are not in the report: the centre settles them from the
-    /// card's next transactions.
-    pub unproven: Vec<TerminalRecord>,
+/// Why no batch can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The batch could not be written down.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record cannot be written as the files of the centre want it.
+    #[error("a record cannot be written for the centre: {0}")]
+    Row(String),
 }
 
-/// The oldest records of `terminal`, at most `most`; `None` when there are none.
-///
-/// Delivering a batch twice is harmless: the centre records each transaction once.
-pub fn next_batch<K: CardKeys, P: Persistence>(terminal: &Terminal<K, P>, most: usize) -> Option<Batch> {
-    let records = terminal.state().records();
-    let records = &records[..records.len().min(most)];
-    let up_to = records.last()?.number;
-    let transactions = records.iter().filter_map(consumption).collect();
-    let unproven = records.iter().filter(|record| record.tac.is_none()).cloned().collect();
-    let report = ConsumptionReport { terminal: terminal.number().to_bytes().to_vec().into(), transactions };
-    Some(Batch { report, up_to, unproven })
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The centre has the batch, and its records are forgotten.
+    Taken,
+    /// The centre does not have it whole; it is to be sent again.
+    SendAgain,
 }
 
-/// A record as the centre takes it; `None` without a TAC.
+/// The batch that is to be delivered next: the one that was made before and not acknowledged, or a new one of at
+/// most `most` records; `None` when there is nothing to deliver.
+pub fn next_batch<K: CardKeys, S: TerminalStore>(
+    terminal: &mut Terminal<K, S>,
+    most: usize,
+    signer: Option<&dyn MessageSigner>,
+) -> Result<Option<TerminalBatch>, UploadError> {
+    let batches = terminal.state().batches();
+    let (sequence, up_to) = match batches.open {
+        Some(up_to) => (batches.last, up_to),
+        None => {
+            let numbers = numbers(terminal.state());
+            let Some(&up_to) = numbers[..numbers.len().min(most)].last() else { return Ok(None) };
+            let sequence = batches.last + 1;
+            terminal.commit(vec![Change::Batched { sequence, up_to }])?;
+            (sequence, up_to)
+        }
+    };
+    let number = terminal.number().to_bytes();
+    let rows = rows(terminal.state(), up_to);
+    let terminal = TerminalNumber::from_bcd(number).map_err(|error| UploadError::Row(error.to_string()))?;
+    let digest = clearing_files::rows_digest(terminal, &rows);
+    let digest = digest.map_err(|error| UploadError::Row(error.to_string()))?;
+    let mut header = BatchHeader {
+        terminal: HexBytes(number.to_vec()),
+        sequence,
+        count: rows.len() as u32,
+        sum_fen: rows.iter().map(|row| u64::from(row.amount_fen)).sum(),
+        digest: HexBytes(digest.0.to_vec()),
+        signature: None,
+    };
+    header.signature = signer.map(|signer| HexBytes(signer.sign(&header.signed_bytes()).to_vec()));
+    Ok(Some(TerminalBatch { header, rows }))
+}
+
+/// Takes the centre's word about a batch.
+pub fn delivered<K: CardKeys, S: TerminalStore>(
+    terminal: &mut Terminal<K, S>,
+    receipt: &BatchReceipt,
+) -> Result<Delivery, StoreError> {
+    let batches = terminal.state().batches();
+    let own = receipt.terminal.as_bytes() == terminal.number().to_bytes();
+    if !own || receipt.sequence != batches.last || batches.open.is_none() {
+        return Ok(Delivery::SendAgain);
+    }
+    match receipt.stage {
+        // A batch that is refused as a whole is damaged on its way or by us: nothing of it is forgotten.
+        FileStage::Receiving | FileStage::Refused => Ok(Delivery::SendAgain),
+        FileStage::Received | FileStage::Taken => {
+            terminal.commit(vec![Change::Delivered { sequence: receipt.sequence }])?;
+            Ok(Delivery::Taken)
+        }
+    }
+}
+
+/// The proven purchases as a notice, at most `most`; `None` when there are none. A notice is quicker than a
+/// batch and nothing is forgotten for it: the batch that follows has the same records, and the centre records
+/// each once.
+pub fn notice<K: CardKeys, S: TerminalStore>(
+    terminal: &Terminal<K, S>,
+    most: usize,
+) -> Option<ConsumptionReport> {
+    let transactions: Vec<_> = terminal.state().records().iter().filter_map(consumption).take(most).collect();
+    let report = |transactions| ConsumptionReport {
+        terminal: terminal.number().to_bytes().to_vec().into(),
+        transactions,
+    };
+    (!transactions.is_empty()).then(|| report(transactions))
+}
+
+/// A record as a notice has it; `None` without a TAC.
 pub fn consumption(record: &TerminalRecord) -> Option<Consumption> {
     let tac = record.tac?;
     debug_assert_ne!(record.proof, RecordProof::Unknown, "a TAC proves something");
@@ -49,4 +128,51 @@ pub fn consumption(record: &TerminalRecord) -> Option<Consumption> {
         time: record.at.time.to_bytes().to_vec().into(),
         tac: tac.to_bytes().to_vec().into(),
     })
+}
+
+/// The numbers of all undelivered records, in order.
+fn numbers(state: &TerminalState) -> Vec<u64> {
+    let records = state.records().iter().map(|record| record.number);
+    let mut numbers: Vec<_> = records.chain(state.locks().iter().map(|lock| lock.number)).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn rows(state: &TerminalState, up_to: u64) -> Vec<BatchRow> {
+    let purchases = state.records().iter().map(purchase_row);
+    let mut rows: Vec<_> = purchases.chain(state.locks().iter().map(lock_row)).collect();
+    rows.retain(|row| row.number <= up_to);
+    rows.sort_unstable_by_key(|row| row.number);
+    rows
+}
+
+fn purchase_row(record: &TerminalRecord) -> BatchRow {
+    BatchRow {
+        number: record.number,
+        card: record.card.0.to_vec().into(),
+        transaction_type: record.transaction_type,
+        amount_fen: record.amount_fen,
+        balance_fen: record.balance_fen,
+        offline_counter: record.card_counter,
+        terminal_counter: record.terminal_sequence,
+        date: record.at.date.to_bytes().to_vec().into(),
+        time: record.at.time.to_bytes().to_vec().into(),
+        tac: record.tac.map(|tac| tac.to_bytes().to_vec().into()),
+    }
+}
+
+fn lock_row(lock: &LockRecord) -> BatchRow {
+    let locking = &lock.locking;
+    BatchRow {
+        number: lock.number,
+        card: locking.card.0.to_vec().into(),
+        transaction_type: LockRecord::TRANSACTION_TYPE,
+        amount_fen: 0,
+        balance_fen: 0,
+        offline_counter: 0,
+        terminal_counter: 0,
+        date: locking.at.date.to_bytes().to_vec().into(),
+        time: locking.at.time.to_bytes().to_vec().into(),
+        tac: None,
+    }
 }

@@ -10,9 +10,10 @@ use tsm_services::purse::card_time;
 use tsm_terminal::gate::{Gate, GateProfile, Passage, UnmatchedJourney};
 use tsm_terminal::psam::{PsamProfile, RootKeys};
 use tsm_terminal::reader::ReaderError;
-use tsm_terminal::state::{InMemory, Limits, TerminalState};
+use tsm_terminal::state::{Limits, TerminalState};
+use tsm_terminal::store::InMemory;
 use tsm_terminal::terminal::{TapError, Terminal, TerminalClass};
-use tsm_terminal::upload::next_batch;
+use tsm_terminal::upload;
 
 use crate::city::ceremony::{ISSUER_FACTOR, TerminalRoots};
 use crate::city::roles::GATES;
@@ -94,5 +95,5 @@ fn reader(
 
 /// What the gates have for the clearing centre.
 pub fn batches(gates: &[CityGate; 2]) -> Vec<tsm_api::clearing::ConsumptionReport> {
-    gates.iter().filter_map(|gate| next_batch(gate.terminal(), 1_000)).map(|batch| batch.report).collect()
+    gates.iter().filter_map(|gate| upload::notice(gate.terminal(), 1_000)).collect()
 }

@@ -167,8 +167,9 @@ fn the_gate_beside_lets_out() {
         panic!("one record");
     };
     assert_eq!((record.proof, record.tac, record.amount_fen), (RecordProof::Unknown, None, FARE_FEN));
-    let batch = tsm_terminal::upload::next_batch(torn.terminal(), 10).unwrap();
-    assert_eq!((batch.report.transactions.len(), batch.unproven.len()), (0, 1));
+    assert_eq!(tsm_terminal::upload::notice(torn.terminal(), 10), None, "a notice has proven ones only");
+    let batch = tsm_terminal::upload::next_batch(torn.terminal_mut(), 10, None).unwrap().unwrap();
+    assert_eq!((batch.rows.len(), &batch.rows[0].tac), (1, &None));
 }
 
 /// The rider comes back the next day: by then the card has made other transactions.

@@ -2,9 +2,7 @@
 
 use tsm_epurse::commands::PurchaseKind;
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
-use tsm_terminal::{
-    BlackList, CardReader, Passage, ReaderError, Refusal, TapError, TerminalClass, record::WrongKey,
-};
+use tsm_terminal::{CardReader, Passage, ReaderError, Refusal, TapError, TerminalClass, record::WrongKey};
 
 use crate::{
     START_FEN, at, fen, gate,
@@ -12,7 +10,7 @@ use crate::{
     pos,
 };
 
-fn refused<T: core::fmt::Debug>(result: Result<T, TapError>) -> Refusal {
+pub(crate) fn refused<T: core::fmt::Debug>(result: Result<T, TapError>) -> Refusal {
     match result {
         Err(TapError::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}"),
@@ -88,19 +86,6 @@ fn a_forged_proof_does_not_open_the_gate() {
         panic!("one record");
     };
     assert_eq!((record.proof, record.tac), (tsm_terminal::RecordProof::Unknown, None));
-}
-
-/// A black-listed card is locked through the PSAM and stays locked everywhere.
-#[test]
-fn a_black_listed_card_is_locked() {
-    let mut phone = Phone::new();
-    let mut gate = gate(1, 0x11);
-    gate.terminal_mut().black_list_mut().replace(BlackList::new(1, [serial()]));
-    let refusal = refused(gate.enter(&mut Field::of(&mut phone, None), at(8, 0, 0)));
-    assert_eq!(refusal, Refusal::BlackListedAndLocked);
-    let elsewhere = refused(crate::gate(9, 0x91).enter(&mut Field::of(&mut phone, None), at(8, 1, 0)));
-    assert_eq!(elsewhere, Refusal::Blocked);
-    assert_eq!(phone.balance(), START_FEN, "its money is still there");
 }
 
 /// Whatever bytes a card answers with, a gate neither panics nor opens.

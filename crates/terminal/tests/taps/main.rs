@@ -2,8 +2,11 @@
 
 mod phone;
 
+mod discounts;
 mod faults;
 mod hostile;
+mod lists;
+mod offline;
 mod services;
 mod times;
 mod trips;
@@ -19,7 +22,7 @@ use tsm_epurse::{
 };
 use tsm_terminal::{
     Gate, GateProfile, InMemory, Pos, PsamProfile, RecordProof, RootKeys, Terminal, TerminalClass,
-    TerminalRecord, TerminalState, UnmatchedJourney, pos::PosProfile, state::Limits,
+    TerminalRecord, TerminalState, TerminalStore, UnmatchedJourney, pos::PosProfile, state::Limits,
 };
 
 pub(crate) type TestGate = Gate<RootKeys, InMemory>;
@@ -48,17 +51,21 @@ pub(crate) fn root_keys() -> RootKeys {
     }
 }
 
+pub(crate) fn psam_profile(number: u8) -> PsamProfile {
+    PsamProfile {
+        terminal: TerminalNumber::new([0x09, 0x99, 0, 0, 0, number]),
+        serial: [number; 10],
+        purchase_key_index: 1,
+        wrong_mac2_limit: 5,
+    }
+}
+
 pub(crate) fn terminal(
     class: TerminalClass,
     number: u8,
     state: TerminalState,
 ) -> Terminal<RootKeys, InMemory> {
-    let profile = PsamProfile {
-        terminal: TerminalNumber::new([0x09, 0x99, 0, 0, 0, number]),
-        serial: [number; 10],
-        purchase_key_index: 1,
-        wrong_mac2_limit: 5,
-    };
+    let profile = psam_profile(number);
     Terminal::start(class, profile, root_keys(), state, InMemory::default(), Limits::default()).unwrap()
 }
 
@@ -78,7 +85,21 @@ pub(crate) fn gate(station: u16, number: u8) -> TestGate {
 }
 
 pub(crate) fn gate_in(station: u16, number: u8, state: TerminalState) -> TestGate {
-    let profile = GateProfile {
+    gate_of(station, terminal(TerminalClass::A, number, state))
+}
+
+/// A gate that charges the highest fare when a card has not entered.
+pub(crate) fn gate_charging_maximum(station: u16, number: u8) -> TestGate {
+    let profile = GateProfile { unmatched: UnmatchedJourney::ChargeMaximum, ..gate_profile(station) };
+    Gate::new(profile, terminal(TerminalClass::A, number, TerminalState::default()))
+}
+
+pub(crate) fn gate_of<S: TerminalStore>(station: u16, terminal: Terminal<RootKeys, S>) -> Gate<RootKeys, S> {
+    Gate::new(gate_profile(station), terminal)
+}
+
+pub(crate) fn gate_profile(station: u16) -> GateProfile {
+    GateProfile {
         station: StationId(station),
         line: [0x01, 0x00],
         operator: [0x30, 0x00],
@@ -88,8 +109,7 @@ pub(crate) fn gate_in(station: u16, number: u8, state: TerminalState) -> TestGat
         least_balance: Fen::new(300),
         unmatched: UnmatchedJourney::Refuse,
         neighbour_grace_s: 120,
-    };
-    Gate::new(profile, terminal(TerminalClass::A, number, state))
+    }
 }
 
 pub(crate) fn pos(class: TerminalClass, number: u8) -> TestPos {

@@ -67,11 +67,13 @@ pub struct Issue {
     pub priority: u8,
     /// Added to every byte of every root key: zero for a genuine card.
     pub wrong: u8,
+    /// For whom the card is, byte 10 of EF17.
+    pub kind: u8,
 }
 
 impl Default for Issue {
     fn default() -> Self {
-        Self { algorithm: Algorithm::TripleDes, aid: PURSE_AID, priority: 1, wrong: 0 }
+        Self { algorithm: Algorithm::TripleDes, aid: PURSE_AID, priority: 1, wrong: 0, kind: 1 }
     }
 }
 
@@ -150,7 +152,7 @@ impl Phone {
         });
         let mut data = PersonalizationData::new_card(
             public_information(),
-            management(),
+            management(purse.kind),
             purse.algorithm,
             sealed.unwrap(),
         );
@@ -210,8 +212,9 @@ pub fn public_information() -> PublicInformation {
     PublicInformation::decode(&bytes).unwrap()
 }
 
-fn management() -> Management {
-    let mut bytes = hex::decode("0000015699009900000101").unwrap();
+fn management(kind: u8) -> Management {
+    let mut bytes = hex::decode("00000156990099000001").unwrap();
+    bytes.push(kind);
     bytes.resize(Management::LENGTH, 0);
     Management::decode(&bytes).unwrap()
 }

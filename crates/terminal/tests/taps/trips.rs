@@ -1,5 +1,10 @@
 //! Trips that go well, and trips that a gate refuses.
 
+use tsm_api::{
+    clearing::collection::{BatchReceipt, FileStage},
+    pki::SigningIdentity,
+    signature::MessageVerifier,
+};
 use tsm_epurse::{
     Algorithm, TransactionType,
     file::{HistoryType, Industry},
@@ -7,7 +12,7 @@ use tsm_epurse::{
 };
 use tsm_iso7816::CommandApdu;
 use tsm_se::Interface;
-use tsm_terminal::{Passage, Refusal, TapError, gate::Booking, service, upload};
+use tsm_terminal::{Passage, Refusal, TapError, gate::Booking, service, upload, upload::Delivery};
 
 use crate::{
     FARE_FEN, START_FEN, at, check_tac, fen, gate,
@@ -56,16 +61,43 @@ fn records_are_delivered() {
         gate.enter(&mut Field::of(&mut phone, None), at(hour, 0, 0)).unwrap();
         gate.leave(&mut Field::of(&mut phone, None), at(hour, 30, 0)).unwrap();
     }
-    let batch = upload::next_batch(gate.terminal(), 4).unwrap();
-    assert_eq!(batch.report.transactions.len(), 4);
-    assert_eq!(batch.report.transactions[1].amount_fen, 300);
-    assert_eq!(batch.report.transactions[1].offline_counter, 42);
-    assert_eq!(upload::next_batch(gate.terminal(), 4), Some(batch.clone()), "nothing is lost before that");
-    gate.terminal_mut().acknowledge(batch.up_to).unwrap();
-    let rest = upload::next_batch(gate.terminal(), 4).unwrap();
-    assert_eq!(rest.report.transactions.len(), 2);
-    gate.terminal_mut().acknowledge(rest.up_to).unwrap();
-    assert_eq!(upload::next_batch(gate.terminal(), 4), None);
+    let terminal = gate.terminal_mut();
+    let signer = SigningIdentity::generate().unwrap().signer().unwrap();
+    let batch = upload::next_batch(terminal, 4, Some(&signer)).unwrap().unwrap();
+    assert_eq!((batch.header.sequence, batch.header.count, batch.header.sum_fen), (1, 4, 600));
+    assert_eq!((batch.rows[1].amount_fen, batch.rows[1].offline_counter), (300, 42));
+    assert_eq!(batch.rows.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let point = signer.public_key();
+    let verifier = MessageVerifier::from_point(point.as_bytes()).unwrap();
+    let signature = batch.header.signature.clone().unwrap();
+    assert_eq!(verifier.verify(&batch.header.signed_bytes(), signature.as_bytes()), Ok(()));
+    assert_eq!(
+        upload::next_batch(terminal, 9, Some(&signer)).unwrap(),
+        Some(batch.clone()),
+        "again the same"
+    );
+    let receipt = |sequence, stage| BatchReceipt {
+        terminal: batch.header.terminal.clone(),
+        sequence,
+        stage,
+        verdicts: Vec::new(),
+    };
+    for unheard in [
+        receipt(1, FileStage::Receiving),
+        receipt(1, FileStage::Refused),
+        receipt(2, FileStage::Taken),
+        BatchReceipt { terminal: vec![9; 6].into(), ..receipt(1, FileStage::Taken) },
+    ] {
+        assert_eq!(upload::delivered(terminal, &unheard).unwrap(), Delivery::SendAgain, "{unheard:?}");
+        assert_eq!(terminal.state().records().len(), 6, "only what the centre has is forgotten");
+    }
+    assert_eq!(upload::delivered(terminal, &receipt(1, FileStage::Received)).unwrap(), Delivery::Taken);
+    assert_eq!(upload::delivered(terminal, &receipt(1, FileStage::Taken)).unwrap(), Delivery::SendAgain);
+    let rest = upload::next_batch(terminal, 4, None).unwrap().unwrap();
+    assert_eq!((rest.header.sequence, rest.rows.len(), rest.rows[0].number), (2, 2, 5));
+    assert_eq!(upload::delivered(terminal, &receipt(2, FileStage::Taken)).unwrap(), Delivery::Taken);
+    assert_eq!(upload::next_batch(terminal, 4, None).unwrap(), None);
+    assert_eq!(upload::notice(terminal, 4), None);
 }
 
 fn refused(result: Result<Passage, TapError>) -> Refusal {

@@ -202,6 +202,14 @@ impl FareTable {
         !self.rules().passes.is_empty() || !self.rules().concessions.is_empty()
     }
 
+    /// Whether the card rides for nothing on `today`, however often it has ridden.
+    pub fn is_free_for(&self, card: &CardState, today: jiff::civil::Date) -> bool {
+        let rules = self.rules();
+        let pass = rules.passes.iter().any(|pass| pass.rides_per_month.is_none() && pass.holds(card, today));
+        let free = Percent::new(0);
+        pass || rules.concessions.iter().any(|rule| Some(rule.percent) == free && rule.holds(card, today))
+    }
+
     fn base(&self, trip: &Trip) -> Result<Fare, FareError> {
         let (entry, exit, entered_at) = match trip.journey {
             Journey::Between { entry, exit, entered_at } => (entry, exit, entered_at),

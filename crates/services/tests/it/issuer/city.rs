@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tsm_api::client::{
     ClearingPeer, Client, HttpsTransport, PaymentPeer, PaymentUser, SeTsmPeer, Signing, SpTsmPeer,
-    SpTsmWallet,
+    SpTsmTerminal, SpTsmWallet,
 };
 use tsm_api::conversation::ApplicationState;
 use tsm_api::pki::{self, SigningIdentity, TlsIdentity};
@@ -383,6 +383,11 @@ impl City {
     /// A client of the SP-TSM for an organisation.
     pub fn sp_peer(&self, organisation: &Organisation) -> SpTsmPeer {
         SpTsmPeer::new(self.client(self.places.sp, organisation))
+    }
+
+    /// A top-up terminal's line to the SP-TSM.
+    pub fn terminal_line(&self, organisation: &Organisation) -> SpTsmTerminal {
+        SpTsmTerminal::new(self.client(self.places.sp, organisation))
     }
 
     pub fn centre_peer(&self, organisation: &Organisation) -> ClearingPeer {

@@ -1,5 +1,6 @@
 //! The issuer's side: SP-TSM, clearing centre and payment sandbox, with a stand-in for the SE-TSM.
 
+mod cash;
 mod centre;
 mod city;
 mod hostile_phone;

@@ -20,11 +20,14 @@ use tsm_card::opening::{NextSession, create_and_open_domain, replace_keys_and_go
 use tsm_card::purse::{CardReading, read_card};
 use tsm_card::{HandOver, Script, open_channel};
 use tsm_domain::SeId;
+use tsm_epurse::select::PPSE_AID;
 use tsm_iso7816::{Aid, CommandApdu, ResponseApdu, StatusWord};
 use tsm_keys::transfer::{WrappedKey, WrappedKeySet, WrappedValue};
 use tsm_keys::{
     CheckValue, DomainKeySource, DomainPath, KeyAlgorithm, KeySetReference, NewKeys, PutKeyRequest,
 };
+use tsm_se::applets::PPSE;
+use tsm_se::profile::{PresetInstance, PresetLoadFile};
 use tsm_se::{Interface, Profile, SecureElement};
 use uuid::Uuid;
 
@@ -66,6 +69,36 @@ impl Phone {
         let card = SecureElement::create(&Profile::development(&se_id), randomness).unwrap();
         let wallet = city.wallet(&se_id);
         Self { se_id, card: Arc::new(Mutex::new(card)), wallet, lost: Lost::Nothing, sent: 0 }
+    }
+
+    /// A phone that terminals find: with the contactless directory.
+    pub fn for_terminals(city: &City, number: u8) -> Self {
+        let phone = Self::new(city, number);
+        let package = Aid::new(&PPSE.as_bytes()[..7]).unwrap();
+        let load_file = PresetLoadFile {
+            aid: package,
+            version: [1, 0],
+            modules: vec![PPSE],
+            code_bytes: 0,
+            memory: Default::default(),
+        };
+        let instance = PresetInstance {
+            load_file: package,
+            module: PPSE,
+            aid: PPSE_AID,
+            domain: None,
+            privileges: Default::default(),
+            parameters: Vec::new(),
+            keys: Vec::new(),
+        };
+        let profile = Profile {
+            load_files: vec![load_file],
+            instances: vec![instance],
+            ..Profile::development(&phone.se_id)
+        };
+        let randomness = Box::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
+        *phone.card.lock().unwrap() = SecureElement::create(&profile, randomness).unwrap();
+        phone
     }
 
     /// The server was started again: connections are new.
