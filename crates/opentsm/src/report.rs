@@ -48,6 +48,8 @@ pub struct StepCost {
 pub struct MoneyEquation {
     /// Confirmed by the payment platform.
     pub paid_in: i64,
+    /// Taken in cash and proven to be on a card.
+    pub cash_in: i64,
     /// In purses, by the last proven balances.
     pub purses: i64,
     /// Confirmed and not yet proven by a card.
@@ -65,7 +67,7 @@ pub struct MoneyEquation {
 impl MoneyEquation {
     /// Whether both sides are equal.
     pub fn holds(&self) -> bool {
-        self.paid_in == self.accounted_for()
+        self.paid_in + self.cash_in == self.accounted_for()
     }
 
     /// The right-hand side: everything that was paid in and where it is.
@@ -75,8 +77,11 @@ impl MoneyEquation {
 
     /// The equation in yuan, on one line.
     pub fn sentence(&self) -> String {
+        // Most days nobody pays in cash.
+        let cash =
+            if self.cash_in == 0 { String::new() } else { format!(" + cash in {}", yuan(self.cash_in)) };
         format!(
-            "paid in {} = purses {} + in flight {} + parked {} + refund payable {} + spent {} + refunded {}",
+            "paid in {}{cash} = purses {} + in flight {} + parked {} + refund payable {} + spent {} + refunded {}",
             yuan(self.paid_in),
             yuan(self.purses),
             yuan(self.in_flight),

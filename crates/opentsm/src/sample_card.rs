@@ -116,10 +116,18 @@ fn development_keys(entropy: Arc<dyn Entropy>) -> Result<SoftwareKeyService, tsm
     let keys = SoftwareKeyService::in_memory(entropy);
     keys.import_development_card_keys(&card_keys(), KeyAlgorithm::Aes128)?;
     for (index, role) in KeyRole::ALL.into_iter().enumerate() {
-        let value: Vec<u8> = (0..16).map(|byte| (0x10 * (index as u8 + 1)) ^ byte).collect();
-        keys.import_development(&purse_root(role), KeyAlgorithm::TripleDes, &value)?;
+        keys.import_development(&purse_root(role), KeyAlgorithm::TripleDes, &counting(index))?;
     }
     Ok(keys)
+}
+
+/// The root of one purse key of the sample card, for terminals that are to accept it.
+pub fn purse_root_value(role: KeyRole) -> [u8; 16] {
+    counting(KeyRole::ALL.into_iter().position(|known| known == role).unwrap_or_default())
+}
+
+fn counting(index: usize) -> [u8; 16] {
+    std::array::from_fn(|byte| (0x10 * (index as u8 + 1)) ^ byte as u8)
 }
 
 fn public_information() -> Result<PublicInformation, Box<dyn std::error::Error>> {

@@ -113,6 +113,24 @@ pub fn notice<K: CardKeys, S: TerminalStore>(
     (!transactions.is_empty()).then(|| report(transactions))
 }
 
+/// The proven purchases of a batch as a notice, for a centre that takes no batches.
+pub fn notice_of(batch: &TerminalBatch) -> ConsumptionReport {
+    let transactions = batch.rows.iter().filter_map(|row| {
+        Some(Consumption {
+            card: row.card.clone(),
+            amount_fen: row.amount_fen,
+            balance_fen: row.balance_fen,
+            offline_counter: row.offline_counter,
+            terminal_counter: row.terminal_counter,
+            transaction_type: row.transaction_type,
+            date: row.date.clone(),
+            time: row.time.clone(),
+            tac: row.tac.clone()?,
+        })
+    });
+    ConsumptionReport { terminal: batch.header.terminal.clone(), transactions: transactions.collect() }
+}
+
 /// A record as a notice has it; `None` without a TAC.
 pub fn consumption(record: &TerminalRecord) -> Option<Consumption> {
     let tac = record.tac?;

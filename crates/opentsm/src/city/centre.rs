@@ -89,6 +89,7 @@ fn equation(books: &Books) -> MoneyEquation {
     let fen = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     MoneyEquation {
         paid_in: fen(books.paid_in_fen),
+        cash_in: fen(books.cash_in_fen),
         purses: fen(books.purses_fen),
         in_flight: fen(books.in_flight_fen),
         parked: fen(books.parked_fen),

@@ -18,7 +18,7 @@ use tsm_keys::{
 };
 use tsm_se::open::registry::CodeMemory;
 use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::plan::{CityPlan, Role};
 use crate::packages::{self, Package};
@@ -56,6 +56,24 @@ pub struct TerminalRoots {
     pub purchase: Zeroizing<[u8; 16]>,
     /// Locks cards on the black list.
     pub block: Zeroizing<[u8; 16]>,
+}
+
+/// What the city's terminals hold, in the folder of a city on this machine. In the field it is in their PSAMs.
+#[derive(Clone, Serialize, Deserialize, ZeroizeOnDrop)]
+pub struct TerminalSecrets {
+    /// Signs purchases.
+    pub purchase: [u8; 16],
+    /// Locks cards on the black list.
+    pub block: [u8; 16],
+    /// Chains what a terminal writes down.
+    pub store: [u8; 32],
+}
+
+impl TerminalSecrets {
+    /// The roots, and a key for the terminals' stores.
+    pub fn new(roots: &TerminalRoots, entropy: &Arc<dyn Entropy>) -> Self {
+        Self { purchase: *roots.purchase, block: *roots.block, store: draw(entropy) }
+    }
 }
 
 /// Why the ceremony failed.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ceremony::CardMakerKeys;
+use super::ceremony::{CardMakerKeys, TerminalSecrets};
 use super::plan::PlanError;
 use crate::folders;
 use crate::phone::Servers;
@@ -61,6 +61,20 @@ impl CityFolder {
     /// What the maker of the city's secure elements was given.
     pub fn read_card_maker(&self) -> Result<CardMakerKeys, PlanError> {
         self.read(&self.card_maker())
+    }
+
+    /// Keeps what the city's terminals hold.
+    pub fn write_terminals(&self, secrets: &TerminalSecrets) -> Result<(), PlanError> {
+        self.write(&self.terminals(), secrets)
+    }
+
+    /// What the city's terminals hold.
+    pub fn read_terminals(&self) -> Result<TerminalSecrets, PlanError> {
+        self.read(&self.terminals())
+    }
+
+    fn terminals(&self) -> PathBuf {
+        self.0.join("terminals.json")
     }
 
     fn card_maker(&self) -> PathBuf {

@@ -36,7 +36,7 @@ use tsm_api::pki;
 use tsm_api::se_tsm::operator;
 use tsm_domain::environment::Entropy;
 
-use ceremony::{CardMakerKeys, TerminalRoots};
+use ceremony::{CardMakerKeys, TerminalRoots, TerminalSecrets};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
 use host::{Apart, Host, Listeners, Together};
@@ -110,6 +110,8 @@ impl City {
         let (maker, terminal_roots) =
             ceremony::hold(&plan, &entropy).map_err(in_step("holding the key ceremony"))?;
         folder.write_card_maker(&maker).map_err(in_step("keeping the card maker's keys"))?;
+        let secrets = TerminalSecrets::new(&terminal_roots, &entropy);
+        folder.write_terminals(&secrets).map_err(in_step("keeping the terminals' keys"))?;
         keep(folder, &plan)?;
         progress.done("certificates issued and every key drawn");
         let mut host: Box<dyn Host> = match place {

@@ -36,6 +36,13 @@ use crate::packages;
 
 /// The terminal numbers of the city's gates.
 pub const GATES: [[u8; 6]; 2] = [[0x09, 0x99, 0x00, 0x00, 0x00, 0x42], [0x09, 0x99, 0x00, 0x00, 0x00, 0x43]];
+/// The terminals of `opentsm terminal`: two gates, a till and a top-up terminal.
+pub const BY_HAND: [[u8; 6]; 4] = [
+    [0x09, 0x99, 0x00, 0x00, 0x00, 0x61],
+    [0x09, 0x99, 0x00, 0x00, 0x00, 0x62],
+    [0x09, 0x99, 0x00, 0x00, 0x00, 0x51],
+    [0x09, 0x99, 0x00, 0x00, 0x00, 0x52],
+];
 /// What the city's card numbers begin with. Invented.
 pub const CARD_NUMBER_PREFIX: &str = "31049990";
 /// The operator's own provider number.
@@ -221,7 +228,7 @@ async fn clearing(
 }
 
 fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError> {
-    let numbers: Result<Vec<_>, _> = GATES.into_iter().map(TerminalNumber::from_bcd).collect();
+    let numbers: Result<Vec<_>, _> = GATES.into_iter().chain(BY_HAND).map(TerminalNumber::from_bcd).collect();
     Ok(clearing::Terminals::of(operator, numbers?))
 }
 
@@ -258,7 +265,8 @@ async fn sp_tsm(
         partners: sp_tsm::Partners {
             se_tsm: peer(&plan.se_tsm).map_err(|error| why(&error))?,
             payment: peer(&plan.payment).map_err(|error| why(&error))?,
-            top_up_terminals: Vec::new(),
+            // The issuer runs its own top-up terminals.
+            top_up_terminals: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         },
         links: sp_tsm::Links {
             se_tsm: SeTsmPeer::new(link(Role::SeTsm)?),

@@ -6,5 +6,6 @@ pub mod doctor;
 pub mod load;
 pub mod se;
 pub mod serve;
+pub mod terminal;
 pub mod up;
 pub mod wallet;

@@ -56,7 +56,8 @@ fn gate(station: u16, terminal: [u8; 6], roots: &TerminalRoots) -> Result<CityGa
     Ok(Gate::new(profile(station)?, terminal))
 }
 
-fn profile(station: u16) -> Result<GateProfile, FareTableError> {
+/// A gate of Harbour (1) or Lighthouse (2).
+pub fn profile(station: u16) -> Result<GateProfile, FareTableError> {
     let stations = BTreeMap::from([(StationId(1), 0), (StationId(2), 8_000)]);
     let band = |up_to_m, fen| DistanceBand { up_to_m, price: Fen::new(fen) };
     let rule = FareRule::Distance {

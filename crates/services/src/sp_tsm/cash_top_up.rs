@@ -48,8 +48,9 @@ pub(super) async fn begin(
     let cash = Cash::read(&call.request)?;
     let card = tsm.store.card(cash.card).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
     let order = match tsm.store.top_up(cash.order()).await.map_err(problem)? {
-        Some(known) => cash.same(known)?,
-        None => tsm.take_cash(&institution, &cash, &card).await?,
+        Some(known) if known.state != TopUpOrderState::AwaitingPayment => cash.same(known)?,
+        // New, or stopped between the order and its cash.
+        Some(_) | None => tsm.take_cash(&institution, &cash, &card).await?,
     };
     let waiting = tsm.waiting_cash(card.card, order.order).await?;
     let record = cash.record(&order);

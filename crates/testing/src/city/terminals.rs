@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tsm_api::clearing::ConsumptionVerdict;
+use tsm_api::clearing::collection::{BatchReceipt, FileStage};
+use tsm_api::clearing::{ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::ClearingPeer;
 use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, StationId};
 use tsm_domain::{Fen, TerminalNumber};
@@ -17,10 +18,11 @@ use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::Interface;
 use tsm_services::purse::card_time;
 use tsm_terminal::pos::PosProfile;
-use tsm_terminal::state::{Limits, PersistenceError};
+use tsm_terminal::state::Limits;
+use tsm_terminal::store::{Line, StoreError};
 use tsm_terminal::{
-    Gate, GateProfile, Passage, Persistence, Pos, PsamProfile, ReaderError, Receipt, RootKeys, TapError,
-    Terminal, TerminalClass, TerminalState, UnmatchedJourney, upload,
+    Gate, GateProfile, ListInUse, Passage, Pos, PsamProfile, ReaderError, Receipt, RootKeys, TapError,
+    Terminal, TerminalClass, TerminalState, TerminalStore, UnmatchedJourney, upload,
 };
 
 use super::card::{Card, Exchange};
@@ -48,15 +50,27 @@ pub struct Disk {
     left: u64,
 }
 
-impl Persistence for Disk {
-    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
+impl TerminalStore for Disk {
+    fn append(&mut self, line: &Line) -> Result<(), StoreError> {
         // While no failure is prepared, what is stored is what the terminal has.
         let Some(saved) = &mut self.saved else { return Ok(()) };
         if self.left == 0 {
-            return Err(PersistenceError("the terminal lost its power".into()));
+            return Err(StoreError("the terminal lost its power".into()));
         }
         self.left -= 1;
-        *saved = state.clone();
+        saved.apply(line);
+        Ok(())
+    }
+
+    fn wants_compaction(&self) -> bool {
+        false
+    }
+
+    fn compact(&mut self, _: &TerminalState) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn keep_list(&mut self, _: &ListInUse) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -67,9 +81,21 @@ type SimTerminal = Terminal<RootKeys, SharedDisk>;
 #[derive(Clone, Default)]
 pub struct SharedDisk(Arc<Mutex<Disk>>);
 
-impl Persistence for SharedDisk {
-    fn store(&mut self, state: &TerminalState) -> Result<(), PersistenceError> {
-        lock(&self.0).store(state)
+impl TerminalStore for SharedDisk {
+    fn append(&mut self, line: &Line) -> Result<(), StoreError> {
+        lock(&self.0).append(line)
+    }
+
+    fn wants_compaction(&self) -> bool {
+        lock(&self.0).wants_compaction()
+    }
+
+    fn compact(&mut self, state: &TerminalState) -> Result<(), StoreError> {
+        lock(&self.0).compact(state)
+    }
+
+    fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
+        lock(&self.0).keep_list(list)
     }
 }
 
@@ -225,7 +251,7 @@ impl Terminals {
         let (tapped, died) = match outcome {
             Ok((fare, balance)) => (Tapped::Passed(fare, balance), false),
             Err(TapError::Refused(refusal)) => (Tapped::Turned(refusal.to_string()), false),
-            Err(TapError::Persistence(error)) => (Tapped::Again(error.to_string()), true),
+            Err(TapError::Store(error)) => (Tapped::Again(error.to_string()), true),
             Err(error) => (Tapped::Again(error.to_string()), false),
         };
         let saved = lock(&post.disk.0).saved.take();
@@ -288,31 +314,39 @@ impl Terminals {
 
     async fn deliver_one(&self, index: usize, centre: &ClearingPeer) {
         for _ in 0..50 {
-            let batch = upload::next_batch(lock(&self.posts[index]).terminal(), BATCH);
-            let Some(batch) = batch else { return };
-            let count = batch.report.transactions.len();
+            let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
+            let Ok(Some(batch)) = batch else { return };
+            let report = upload::notice_of(&batch);
+            let count = report.transactions.len();
             if count > 0 {
-                let Ok(receipt) = centre.consumption(&batch.report).await else { return };
+                let Ok(receipt) = centre.consumption(&report).await else { return };
                 // What the centre cannot take yet is delivered again.
                 if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
                     return;
                 }
-                self.check_verdicts(&batch, &receipt.verdicts);
-            }
-            for record in &batch.unproven {
-                let terminal = record.terminal.to_bytes();
-                self.truth.unproven(record.card.0, record.card_counter, terminal, record.amount_fen);
+                self.check_verdicts(&report, &receipt.verdicts);
             }
             let mut post = lock(&self.posts[index]);
-            let _ = post.terminal_mut().acknowledge(batch.up_to);
+            for row in batch.rows.iter().filter(|row| row.tac.is_none()) {
+                if let Ok(card) = row.card.as_bytes().try_into() {
+                    self.truth.unproven(card, row.offline_counter, post.number, row.amount_fen);
+                }
+            }
+            let taken = BatchReceipt {
+                terminal: batch.header.terminal,
+                sequence: batch.header.sequence,
+                stage: FileStage::Taken,
+                verdicts: Vec::new(),
+            };
+            let _ = upload::delivered(post.terminal_mut(), &taken);
             self.trace.aside(&Event::Delivered(index as u32 + 1, count as u32));
         }
     }
 
     /// All that the city's terminals deliver is true, so none of it may be refused for good.
-    fn check_verdicts(&self, batch: &upload::Batch, verdicts: &[ConsumptionVerdict]) {
+    fn check_verdicts(&self, report: &ConsumptionReport, verdicts: &[ConsumptionVerdict]) {
         use ConsumptionVerdict as Verdict;
-        for (transaction, verdict) in batch.report.transactions.iter().zip(verdicts) {
+        for (transaction, verdict) in report.transactions.iter().zip(verdicts) {
             if matches!(verdict, Verdict::Recorded | Verdict::Duplicate | Verdict::NotYet) {
                 continue;
             }

@@ -24,7 +24,8 @@ use crate::handset::{CardLink, Meter, Watched};
 use crate::phone::{Phone, Servers};
 use crate::report::{Cost, yuan};
 use reply::{Detail, Ending, Reply};
-use words::{Spoken, Trouble};
+pub use words::Spoken;
+use words::Trouble;
 
 /// Options of `opentsm wallet`.
 #[derive(Debug, Args)]

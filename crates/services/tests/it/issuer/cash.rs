@@ -121,7 +121,9 @@ impl Station {
         fn answer<T>(result: Result<T, ClientError>, wrap: fn(T) -> Answer) -> Answer {
             match result {
                 Ok(reply) => wrap(reply),
-                Err(ClientError::Refused(problem)) if problem.code.status() < 500 => Answer::Refused(problem),
+                Err(ClientError::Refused(problem)) if problem.code.status() < 500 => {
+                    Answer::Refused(*problem)
+                }
                 Err(_) => Answer::Nothing,
             }
         }

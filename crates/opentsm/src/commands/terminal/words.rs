@@ -1,0 +1,67 @@
+//! The terminals' sentences in both languages.
+
+use std::error::Error;
+
+use super::money;
+use crate::commands::wallet::Spoken;
+
+/// An error with what caused it.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+pub fn entered(language: Spoken, balance: u32) -> String {
+    let balance = money(balance);
+    language.choose(
+        format!("Please enter. The card holds {balance} yuan."),
+        format!("请进站。卡内余额 {balance} 元。"),
+    )
+}
+
+pub fn left(language: Spoken, fare: u32, balance: u32, why: Option<&str>) -> String {
+    let (fare, balance) = (money(fare), money(balance));
+    let why = why.map(|why| format!("\n  {why}")).unwrap_or_default();
+    language.choose(
+        format!("The trip costs {fare} yuan. The card holds {balance} yuan.{why}"),
+        format!("本次票价 {fare} 元，卡内余额 {balance} 元。{why}"),
+    )
+}
+
+pub fn paid(language: Spoken, amount: u32, balance: u32, before: bool) -> String {
+    let (amount, balance) = (money(amount), money(balance));
+    match (language.choose(true, false), before) {
+        (true, false) => format!("Paid: {amount} yuan. The card holds {balance} yuan."),
+        (true, true) => format!("Paid already: {amount} yuan. The card holds {balance} yuan."),
+        (false, false) => format!("已支付 {amount} 元，卡内余额 {balance} 元。"),
+        (false, true) => format!("此前已支付 {amount} 元，卡内余额 {balance} 元。"),
+    }
+}
+
+pub fn read(language: Spoken, number: &str, balance: u32, transactions: usize) -> String {
+    let balance = money(balance);
+    language.choose(
+        format!("Card {number} holds {balance} yuan; its log shows {transactions} transactions."),
+        format!("卡号 {number}，余额 {balance} 元，交易记录 {transactions} 条。"),
+    )
+}
+
+pub fn delivered(language: Spoken, delivered: usize, waiting: usize) -> String {
+    language.choose(
+        format!("{delivered} records were delivered; {waiting} wait."),
+        format!("已上送 {delivered} 条记录，待上送 {waiting} 条。"),
+    )
+}
+
+pub fn torn_write(language: Spoken, bytes: u64) -> String {
+    language.choose(
+        format!("The terminal lost its power while it wrote; {bytes} unfinished bytes were left out."),
+        format!("终端写入时断电，已略去未完成的 {bytes} 字节。"),
+    )
+}
