@@ -218,6 +218,20 @@ impl<'a> AppletContext<'a> {
         self.open.channel_mut(self.place).volatile::<T>(owner)
     }
 
+    /// Changes this instance's volatile values on all other channels of both interfaces, where it has any:
+    /// for what may be going on at one place of the card only.
+    pub fn elsewhere<T: Any + Send>(&mut self, mut change: impl FnMut(&mut T)) {
+        for interface in Interface::ALL {
+            for (channel, state) in self.open.channels_mut(interface).iter_mut() {
+                if (Place { interface, channel }) != self.place
+                    && let Some(value) = state.volatile_of::<T>(self.entry)
+                {
+                    change(value);
+                }
+            }
+        }
+    }
+
     /// Forgets the volatile value of this channel.
     pub fn clear_volatile(&mut self) {
         self.open.channel_mut(self.place).clear_volatile();

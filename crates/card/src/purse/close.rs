@@ -4,13 +4,14 @@
 //! ```text
 //! SELECT, GET CHALLENGE
 //! APPLICATION BLOCK with the purse's own MAC, SELECT (6283), INITIALIZE UPDATE to the purse
-//! EXTERNAL AUTHENTICATE, GET DATA D001, EF15, EF16, EF17, EF18, EF1E, EF1A      every answer with R-MAC
+//! EXTERNAL AUTHENTICATE, GET CHALLENGE, GET DATA D001, EF15, EF16, EF17, EF18, EF1E, EF1A     all with R-MAC
 //! ```
 //!
 //! The purse opens the channel with the services of its security domain. The answer to APPLICATION BLOCK and
 //! the 6283 carry no MAC and are worth nothing; GET DATA D001 says under R-MAC whether the purse is blocked,
 //! what it holds, and how many records there are, so that neither a block that never reached the card nor a
-//! record that somebody left out is believed. A purse that is blocked already is blocked again, which is no
+//! record that somebody left out is believed. The GET CHALLENGE before it voids any APPLICATION UNBLOCK that
+//! the phone may have kept back from an earlier cancel: a purse has one challenge. A purse that is blocked already is blocked again, which is no
 //! error: the procedure is its own repetition.
 
 use tsm_epurse::commands::{
@@ -137,6 +138,7 @@ impl PurseChannel {
 
 /// The reading's commands, in a script.
 struct Reading {
+    challenge: Ticket,
     status: Ticket,
     files: Ticket,
     log: Ticket,
@@ -146,6 +148,7 @@ struct Reading {
 
 impl Reading {
     fn add(channel: &mut SecureChannel, script: &mut Script) -> Result<Self, ProcedureError> {
+        let challenge = vec![Command::new("GET CHALLENGE", GetChallenge::Eight.to_apdu())];
         let status = vec![Command::new("GET DATA D001", GetPurseStatus.to_apdu())];
         let files = [
             (Sfi::PUBLIC_INFORMATION, PublicInformation::LENGTH),
@@ -157,6 +160,7 @@ impl Reading {
             Command::new("READ BINARY", read.to_apdu())
         });
         Ok(Self {
+            challenge: channel.add(script, challenge)?,
             status: channel.add(script, status)?,
             files: channel.add(script, files.to_vec())?,
             log: channel.add(script, records(Sfi::TRANSACTION_LOG, LOG_RECORDS))?,
@@ -182,6 +186,7 @@ impl Reading {
         channel: &mut SecureChannel,
         answers: &mut Answers,
     ) -> Result<(PurseStatus, Box<CardImage>), ProcedureError> {
+        channel.take_one(answers, &self.challenge)?;
         let name = answers.name(&self.status, 0);
         let status = channel.take_one(answers, &self.status)?;
         let status = PurseStatus::decode(&status.data).map_err(|e| SecureChannel::unreadable(name, e))?;

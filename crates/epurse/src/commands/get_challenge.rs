@@ -38,7 +38,8 @@ impl TryFrom<&CommandApdu> for GetChallenge {
         data::<0>(apdu)?;
         match apdu.ne {
             Some(4) => Ok(Self::Four),
-            Some(8) => Ok(Self::Eight),
+            // Within a secure channel the host asks for whatever comes, because the answer carries a MAC.
+            Some(8 | 256) => Ok(Self::Eight),
             _ => Err(CommandError::Length { found: 0 }),
         }
     }

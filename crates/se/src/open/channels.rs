@@ -66,6 +66,12 @@ impl Channel {
         value.expect("the value was just made of this type")
     }
 
+    /// The volatile value of application `owner`, if it has one here.
+    pub(crate) fn volatile_of<T: Any + Send>(&mut self, owner: EntryId) -> Option<&mut T> {
+        let (_, value) = self.volatile.as_mut().filter(|(whose, _)| *whose == owner)?;
+        value.downcast_mut::<T>()
+    }
+
     /// STORE DATA is for the selected domain itself from now on.
     pub(crate) fn end_personalisation(&mut self) {
         self.personalising = None;
@@ -110,6 +116,13 @@ impl Channels {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LogicalChannel, &Channel)> {
         self.open.iter().enumerate().filter_map(|(number, channel)| {
             Some((LogicalChannel::new(number as u8).ok()?, channel.as_deref()?))
+        })
+    }
+
+    /// The channels that are open, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (LogicalChannel, &mut Channel)> {
+        self.open.iter_mut().enumerate().filter_map(|(number, channel)| {
+            Some((LogicalChannel::new(number as u8).ok()?, channel.as_deref_mut()?))
         })
     }
 

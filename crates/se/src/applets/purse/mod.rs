@@ -42,7 +42,6 @@ use tsm_epurse::{Challenge, Sfi};
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 
 use self::ledger::{Availability, Ledger};
-use self::pending::Session;
 use super::messaging;
 use crate::applet::{Answer, Applet, AppletContext, DirectoryEntry, StoreDataBlock};
 
@@ -166,6 +165,6 @@ fn challenge(context: &mut AppletContext<'_>, command: GetChallenge) -> Response
     let mut random = vec![0; command.length()];
     context.random(&mut random);
     let first = std::array::from_fn(|index| random[index]);
-    context.volatile::<Session>().challenge = Some(Challenge::new(first));
+    pending::give_challenge(context, Challenge::new(first));
     ResponseApdu::success(random)
 }

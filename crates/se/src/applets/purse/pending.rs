@@ -47,6 +47,15 @@ pub(super) enum Cached {
     Transit(RecordId, Vec<u8>),
 }
 
+impl Pending {
+    const fn is_online(&self) -> bool {
+        match self {
+            Self::Load(_) | Self::Unload(_) | Self::Overdraft(_) => true,
+            Self::Purchase { .. } => false,
+        }
+    }
+}
+
 struct Begun {
     transaction: Pending,
     /// The ledger's revision at the first command: any other transaction voids this one.
@@ -61,7 +70,15 @@ pub(super) fn random(context: &mut AppletContext<'_>) -> CardRandom {
 }
 
 /// Remembers a transaction on this channel, in the place of any begun before.
+///
+/// A purse has one online transaction at a time, wherever it was begun: a host that has begun anew, with a new
+/// random number, knows that no MAC2 from before is good any more.
 pub(super) fn begin(context: &mut AppletContext<'_>, ledger: &Ledger, transaction: Pending) {
+    if transaction.is_online() {
+        context.elsewhere::<Session>(|other| {
+            other.pending.take_if(|begun| begun.transaction.is_online());
+        });
+    }
     context.volatile::<Session>().pending = Some(Begun { transaction, revision: ledger.revision });
 }
 
@@ -87,6 +104,13 @@ pub(super) fn purchase<'a>(
         }
         _ => Err(StatusWord::CONDITIONS_NOT_SATISFIED),
     }
+}
+
+/// Remembers the challenge that was drawn now. It is the purse's only one: a command that was made for an
+/// earlier one, on whatever channel, is good for nothing.
+pub(super) fn give_challenge(context: &mut AppletContext<'_>, challenge: Challenge) {
+    context.elsewhere::<Session>(|other| other.challenge = None);
+    context.volatile::<Session>().challenge = Some(challenge);
 }
 
 /// Takes the challenge; 6985 when none was given since it was last used.

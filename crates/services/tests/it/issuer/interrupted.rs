@@ -1,13 +1,13 @@
 //! What was interrupted, and what its holder may choose: either way ends in a legal state.
 
-use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
+use tsm_api::conversation::{ConversationReply, OutcomeDetail, OutcomeResult, TurnRequest};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::{Operation, OrderState, WorkKind};
 
 use crate::issuer::city::{City, PURSE};
 use crate::issuer::phone::{Lost, Phone, uuid};
-use crate::issuer::returning::books_where;
+use crate::issuer::returning::{another, books_where};
 use crate::issuer::top_up::opened;
 
 async fn works(phone: &Phone) -> Vec<(WorkKind, bool, bool, bool)> {
@@ -69,6 +69,66 @@ async fn an_interrupted_top_up_is_continued_or_cancelled_by_the_cards_proof() {
     assert_eq!(works(&phone).await, []);
     let books = books_where(&city, |books| books.refunded_fen == 100).await;
     assert_eq!((books.purses_fen, books.in_flight_fen), (100, 0));
+}
+
+/// The network goes before or after each message of a return; after the reconnection the rider is told, and
+/// continues or cancels. Work that the server never heard of is not offered, and nothing has happened.
+///
+/// req: W-9.3.d
+#[tokio::test]
+async fn the_network_is_cut_at_every_message_of_a_return() {
+    let city = City::new().await;
+    let cuts = [(0, true), (1, false), (1, true), (2, false), (2, true), (3, false), (3, true)];
+    let (mut number, mut in_use, mut refunded) = (1, 0, 0);
+    for (message, sent) in cuts {
+        for choice in [Operation::CancelClosing, Operation::Return] {
+            number += 1;
+            let mut phone = another(&city, number).await;
+            assert_eq!(phone.top_up(&city, 100).await.result, OutcomeResult::Done);
+            until(&mut phone, message, sent).await;
+            let is_parked = (message, sent) == (3, true);
+            if !is_parked {
+                assert_eq!(works(&phone).await, [(WorkKind::Return, true, true, true)], "{message} {sent}");
+            }
+            let chosen = phone.operate(choice, None).await;
+            let is_legal = chosen.result == OutcomeResult::Done
+                || is_parked && (choice, chosen.result) == (Operation::CancelClosing, OutcomeResult::Refused);
+            assert!(is_legal, "message {message}, sent {sent}, {choice:?}: {chosen:?}");
+            match choice {
+                Operation::CancelClosing if !is_parked => in_use += 100,
+                _ => refunded += 100,
+            }
+        }
+    }
+    println!("a return with the network cut: {} cut points", cuts.len() * 2);
+    let books = books_where(&city, |books| books.refunded_fen == refunded).await;
+    assert_eq!((books.purses_fen, books.parked_fen, books.in_flight_fen), (in_use, 0, 0));
+}
+
+/// Holds a return until this message: it is not sent, or its reply is lost.
+async fn until(phone: &mut Phone, message: usize, sent: bool) {
+    (phone.lost, phone.sent) = (Lost::Nothing, 0);
+    let mut reply = phone.wallet.start(&Phone::start_request(Operation::Return, None)).await.unwrap();
+    let mut number = 0;
+    loop {
+        if number == message && sent {
+            return;
+        }
+        let (conversation, request) = match reply {
+            ConversationReply::Steps { conversation, turn, steps, .. } => {
+                number += 1;
+                (conversation, phone.carry(turn, &steps, None))
+            }
+            ConversationReply::Queued { conversation, turn, .. } => {
+                (conversation, TurnRequest { turn, ..TurnRequest::default() })
+            }
+            other => panic!("{other:?}"),
+        };
+        if number == message && !sent {
+            return;
+        }
+        reply = phone.wallet.turn(conversation, &request).await.unwrap();
+    }
 }
 
 /// An opening that was interrupted is offered before the phone has any card.

@@ -10,6 +10,7 @@ use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::PreOperationReply;
 use tsm_api::sp_tsm::wallet::Operation;
 use tsm_iso7816::StatusWord;
+use tsm_storage::ClearingStore as _;
 use tsm_storage::memory::Crash;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
 
@@ -19,8 +20,8 @@ use crate::issuer::phone::{Lost, Phone, command_of, forged, uuid};
 use crate::issuer::top_up::opened;
 
 /// APDUs of a return: SELECT and GET CHALLENGE, the block, SELECT and INITIALIZE UPDATE, EXTERNAL
-/// AUTHENTICATE, status, three files, ten, thirty and eighteen records.
-const APDUS: usize = 68;
+/// AUTHENTICATE, challenge, status, three files, ten, thirty and eighteen records.
+const APDUS: usize = 69;
 /// The APDU with which the card blocks itself.
 const BLOCK: usize = 2;
 
@@ -314,10 +315,10 @@ async fn forged_answers_of_the_reading_move_no_money() {
     city.settled(5000).await;
     type Forgery = fn(&mut TurnRequest);
     let forgeries: [Forgery; 5] = [
-        |request| request.responses[1].0[3] ^= 1,
-        |request| request.responses.swap(1, 2),
-        |request| request.responses[5] = HexBytes(vec![0x6A, 0x83]),
-        |request| request.responses[1] = forged(&[0; 22]),
+        |request| request.responses[2].0[3] ^= 1,
+        |request| request.responses.swap(2, 3),
+        |request| request.responses[6] = HexBytes(vec![0x6A, 0x83]),
+        |request| request.responses[2] = forged(&[0; 22]),
         |request| request.responses.iter_mut().for_each(|response| *response = forged(&[])),
     ];
     for forgery in forgeries {
@@ -409,4 +410,69 @@ async fn an_open_top_up_comes_first_and_a_locked_card_is_returned() {
     assert_eq!(phone.operate(Operation::Lock, None).await.result, OutcomeResult::Done);
     assert_eq!(phone.operate(Operation::Return, None).await.detail, returned(5000));
     books_where(&city, |books| books.refunded_fen == 5700).await;
+}
+
+/// A card that nobody locked is not unlocked, nor one that the centre holds: a gate may have blocked it.
+///
+/// req: B-8.5.4.a
+#[tokio::test]
+async fn only_the_holders_own_lock_is_the_holders_to_lift() {
+    let city = City::new().await;
+    let mut phone = with_money(&city, 1, 5000).await;
+    city.settled(5000).await;
+    let refused = phone.operate(Operation::Unlock, None).await;
+    assert_eq!((refused.result, phone.sent), (OutcomeResult::Failed, 0));
+    assert_eq!(phone.operate(Operation::Lock, None).await.result, OutcomeResult::Done);
+    let number: tsm_domain::CardNumber = phone.card_number().await.parse().unwrap();
+    let held = |reason: Option<&str>| {
+        let reason = reason.map(str::to_owned);
+        city.centre_store.set_frozen(number, reason, Default::default())
+    };
+    held(Some("reported stolen")).await.unwrap();
+    let refused = phone.operate(Operation::Unlock, None).await;
+    assert_eq!(refused.problem.unwrap().code, ProblemCode::SuspiciousCard);
+    assert_eq!(phone.read().await.select_status, StatusWord::SELECTED_FILE_INVALIDATED);
+    let refused = phone.operate(Operation::Return, None).await;
+    assert_eq!(refused.problem.unwrap().code, ProblemCode::SuspiciousCard, "frozen cards are not returned");
+    held(None).await.unwrap();
+    assert_eq!(phone.operate(Operation::Unlock, None).await.result, OutcomeResult::Done);
+    assert_eq!(phone.balance().await, 5000);
+}
+
+/// A phone cancels a return, keeps the unblock back on a channel of its own, returns the card and plays the
+/// unblock afterwards: the card stays blocked.
+#[tokio::test]
+async fn an_unblock_that_was_kept_back_is_void_when_the_card_is_returned() {
+    let city = City::new().await;
+    let mut phone = with_money(&city, 1, 5000).await;
+    city.settled(5000).await;
+    phone.lost = Lost::Response(BLOCK);
+    assert_eq!(phone.operate(Operation::Return, None).await.result, OutcomeResult::Unknown);
+    (phone.lost, phone.sent) = (Lost::Nothing, 0);
+    let on_channel_1 = |phone: &Phone, mut command: tsm_iso7816::CommandApdu| {
+        command.cla |= 0x01;
+        phone.transmit(&command)
+    };
+    let open = tsm_iso7816::CommandApdu::new(0x00, 0x70, 0x00, 0x00).with_ne(1);
+    assert!(phone.transmit(&open).status.is_success());
+    let start = Phone::start_request(Operation::CancelClosing, None);
+    let mut reply = phone.wallet.start(&start).await.unwrap();
+    let kept = loop {
+        let ConversationReply::Steps { conversation, turn, steps, .. } = reply else { panic!("{reply:?}") };
+        let first = command_of(&steps[0]).0;
+        if first.ins == 0x18 {
+            let fault = Some(tsm_api::conversation::CardFault::CardLost);
+            let request = TurnRequest { turn, fault, ..TurnRequest::default() };
+            phone.wallet.turn(conversation, &request).await.unwrap();
+            break first;
+        }
+        let responses = steps.iter().map(|step| on_channel_1(&phone, command_of(step).0));
+        let responses = responses.map(|response| HexBytes(response.to_bytes())).collect();
+        let request = TurnRequest { turn, responses, ..TurnRequest::default() };
+        reply = phone.wallet.turn(conversation, &request).await.unwrap();
+    };
+    assert_eq!(phone.operate(Operation::Return, None).await.detail, returned(5000));
+    assert!(!on_channel_1(&phone, kept).status.is_success(), "the unblock is void");
+    assert_eq!(phone.read().await.select_status, StatusWord::SELECTED_FILE_INVALIDATED);
+    books_where(&city, |books| books.refunded_fen == 5000).await;
 }

@@ -65,6 +65,34 @@ fn channels_keep_their_transactions_apart() {
     purchase.verify(&answer);
 }
 
+/// One online transaction and one challenge at a time, on whatever channel: a MAC2, a block or an unblock that
+/// somebody kept back is void once the host has begun anew elsewhere. A purchase at a gate is left alone.
+#[test]
+fn what_was_kept_back_on_another_channel_is_void() {
+    let mut card = card(1000);
+    assert_eq!(card.apdu("0070000001"), "019000");
+    assert!(card.apdu("01A4040008A00000063201010500").ends_with("9000"));
+    let mut kept_back = begin_load(&mut card, Interface::Contact, 500).to_apdu();
+    let purchase = Purchase::begin(&mut card, Interface::Contactless, PurchaseKind::Simple, 100);
+    let mut again = initialize_load(1).to_apdu();
+    again.cla = 0x81;
+    assert_eq!(card.send(Interface::Contact, &again).status, OK);
+    assert_eq!(card.send(Interface::Contact, &kept_back).status, StatusWord::CONDITIONS_NOT_SATISFIED);
+    kept_back.cla = 0x81;
+    assert_ne!(card.send(Interface::Contact, &kept_back).status, OK);
+    let answer = card.send(Interface::Contactless, &purchase.debit());
+    purchase.verify(&answer);
+
+    let given = super::files::challenge(&mut card);
+    let block = tsm_epurse::commands::ApplicationBlock { kind: tsm_epurse::commands::BlockKind::Temporary };
+    let block =
+        tsm_epurse::host::secure_messaging::protect(&key(KeyRole::ApplicationBlock), given, &block.to_apdu());
+    assert!(card.apdu("0184000004").ends_with("9000"));
+    let late = card.send(Interface::Contact, &block.unwrap()).status;
+    assert_eq!(late, StatusWord::CONDITIONS_NOT_SATISFIED);
+    assert_eq!(balance(&mut card), 900);
+}
+
 /// Selecting anew, or a reset, forgets what was begun.
 #[test]
 fn a_reset_forgets_what_was_begun() {
