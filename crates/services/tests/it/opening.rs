@@ -304,6 +304,9 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
         ApplicationState::Useable
     );
 
+    // The provider has closed the card, whose holder had locked it: the lock protects nothing any more.
+    let locked = peer.result(&report(5, OperationKind::Lock)).await.unwrap();
+    assert_eq!(locked.state, ApplicationState::Locked);
     let notice =
         Notice { operation: OperationId(uuid::Uuid::from_u128(4)), se_id: se_id.clone(), aid: opening.aid() };
     for _ in 0..2 {

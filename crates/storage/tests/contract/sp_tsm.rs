@@ -1,10 +1,13 @@
 //! The SP-TSM's steps.
 
-use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ProvenPurse};
-use tsm_domain::money::{
-    Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Tac, TopUpRefusal, TopUpStage,
+use tsm_domain::card::{
+    CardClosing, CardOrder, CardOrderState, CardRecord, CardState, ClosingProgress, ProvenPurse,
 };
-use tsm_domain::{ConversationId, Fen, OnlineCounter, PaymentReference};
+use tsm_domain::money::{
+    Attempt, ClosingPurpose, Evidence, LoadProof, ProvenObservation, Resolution, Tac, TopUpRefusal,
+    TopUpStage,
+};
+use tsm_domain::{ConversationId, Fen, OnlineCounter, OperationId, PaymentReference};
 use tsm_storage::shared::{ChainKey, Fence};
 use tsm_storage::sp_tsm::*;
 use tsm_storage::{SpTsmStore, StorageError};
@@ -325,6 +328,49 @@ async fn a_cancel_follows_the_cards_proof() {
         let next = attempt(store, 9, 100).await;
         let after = store.intend_load(fence, order_id(1), next, LIMIT, at(8), none()).await;
         assert!(matches!(after, Err(StorageError::TopUp(_))), "what was cancelled is not credited");
+    })
+    .await;
+}
+
+/// What follows from the centre's word about a closed card is put once, however often the word comes.
+///
+/// req: B-7.5.1.b
+#[tokio::test]
+async fn the_centres_word_about_a_closing_counts_once() {
+    on_sp_tsm(async |store| {
+        let fence = link(store, 1, se(1)).await;
+        let operation = OperationId::from_uuid(uuid(9));
+        let closing = CardClosing {
+            operation,
+            purpose: ClosingPurpose::Return,
+            before: CardState::Active,
+            begun_at: at(2),
+            progress: ClosingProgress::Intended,
+        };
+        let live = card(se(1), card_number(1));
+        let put = async |card: CardRecord| {
+            store.commit(fence, SpChange { cards: vec![card], ..SpChange::default() }).await
+        };
+        put(live.clone()).await.unwrap();
+        let closed = CardRecord { state: CardState::Closing, closing: Some(closing), ..live };
+        put(closed.clone()).await.unwrap();
+        let early = store.card_closing_told(card_number(1), operation, with(5)).await;
+        assert!(matches!(early, Err(StorageError::Unknown { .. })), "it is not parked");
+        let parked = CardRecord {
+            state: CardState::Parked,
+            ..closed.with_progress(ClosingProgress::Parked(Fen::new(30)))
+        };
+        put(parked.clone()).await.unwrap();
+        let other = store.card_closing_told(card_number(1), OperationId::from_uuid(uuid(8)), with(5)).await;
+        assert!(matches!(other, Err(StorageError::Unknown { .. })), "another closing");
+        let told = parked.with_progress(ClosingProgress::Told(Fen::new(30)));
+        for _ in 0..2 {
+            assert_eq!(store.card_closing_told(card_number(1), operation, with(5)).await.unwrap(), told);
+        }
+        assert_eq!(sent(store).await.len(), 1);
+        assert_eq!(store.card(card_number(1)).await.unwrap(), Some(told.clone()));
+        assert_eq!(told.open_closing(), None);
+        assert!(parked.open_closing().is_some());
     })
     .await;
 }
