@@ -64,6 +64,9 @@ pub enum Access {
     Provider,
     /// A registered institution: client certificate and signed message.
     Peer,
+    /// A registered merchant, or the payment platform at its merchant: a message signed with the registered
+    /// RSA or SM2 key. Such platforms show no client certificate.
+    Payment,
 }
 
 /// A request without fields.

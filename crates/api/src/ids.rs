@@ -46,6 +46,8 @@ wire_ids! {
     OrderId;
     /// An order at the payment platform.
     PaymentId;
+    /// A refund, by the merchant's number.
+    RefundId;
     /// A card account at the clearing centre.
     AccountId;
 }

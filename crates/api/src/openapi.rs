@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, Content, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr,
     Required, ResponseBuilder, Schema, Type,
@@ -82,6 +84,11 @@ fn document(role: Role) -> OpenApi {
     }
     components =
         components.security_scheme("session", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let signature = ApiKeyValue::with_description(
+        "pay-signature",
+        "RSA-SHA256 or SM2-with-SM3 over method, path, pay-timestamp, pay-nonce and body, a line each.",
+    );
+    components = components.security_scheme("merchant", SecurityScheme::ApiKey(ApiKey::Header(signature)));
     components = components.security_scheme(
         "institution",
         SecurityScheme::MutualTls { description: None, deprecated: None, extensions: None },
@@ -168,6 +175,7 @@ fn security(access: Access) -> Option<&'static str> {
         Access::Public | Access::Conversation => None,
         Access::Wallet | Access::Staff(_) | Access::Provider => Some("session"),
         Access::Peer => Some("institution"),
+        Access::Payment => Some("merchant"),
     }
 }
 
@@ -186,6 +194,10 @@ fn access_in_words(access: Access) -> String {
         Access::Provider => "A provider's person may call this, for the provider's own records.".into(),
         Access::Peer => {
             "A registered institution may call this, with its client certificate and a signed message.".into()
+        }
+        Access::Payment => {
+            "A registered merchant or the payment platform may call this, with a message signed by RSA or SM2."
+                .into()
         }
     }
 }

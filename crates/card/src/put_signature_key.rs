@@ -76,7 +76,7 @@ impl PuttingSignatureKey {
                     new_version: version,
                     first_identifier: IDENTIFIER,
                     position: BlockPosition::Last,
-                    keys: vec![KeyField { components: components(key), check_value: Vec::new() }],
+                    keys: vec![KeyField { components: components(key)?, check_value: Vec::new() }],
                 };
                 (put_key.to_apdu(), put_key.response_data())
             }
@@ -110,8 +110,8 @@ pub async fn put_signature_key(
     putting.take(channel, &mut answers)
 }
 
-fn components(key: &PublicKey) -> Vec<KeyComponent> {
-    match key {
+fn components(key: &PublicKey) -> Result<Vec<KeyComponent>, ProcedureError> {
+    Ok(match key {
         PublicKey::EcdsaP256(point) => vec![
             KeyComponent { key_type: KeyType::EC_PUBLIC, value: point.to_vec() },
             KeyComponent { key_type: KeyType::EC_PARAMETER_REFERENCE, value: vec![P256_REFERENCE] },
@@ -120,5 +120,9 @@ fn components(key: &PublicKey) -> Vec<KeyComponent> {
             KeyComponent { key_type: KeyType::RSA_MODULUS, value: modulus.clone() },
             KeyComponent { key_type: KeyType::RSA_PUBLIC_EXPONENT, value: exponent.clone() },
         ],
-    }
+        // GPC 2.3.1 amendment E, 4.2 has no curve reference for SM2.
+        PublicKey::Sm2(_) => {
+            return Err(ProcedureError::Impossible("a security domain takes no SM2 key".into()));
+        }
+    })
 }

@@ -20,21 +20,31 @@ pub enum KeyAlgorithm {
     Sm4,
     /// ECDSA on P-256 with SHA-256; the key is the 32-byte private scalar.
     EcdsaP256,
+    /// SM2 with SM3 (GB/T 32918); the key is the 32-byte private scalar.
+    Sm2,
     /// RSA of 1024 to 4096 bits; the key is the PKCS#8 document.
     Rsa,
 }
 
 impl KeyAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 7] =
-        [Self::TripleDes, Self::Aes128, Self::Aes192, Self::Aes256, Self::Sm4, Self::EcdsaP256, Self::Rsa];
+    pub const ALL: [Self; 8] = [
+        Self::TripleDes,
+        Self::Aes128,
+        Self::Aes192,
+        Self::Aes256,
+        Self::Sm4,
+        Self::EcdsaP256,
+        Self::Sm2,
+        Self::Rsa,
+    ];
 
-    /// The length of a symmetric or P-256 key; RSA documents vary.
+    /// The length of a symmetric or elliptic-curve key; RSA documents vary.
     pub const fn length(self) -> Option<usize> {
         match self {
             Self::TripleDes | Self::Aes128 | Self::Sm4 => Some(16),
             Self::Aes192 => Some(24),
-            Self::Aes256 | Self::EcdsaP256 => Some(32),
+            Self::Aes256 | Self::EcdsaP256 | Self::Sm2 => Some(32),
             Self::Rsa => None,
         }
     }
@@ -43,7 +53,7 @@ impl KeyAlgorithm {
     pub const fn is_symmetric(self) -> bool {
         match self {
             Self::TripleDes | Self::Aes128 | Self::Aes192 | Self::Aes256 | Self::Sm4 => true,
-            Self::EcdsaP256 | Self::Rsa => false,
+            Self::EcdsaP256 | Self::Sm2 | Self::Rsa => false,
         }
     }
 
@@ -55,6 +65,7 @@ impl KeyAlgorithm {
             Self::Aes256 => "aes-256",
             Self::Sm4 => "sm4",
             Self::EcdsaP256 => "ecdsa-p256",
+            Self::Sm2 => "sm2",
             Self::Rsa => "rsa",
         }
     }
@@ -84,7 +95,7 @@ impl FromStr for KeyAlgorithm {
 
 /// The three bytes by which two parties compare a key without showing it (GPC 2.3.1, B.6).
 ///
-/// For a P-256 or RSA key it is the beginning of SHA-256 over the public key.
+/// For a P-256, SM2 or RSA key it is the beginning of SHA-256 over the public key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CheckValue(pub [u8; 3]);
 

@@ -43,7 +43,7 @@ impl fmt::Display for TestOnly {
 }
 
 /// Everything about this role that is there for development only.
-pub fn test_only(plan: &CityPlan, role: Role, keys: Option<&SoftwareKeyService>) -> Vec<TestOnly> {
+pub fn test_only(plan: &CityPlan, role: Role, keys: &SoftwareKeyService) -> Vec<TestOnly> {
     let mut found = Vec::new();
     if plan.profile == Profile::Development {
         found.push(TestOnly::ThrowAwayPlan);
@@ -51,7 +51,7 @@ pub fn test_only(plan: &CityPlan, role: Role, keys: Option<&SoftwareKeyService>)
     if role == Role::Payment {
         found.push(TestOnly::PaymentSandbox);
     }
-    if keys.is_some_and(|keys| keys.is_development()) {
+    if keys.is_development() {
         found.push(TestOnly::DevelopmentKeys);
     }
     found

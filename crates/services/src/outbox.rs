@@ -48,6 +48,11 @@ pub enum Carried {
 pub trait Carrier: Send + Sync {
     /// Sends it.
     async fn carry(&self, delivery: &Delivery) -> Carried;
+
+    /// The pause before a message is sent again that was sent `attempts` times; none for the usual one.
+    fn pause(&self, _attempts: u32) -> Option<SignedDuration> {
+        None
+    }
 }
 
 /// The sending end of one store's outbox. Dropping it stops the sending.
@@ -153,7 +158,8 @@ impl Work {
             Carried::Later(reason) => {
                 debug!(delivery = %delivery.id, kind = delivery.kind, to = delivery.to, reason,
                     "a message will be sent again");
-                let due_at = self.environment.now().saturating_add(pause(delivery.attempts));
+                let pause = self.carrier.pause(delivery.attempts).unwrap_or_else(|| pause(delivery.attempts));
+                let due_at = self.environment.now().saturating_add(pause);
                 self.outbox.postpone_delivery(delivery.id, due_at.unwrap_or(Timestamp::MAX)).await
             }
         }
@@ -176,7 +182,7 @@ impl Carried {
 }
 
 /// Whether repeating the message can never help.
-const fn is_final(code: ProblemCode) -> bool {
+pub(crate) const fn is_final(code: ProblemCode) -> bool {
     matches!(
         code,
         ProblemCode::MalformedRequest

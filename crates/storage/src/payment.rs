@@ -72,6 +72,32 @@ pub trait PaymentStore: Outbox {
     async fn refunds_of(&self, order: OrderId) -> Result<Vec<Refund>>;
     /// Orders paid from `from` up to `to`, for the day's statement.
     async fn paid_between(&self, from: jiff::Timestamp, to: jiff::Timestamp) -> Result<Vec<PaymentRow>>;
+    /// Refunds from `from` up to `to`, for the day's statement, with their orders.
+    async fn refunds_between(
+        &self,
+        from: jiff::Timestamp,
+        to: jiff::Timestamp,
+    ) -> Result<Vec<(Refund, PaymentRow)>>;
+    /// A payment that was under way when its order was closed: it is taken and, in the same step, given back
+    /// by `refund`, which is for the whole amount. Run again, it changes nothing.
+    async fn pay_after_close(
+        &self,
+        payer: PayerId,
+        payment: PaymentReference,
+        refund: Refund,
+        notifications: Vec<Delivery>,
+    ) -> Result<PaymentRow>;
+    /// Orders that are open and whose time was over at `now`, those first that ended first.
+    async fn expired_orders(&self, now: jiff::Timestamp, limit: usize) -> Result<Vec<OrderId>>;
+    /// When the time of the next open order is over.
+    async fn next_expiry(&self) -> Result<Option<jiff::Timestamp>>;
+}
+
+impl PaymentRow {
+    /// Until when it can be paid, while it can.
+    pub(crate) fn open_until(&self) -> Option<jiff::Timestamp> {
+        (self.order.state == tsm_domain::money::PaymentState::Created).then_some(self.expires_at)
+    }
 }
 
 /// A refund number names one refund.

@@ -182,6 +182,18 @@ pub(crate) fn moved_payment(row: PaymentRow, event: tsm_domain::money::PaymentEv
     Ok(PaymentRow { order, ..row })
 }
 
+/// A closed payment order with the payment that was under way, given back as a whole.
+pub(crate) fn paid_after_close(
+    row: PaymentRow,
+    payer: tsm_domain::PayerId,
+    payment: PaymentReference,
+    at: jiff::Timestamp,
+) -> Result<PaymentRow> {
+    let amount = row.order.amount;
+    let moved = moved_payment(row, tsm_domain::money::PaymentEvent::PaidAfterClose { payment, amount })?;
+    Ok(PaymentRow { payer: Some(payer), paid_at: moved.paid_at.or(Some(at)), ..moved })
+}
+
 /// A payment order closed unpaid; the time is the first closing's.
 pub(crate) fn closed_payment(row: PaymentRow, at: jiff::Timestamp) -> Result<PaymentRow> {
     let closed = moved_payment(row, tsm_domain::money::PaymentEvent::Closed)?;

@@ -206,6 +206,8 @@ pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + A
     async fn open_top_ups(&self, card: CardNumber) -> Result<Vec<TopUpOrder>>;
     /// The newest orders of a card.
     async fn top_ups_of(&self, card: CardNumber, limit: usize) -> Result<Vec<TopUpOrder>>;
+    /// Orders made before `before` that are neither paid nor closed, oldest first.
+    async fn unpaid_top_ups(&self, before: jiff::Timestamp, limit: usize) -> Result<Vec<TopUpOrder>>;
     /// Closes an order that is not paid.
     async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder>;
     /// The payment platform confirmed a payment, signed. One payment pays once.

@@ -3,6 +3,7 @@
 pub mod closing;
 pub mod collection;
 pub mod lists;
+pub mod payments;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         BOOKS.describe(),
     ];
     all.extend(closing::endpoints());
+    all.extend(payments::endpoints());
     all
 }
 

@@ -143,7 +143,15 @@ async fn receive(
         .map_err(|e| TransportError::ReplyLost(e.to_string()))?;
     let server_timing =
         head.headers.get(crate::timing::HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    Ok(WireReply { status: head.status.as_u16(), body: body.to_bytes().to_vec(), server_timing })
+    let headers = head.headers.iter();
+    let headers =
+        headers.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+    Ok(WireReply {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: body.to_bytes().to_vec(),
+        server_timing,
+    })
 }
 
 #[async_trait]

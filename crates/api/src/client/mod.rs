@@ -42,6 +42,8 @@ pub struct WireRequest {
 pub struct WireReply {
     /// The HTTP status.
     pub status: u16,
+    /// The headers that are text, by their lower-case names.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
     /// The `server-timing` header, if there was one.
@@ -57,6 +59,13 @@ pub enum TransportError {
     /// The request may have arrived: what came of it is unknown.
     #[error("the reply was lost: {0}")]
     ReplyLost(String),
+}
+
+impl WireReply {
+    /// A header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Carries requests to one server: HTTPS, or the simulator's network.
@@ -128,6 +137,15 @@ impl Signing {
     }
 }
 
+/// A protocol in which both sides sign: requests get headers, and a reply counts only when it is the other
+/// side's own.
+pub trait Seal: Send + Sync {
+    /// The headers of a request.
+    fn seal(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>, String>;
+    /// Checks that `reply` is the other side's own to `request`; why not, if it is not.
+    fn check(&self, request: &WireRequest, reply: &WireReply) -> Result<(), String>;
+}
+
 /// Calls one server.
 #[derive(Clone)]
 pub struct Client {
@@ -135,12 +153,13 @@ pub struct Client {
     counters: Arc<Counters>,
     bearer: Option<String>,
     signing: Option<Signing>,
+    seal: Option<Arc<dyn Seal>>,
 }
 
 impl Client {
     /// A client without identity.
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, counters: Arc::default(), bearer: None, signing: None }
+        Self { transport, counters: Arc::default(), bearer: None, signing: None, seal: None }
     }
 
     /// Counts into these counters, which several clients may share.
@@ -161,6 +180,13 @@ impl Client {
     #[must_use]
     pub fn signing(mut self, signing: Signing) -> Self {
         self.signing = Some(signing);
+        self
+    }
+
+    /// Signs each request, and takes no reply that the other side has not signed.
+    #[must_use]
+    pub fn sealed(mut self, seal: Arc<dyn Seal>) -> Self {
+        self.seal = Some(seal);
         self
     }
 
@@ -186,9 +212,15 @@ impl Client {
             Verb::Get => path.push_str(&query(&serde_json::to_value(request).map_err(|e| unreadable(&e))?)),
             Verb::Post => body = serde_json::to_vec(request).map_err(|e| unreadable(&e))?,
         }
-        let headers = self.headers(endpoint.verb, &path, &body);
+        let mut headers = self.headers(endpoint.verb, &path, &body);
+        if let Some(seal) = &self.seal {
+            let sealed = seal.seal(endpoint.verb.name(), &path, &body);
+            headers.extend(sealed.map_err(ClientError::NotSent)?);
+        }
         let sent = body.len();
-        let reply = self.transport.send(WireRequest { verb: endpoint.verb, path, headers, body }).await;
+        let request = WireRequest { verb: endpoint.verb, path, headers, body };
+        let asked = self.seal.as_ref().map(|seal| (seal, request.clone()));
+        let reply = self.transport.send(request).await;
         let reply = match reply {
             Ok(reply) => reply,
             Err(TransportError::NotSent(reason)) => return Err(ClientError::NotSent(reason)),
@@ -199,6 +231,10 @@ impl Client {
         };
         let server_us = reply.server_timing.as_deref().and_then(timing::read);
         self.counters.add(sent, reply.body.len(), server_us);
+        if let Some((seal, request)) = asked {
+            // What the other side did is not known from somebody else's words.
+            seal.check(&request, &reply).map_err(ClientError::Unknown)?;
+        }
         if (200..300).contains(&reply.status) {
             return serde_json::from_slice(&reply.body).map_err(|e| unreadable(&e));
         }
@@ -294,6 +330,7 @@ mod tests {
             self.0.lock().unwrap().push(request);
             Ok(WireReply {
                 status: self.1,
+                headers: Vec::new(),
                 body: self.2.as_bytes().to_vec(),
                 server_timing: Some("app;dur=0.250".to_owned()),
             })

@@ -192,7 +192,7 @@ role_client! {
 }
 
 role_client! {
-    /// The calls of the SE-TSM and the payment platform to an SP-TSM.
+    /// The SE-TSM's calls to an SP-TSM.
     SpTsmPeer {
         /// Asks for consent.
         pre_operation(; sp_peer::PreOperationRequest) -> sp_peer::PreOperationReply = sp_peer::PRE_OPERATION;
@@ -200,8 +200,6 @@ role_client! {
         handover(; sp_peer::HandoverRequest) -> sp_peer::HandoverReply = sp_peer::HANDOVER;
         /// Reports a result.
         result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
-        /// Notifies a payment.
-        payment_notification(; payment::PaymentNotification) -> Nothing = sp_peer::PAYMENT_NOTIFICATION;
     }
 }
 
@@ -226,8 +224,14 @@ role_client! {
         create(; payment::NewPayment) -> payment::PaymentRecord = payment::CREATE;
         /// Reads a payment.
         query(payment: PaymentId;) -> payment::PaymentRecord = payment::QUERY;
+        /// Closes a payment.
+        close(payment: PaymentId;) -> payment::PaymentRecord = payment::CLOSE;
         /// Gives money back.
-        refund(payment: PaymentId; payment::Refund) -> payment::PaymentRecord = payment::REFUND;
+        refund(payment: PaymentId; payment::Refund) -> payment::RefundRecord = payment::REFUND;
+        /// Downloads a day's statement.
+        statement(; payment::StatementQuery) -> payment::StatementFile = payment::STATEMENT;
+        /// Reads the platform's keys.
+        platform_keys(;) -> payment::PlatformKeys = payment::PLATFORM_KEYS;
     }
 }
 
@@ -276,5 +280,7 @@ role_client! {
         release_claim(; closing::ReleaseClaim) -> closing::ClosingRecord = closing::RELEASE_CLAIM;
         /// Reads a closing.
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
+        /// Reports what contradicts a payment.
+        payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
     }
 }

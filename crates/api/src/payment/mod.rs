@@ -1,25 +1,51 @@
-//! The payment platform: orders, payment, query, refund, signed notification (B-7.4).
+//! The payment platform: orders, payment, query, close, refund, signed notification, statement (B-7.4).
+//!
+//! Merchants and the platform sign every request, reply and notification ([`crate::Access::Payment`]);
+//! payers have the unguessable number of their payment.
 
 pub mod statement;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::HexBytes;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
-use crate::ids::{OrderId, PaymentId};
+use crate::ids::{OrderId, PaymentId, RefundId};
 
 /// New payment order.
 pub const CREATE: Endpoint<NewPayment, PaymentRecord> =
-    Endpoint::post("/peer/v1/payments", Access::Peer, "Opens a payment for a merchant's order.");
+    Endpoint::post("/merchant/v1/payments", Access::Payment, "Opens a payment for a merchant's order.");
 /// Query by the merchant.
-pub const QUERY: Endpoint<Nothing, PaymentRecord> =
-    Endpoint::get("/peer/v1/payments/{payment}", Access::Peer, "How a merchant's own payment stands.");
+pub const QUERY: Endpoint<Nothing, PaymentRecord> = Endpoint::get(
+    "/merchant/v1/payments/{payment}",
+    Access::Payment,
+    "How a merchant's own payment stands; the answer may be that this is not known yet.",
+);
+/// Closes.
+pub const CLOSE: Endpoint<Nothing, PaymentRecord> = Endpoint::post(
+    "/merchant/v1/payments/{payment}/close",
+    Access::Payment,
+    "Closes a payment that nobody has paid, for good; one that is paid is refused.",
+);
 /// Refund.
-pub const REFUND: Endpoint<Refund, PaymentRecord> = Endpoint::post(
-    "/peer/v1/payments/{payment}/refund",
-    Access::Peer,
-    "Gives back what was paid; repeating it gives nothing more.",
+pub const REFUND: Endpoint<Refund, RefundRecord> = Endpoint::post(
+    "/merchant/v1/payments/{payment}/refunds",
+    Access::Payment,
+    "Gives back a part of what was paid, or all of it; repeating a refund's number gives nothing more.",
+);
+/// The day's statement.
+pub const STATEMENT: Endpoint<StatementQuery, StatementFile> = Endpoint::get(
+    "/merchant/v1/statements",
+    Access::Payment,
+    "The merchant's payments and refunds of a day that is over, with digest and signature.",
+);
+/// The platform's keys.
+pub const PLATFORM_KEYS: Endpoint<Nothing, PlatformKeys> = Endpoint::get(
+    "/merchant/v1/platform-keys",
+    Access::Payment,
+    "The public keys with which the platform signs now; the reply is signed with the key that the merchant has.",
 );
 /// The person pays (sandbox).
 pub const PAY: Endpoint<Pay, PaymentRecord> = Endpoint::post(
@@ -36,7 +62,16 @@ pub const SHOW: Endpoint<Nothing, PaymentRecord> = Endpoint::get(
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![CREATE.describe(), QUERY.describe(), REFUND.describe(), PAY.describe(), SHOW.describe()]
+    vec![
+        CREATE.describe(),
+        QUERY.describe(),
+        CLOSE.describe(),
+        REFUND.describe(),
+        STATEMENT.describe(),
+        PLATFORM_KEYS.describe(),
+        PAY.describe(),
+        SHOW.describe(),
+    ]
 }
 
 /// A new payment.
@@ -48,6 +83,10 @@ pub struct NewPayment {
     pub amount_fen: u32,
     /// What for, in words for the payer.
     pub subject: String,
+    /// Until when it can be paid; the platform may end it earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What the person does.
@@ -70,10 +109,26 @@ pub enum PayChoice {
 /// A refund.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refund {
-    /// How much; at most what was paid.
+    /// The merchant's number for it; the same one is carried out once.
+    pub refund: RefundId,
+    /// How much; all refunds together at most what was paid.
     pub amount_fen: u32,
     /// Why.
     pub reason: String,
+}
+
+/// A refund that was carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RefundRecord {
+    /// The refund.
+    pub refund: RefundId,
+    /// How much.
+    pub amount_fen: u32,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The payment after it.
+    pub payment: PaymentRecord,
 }
 
 /// How a payment stands.
@@ -84,9 +139,11 @@ pub enum PaymentState {
     Open,
     /// Paid.
     Paid,
-    /// Declined.
-    Declined,
-    /// Paid and given back.
+    /// Closed unpaid: declined, expired, or closed by the merchant.
+    Closed,
+    /// Paid, and a part given back.
+    PartlyRefunded,
+    /// Paid, and all of it given back.
     Refunded,
 }
 
@@ -97,8 +154,12 @@ pub struct PaymentRecord {
     pub payment: PaymentId,
     /// The merchant's order.
     pub order: OrderId,
+    /// The merchant.
+    pub merchant: String,
     /// How much.
     pub amount_fen: u32,
+    /// What was given back of it.
+    pub refunded_fen: u32,
     /// What for.
     pub subject: String,
     /// How it stands.
@@ -113,4 +174,60 @@ pub struct PaymentRecord {
 pub struct PaymentNotification {
     /// The payment as it stands.
     pub payment: PaymentRecord,
+}
+
+/// Which statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementQuery {
+    /// The day, in China.
+    #[schema(value_type = String, format = Date)]
+    pub day: Date,
+}
+
+/// A statement as it is downloaded and kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementFile {
+    /// The merchant.
+    pub merchant: String,
+    /// The day.
+    #[schema(value_type = String, format = Date)]
+    pub day: Date,
+    /// The lines and their summary; see [`statement`].
+    pub text: String,
+    /// SHA-256 of the text.
+    pub sha256: HexBytes,
+    /// The platform's key.
+    pub serial: String,
+    /// The platform's signature over merchant, day and digest.
+    pub signature: HexBytes,
+}
+
+/// How a key signs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaymentSignature {
+    /// RSA of 2048 bits, PKCS#1 v1.5, SHA-256.
+    RsaSha256,
+    /// SM2 with SM3 and the default distinguishing identifier (GB/T 32918.2, GB/T 35276).
+    Sm2Sm3,
+}
+
+/// A public key of the platform.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlatformKey {
+    /// Its serial, made from the key itself.
+    pub serial: String,
+    /// How it signs.
+    pub scheme: PaymentSignature,
+    /// An RSA key's modulus, or an SM2 key's uncompressed point.
+    pub key: HexBytes,
+    /// An RSA key's public exponent; empty for SM2.
+    pub exponent: HexBytes,
+}
+
+/// The platform's keys.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlatformKeys {
+    /// Newest last.
+    pub keys: Vec<PlatformKey>,
 }

@@ -31,7 +31,7 @@ pub const RESULT: Endpoint<OperationResult, Nothing> = Endpoint::post(
 /// Payment notification.
 pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoint::post(
     "/peer/v1/payment-notifications",
-    Access::Peer,
+    Access::Payment,
     "The payment platform's signed word that an order is paid.",
 );
 

@@ -44,6 +44,13 @@ pub enum PaymentEvent {
         /// What was paid.
         amount: Fen,
     },
+    /// The payer's bank paid this much while the order was being closed: it goes back as a whole.
+    PaidAfterClose {
+        /// The platform's reference.
+        payment: PaymentReference,
+        /// What was paid.
+        amount: Fen,
+    },
     /// The merchant or the period closed it.
     Closed,
     /// The merchant gives this much back.
@@ -101,6 +108,7 @@ impl PaymentOrder {
     pub fn apply(self, event: PaymentEvent) -> Result<Self, PaymentRefusal> {
         match event {
             PaymentEvent::Paid { payment, amount } => self.pay(payment, amount),
+            PaymentEvent::PaidAfterClose { payment, amount } => self.pay_after_close(payment, amount),
             PaymentEvent::Closed => match self.state {
                 PaymentState::Created | PaymentState::Closed => {
                     Ok(Self { state: PaymentState::Closed, ..self })
@@ -121,6 +129,20 @@ impl PaymentOrder {
                 if *known == payment { Ok(self) } else { Err(PaymentRefusal::AlreadyPaid) }
             }
             PaymentState::Closed => Err(PaymentRefusal::Closed),
+        }
+    }
+
+    fn pay_after_close(self, payment: PaymentReference, amount: Fen) -> Result<Self, PaymentRefusal> {
+        if amount != self.amount {
+            return Err(PaymentRefusal::WrongAmount { expected: self.amount, found: amount });
+        }
+        match &self.state {
+            PaymentState::Closed => {
+                Ok(Self { state: PaymentState::Refunded { payment, refunded: amount }, ..self })
+            }
+            PaymentState::Refunded { payment: known, .. } if *known == payment => Ok(self),
+            PaymentState::Created => Err(PaymentRefusal::NotPaid),
+            PaymentState::Paid(_) | PaymentState::Refunded { .. } => Err(PaymentRefusal::AlreadyPaid),
         }
     }
 
@@ -163,6 +185,24 @@ mod tests {
         assert_eq!(once.apply(PaymentEvent::Closed), Err(PaymentRefusal::AlreadyPaid));
         let closed = order().apply(PaymentEvent::Closed).unwrap();
         assert_eq!(closed.apply(paid("P1", 500)), Err(PaymentRefusal::Closed));
+    }
+
+    #[test]
+    fn a_payment_that_raced_the_close_is_given_back_whole() {
+        let raced = |amount| PaymentEvent::PaidAfterClose {
+            payment: "P1".parse().unwrap(),
+            amount: Fen::new(amount),
+        };
+        assert_eq!(order().apply(raced(500)), Err(PaymentRefusal::NotPaid), "it is not closed");
+        let closed = order().apply(PaymentEvent::Closed).unwrap();
+        assert!(matches!(closed.clone().apply(raced(499)), Err(PaymentRefusal::WrongAmount { .. })));
+        let back = closed.apply(raced(500)).unwrap();
+        assert_eq!(back.held(), Fen::ZERO);
+        assert_eq!(back.clone().apply(raced(500)), Ok(back.clone()), "once");
+        let more = back.clone().apply(PaymentEvent::Refund(Fen::new(1)));
+        assert!(matches!(more, Err(PaymentRefusal::ExceedsPaid { .. })), "nothing is left to give back");
+        let other = PaymentEvent::PaidAfterClose { payment: "P2".parse().unwrap(), amount: Fen::new(500) };
+        assert_eq!(back.apply(other), Err(PaymentRefusal::AlreadyPaid));
     }
 
     #[test]

@@ -37,7 +37,9 @@ impl Material {
             }
             // SM4 keys here are purse keys, whose files carry the check value over zeros.
             KeyAlgorithm::Sm4 => Some(CheckValue(self.purse_key()?.check_value().0)),
-            KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa => Some(signing::public_key(self)?.check_value()),
+            KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Sm2 | KeyAlgorithm::Rsa => {
+                Some(signing::public_key(self)?.check_value())
+            }
         }
     }
 
@@ -50,6 +52,7 @@ impl Material {
             | KeyAlgorithm::Aes192
             | KeyAlgorithm::Aes256
             | KeyAlgorithm::EcdsaP256
+            | KeyAlgorithm::Sm2
             | KeyAlgorithm::Rsa => return None,
         };
         Some(PurseKey::new(algorithm, self.bytes.as_slice().try_into().ok()?))
@@ -128,7 +131,7 @@ impl Material {
                 Aes::new(&AesKey::from_slice(&self.bytes).map_err(refused)?)
                     .encrypt_cbc(&[0; 16], &mut derived);
             }
-            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Sm2 | KeyAlgorithm::Rsa) => {
                 return Err(KeyError::Algorithm { found, operation: "derive domain keys" });
             }
         }

@@ -166,6 +166,7 @@ impl Inner {
             found @ (KeyAlgorithm::TripleDes
             | KeyAlgorithm::Sm4
             | KeyAlgorithm::EcdsaP256
+            | KeyAlgorithm::Sm2
             | KeyAlgorithm::Rsa) => Err(KeyError::Algorithm { found, operation: "wrap or unwrap keys" }),
         }
     }
@@ -401,7 +402,7 @@ impl KeyService for SoftwareKeyService {
                 let key = AesKey::from_slice(&material.bytes).map_err(refused)?;
                 AesCmac::new(&key).mac(&[covered]).to_vec()
             }
-            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Sm2 | KeyAlgorithm::Rsa) => {
                 return Err(KeyError::Algorithm { found, operation: "verify a receipt" });
             }
         };
@@ -424,7 +425,7 @@ impl KeyService for SoftwareKeyService {
                 half.copy_from_slice(&whole[..8]);
                 Ok(half)
             }
-            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Sm2 | KeyAlgorithm::Rsa) => {
                 Err(KeyError::Algorithm { found, operation: OPERATION })
             }
         }

@@ -197,7 +197,7 @@ impl Session {
         let key_type = match key.algorithm {
             KeyAlgorithm::TripleDes => KeyType::DES,
             KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256 => KeyType::AES,
-            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa) => {
+            found @ (KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Sm2 | KeyAlgorithm::Rsa) => {
                 return Err(KeyError::Algorithm { found, operation: "be a domain key" });
             }
         };
@@ -305,6 +305,7 @@ fn des_key(key: &Material) -> Result<DesKey, KeyError> {
         | KeyAlgorithm::Aes256
         | KeyAlgorithm::Sm4
         | KeyAlgorithm::EcdsaP256
+        | KeyAlgorithm::Sm2
         | KeyAlgorithm::Rsa => Err(refused),
     }
 }
@@ -315,9 +316,11 @@ fn aes_key(key: &Material) -> Result<AesKey, KeyError> {
         KeyAlgorithm::Aes128 | KeyAlgorithm::Aes192 | KeyAlgorithm::Aes256 => {
             AesKey::from_slice(&key.bytes).map_err(|_| refused)
         }
-        KeyAlgorithm::TripleDes | KeyAlgorithm::Sm4 | KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Rsa => {
-            Err(refused)
-        }
+        KeyAlgorithm::TripleDes
+        | KeyAlgorithm::Sm4
+        | KeyAlgorithm::EcdsaP256
+        | KeyAlgorithm::Sm2
+        | KeyAlgorithm::Rsa => Err(refused),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Private keys in software: ECDSA on P-256 (RFC 6979), RSA with PKCS#1 v1.5.
+//! Private keys in software: ECDSA on P-256 (RFC 6979), SM2 with SM3 (GB/T 32918.2), RSA with PKCS#1 v1.5.
 
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
@@ -14,17 +14,9 @@ use zeroize::Zeroizing;
 use super::material::Material;
 use crate::description::KeyAlgorithm;
 use crate::service::KeyError;
-use crate::signature::{PublicKey, SignatureScheme};
+use crate::signature::{PublicKey, SHA1_PREFIX, SHA256_PREFIX, SM2_IDENTIFIER, SignatureScheme};
 
 const RSA_BITS: usize = 2048;
-
-// RFC 8017, 9.2, note 1: the DER of DigestInfo before the digest.
-const SHA1_PREFIX: [u8; 15] =
-    [0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2B, 0x0E, 0x03, 0x02, 0x1A, 0x05, 0x00, 0x04, 0x14];
-const SHA256_PREFIX: [u8; 19] = [
-    0x30, 0x31, 0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-    0x04, 0x20,
-];
 
 /// A new private key.
 pub(super) fn generate(algorithm: KeyAlgorithm, entropy: &dyn Entropy) -> Option<Zeroizing<Vec<u8>>> {
@@ -34,6 +26,13 @@ pub(super) fn generate(algorithm: KeyAlgorithm, entropy: &dyn Entropy) -> Option
             entropy.fill(&mut scalar);
             // All but one in 2^32 draws are below the order of the curve, and not zero.
             if SigningKey::from_slice(&scalar).is_ok() {
+                return Some(scalar);
+            }
+        },
+        KeyAlgorithm::Sm2 => loop {
+            let mut scalar = Zeroizing::new(vec![0; 32]);
+            entropy.fill(&mut scalar);
+            if sm2_key(&scalar).is_some() {
                 return Some(scalar);
             }
         },
@@ -58,6 +57,12 @@ pub(super) fn sign(key: &Material, scheme: SignatureScheme, message: &[u8]) -> R
                 SigningKey::from_slice(&key.bytes).map_err(|_| refused())?.sign(message);
             Ok(signature.to_bytes().to_vec())
         }
+        (KeyAlgorithm::Sm2, SignatureScheme::Sm2Sm3) => {
+            let signing = sm2_key(&key.bytes).ok_or_else(refused)?;
+            // The nonce is derived as in RFC 6979, over SM3.
+            let signature: sm2::dsa::Signature = signing.try_sign(message).map_err(|_| refused())?;
+            Ok(signature.to_bytes().to_vec())
+        }
         (KeyAlgorithm::Rsa, SignatureScheme::RsaSha1) => rsa_sign(key, &SHA1_PREFIX, &Sha1::digest(message)),
         (KeyAlgorithm::Rsa, SignatureScheme::RsaSha256) => {
             rsa_sign(key, &SHA256_PREFIX, &Sha256::digest(message))
@@ -74,6 +79,10 @@ pub(super) fn public_key(key: &Material) -> Option<PublicKey> {
             let point = signing.verifying_key().to_sec1_point(false);
             Some(PublicKey::EcdsaP256(Box::new(point.as_bytes().try_into().ok()?)))
         }
+        KeyAlgorithm::Sm2 => {
+            let point = sm2_key(&key.bytes)?.verifying_key().to_sec1_bytes();
+            Some(PublicKey::Sm2(Box::new(point.as_ref().try_into().ok()?)))
+        }
         KeyAlgorithm::Rsa => {
             let private = RsaPrivateKey::from_pkcs8_der(&key.bytes).ok()?;
             Some(PublicKey::Rsa { modulus: private.n().to_bytes_be(), exponent: private.e().to_bytes_be() })
@@ -84,6 +93,10 @@ pub(super) fn public_key(key: &Material) -> Option<PublicKey> {
         | KeyAlgorithm::Aes256
         | KeyAlgorithm::Sm4 => None,
     }
+}
+
+fn sm2_key(scalar: &[u8]) -> Option<sm2::dsa::SigningKey> {
+    sm2::dsa::SigningKey::from_slice(SM2_IDENTIFIER, scalar).ok()
 }
 
 fn rsa_sign(key: &Material, prefix: &[u8], digest: &[u8]) -> Result<Vec<u8>, KeyError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tsm_api::payment::PaymentSignature;
 use tsm_domain::environment::Entropy;
 use tsm_epurse::mifare::CARD_MANAGER_AID;
 use tsm_epurse::select::PPSE_AID;
@@ -18,9 +19,11 @@ use tsm_keys::{
 };
 use tsm_se::open::registry::CodeMemory;
 use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
+use tsm_services::payment::message::{MessageKeyError, draw_key};
+use tsm_services::payment_sandbox;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::plan::{CityPlan, Role};
+use super::plan::{CityPlan, PaymentKeys, Role};
 use crate::packages::{self, Package};
 
 /// The operator's name in key references.
@@ -85,6 +88,9 @@ pub enum CeremonyError {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A key of payment messages.
+    #[error(transparent)]
+    Payment(#[from] MessageKeyError),
 }
 
 /// The set of keys that the issuer domains of a batch hold.
@@ -127,19 +133,25 @@ pub fn purse_root(role: KeyRole) -> KeyReference {
     reference(KeyPurpose::Purse(role), ISSUER, "city")
 }
 
+/// The key with which the card issuer signs as a merchant.
+pub fn merchant_key() -> KeyReference {
+    reference(KeyPurpose::Message, ISSUER, "merchant")
+}
+
 fn reference(purpose: KeyPurpose, owner: &str, label: &str) -> KeyReference {
     KeyReference::new(purpose, owner, label, 1).expect("the names are letters and dashes")
 }
 
 /// Draws every key and writes the key files of the plan.
 pub fn hold(
-    plan: &CityPlan,
+    plan: &mut CityPlan,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<(CardMakerKeys, TerminalRoots), CeremonyError> {
     let passphrase = Passphrase::new(plan.passphrase.clone());
     let file = |path: &Path| SoftwareKeyService::create(path, &passphrase, cost(), entropy.clone());
     let (se_tsm, sp_tsm, clearing) =
         (file(&plan.se_tsm.keys)?, file(&plan.sp_tsm.keys)?, file(&plan.clearing.keys)?);
+    let payment = file(&plan.payment.keys)?;
     let maker = CardMakerKeys { issuer_domain: draw(entropy), first_domain_root: draw(entropy) };
     operator_keys(&se_tsm, &maker)?;
     let root = Zeroizing::new(draw::<16>(entropy).to_vec());
@@ -151,20 +163,30 @@ pub fn hold(
     let sealing = Zeroizing::new(draw::<32>(entropy).to_vec());
     clearing.import_clear(&parked_cards_key(), KeyAlgorithm::Aes256, sealing)?;
     let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
+    plan.payment_keys = Some(payment_keys(&sp_tsm, &payment)?);
     Ok((maker, roots))
 }
 
-/// Opens the key file that an earlier ceremony wrote for this role. The payment platform has none.
+/// Opens the key file that an earlier ceremony wrote for this role.
 pub fn open_keys(
     plan: &CityPlan,
     role: Role,
     entropy: Arc<dyn Entropy>,
-) -> Result<Option<SoftwareKeyService>, OpenError> {
-    if role == Role::Payment {
-        return Ok(None);
-    }
+) -> Result<SoftwareKeyService, OpenError> {
     let passphrase = Passphrase::new(plan.passphrase.clone());
-    SoftwareKeyService::open(&plan.role(role).keys, &passphrase, entropy).map(Some)
+    SoftwareKeyService::open(&plan.role(role).keys, &passphrase, entropy)
+}
+
+/// Draws the merchant's key and the platform's, and registers each with the other side.
+fn payment_keys(
+    sp_tsm: &SoftwareKeyService,
+    payment: &SoftwareKeyService,
+) -> Result<PaymentKeys, CeremonyError> {
+    let scheme = PaymentSignature::Sm2Sm3;
+    let platform =
+        payment_sandbox::platform_key(OPERATOR, scheme, 1).expect("the names are letters and dashes");
+    let merchant = draw_key(sp_tsm, &merchant_key(), scheme)?.to_wire();
+    Ok(PaymentKeys { merchant, platform: vec![draw_key(payment, &platform, scheme)?.to_wire()] })
 }
 
 fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(), KeyError> {

@@ -5,6 +5,7 @@
 //! ceremony   every key, each to who needs it         ceremony.rs
 //! desk       staff, batch, provider, domain, CAPs    desk.rs
 //! roles      the servers                             roles.rs
+//! payments   the payment platform and its merchant   payments.rs
 //! host       one process for all, or one for each    host.rs
 //! folder     where all of it is kept                 folder.rs
 //! stores     each role's file, or tables             stores.rs
@@ -21,6 +22,7 @@ pub mod ceremony;
 pub mod desk;
 pub mod folder;
 pub mod host;
+mod payments;
 pub mod plan;
 pub mod roles;
 pub mod siblings;
@@ -108,7 +110,7 @@ impl City {
             .map_err(in_step("planning the city"))?;
         plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
-            ceremony::hold(&plan, &entropy).map_err(in_step("holding the key ceremony"))?;
+            ceremony::hold(&mut plan, &entropy).map_err(in_step("holding the key ceremony"))?;
         folder.write_card_maker(&maker).map_err(in_step("keeping the card maker's keys"))?;
         let secrets = TerminalSecrets::new(&terminal_roots, &entropy);
         folder.write_terminals(&secrets).map_err(in_step("keeping the terminals' keys"))?;

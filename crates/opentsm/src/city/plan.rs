@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tsm_api::payment::PlatformKey;
 use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
+use tsm_services::payment_sandbox::Faults;
 
 use crate::folders;
 use crate::profile::Profile;
@@ -84,6 +86,21 @@ pub struct CityPlan {
     pub database: Option<Database>,
     /// What the operator's desk set up, once it has.
     pub published: Option<Published>,
+    /// The public keys that the card issuer and the payment platform gave each other.
+    #[serde(default)]
+    pub payment_keys: Option<PaymentKeys>,
+    /// What the payment sandbox does as the world does.
+    #[serde(default = "Faults::doubled")]
+    pub payment_faults: Faults,
+}
+
+/// The public keys that a merchant and the payment platform gave each other.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PaymentKeys {
+    /// The card issuer's.
+    pub merchant: PlatformKey,
+    /// The platform's.
+    pub platform: Vec<PlatformKey>,
 }
 
 /// A PostgreSQL that the roles of a city share, each with tables of its own.
@@ -163,6 +180,8 @@ impl CityPlan {
             clearing: role(Role::Clearing)?,
             database: None,
             published: None,
+            payment_keys: None,
+            payment_faults: Faults::doubled(),
         })
     }
 

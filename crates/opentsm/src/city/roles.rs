@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
-use tsm_api::client::{ClearingPeer, Client, HttpsTransport, PaymentPeer, SeTsmPeer, Signing, SpTsmPeer};
+use tsm_api::client::{ClearingPeer, Client, HttpsTransport, SeTsmPeer, Signing};
 use tsm_api::se_tsm::wallet::Agreement;
 use tsm_api::signature::MessageVerifier;
 use tsm_domain::policy::Policy;
@@ -28,6 +28,7 @@ use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
 
 use super::ceremony;
 use super::desk::FirstLogin;
+use super::payments;
 use super::plan::{CityPlan, Published, Role, RolePlan};
 use super::siblings::SiblingProcesses;
 use super::stores;
@@ -49,7 +50,7 @@ pub const CARD_NUMBER_PREFIX: &str = "31049990";
 pub const OPERATOR_NUMBER: &str = "OPERATOR";
 
 /// How long one organisation waits for another.
-const PARTNER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const PARTNER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a role did not start.
 #[derive(Debug, thiserror::Error)]
@@ -106,12 +107,12 @@ impl Running {
     }
 }
 
-/// Starts a role with its keys; all roles but the payment sandbox have some. Where `alone` is given, this
+/// Starts a role with its keys. Where `alone` is given, this
 /// process is one of several of its role on one store.
 pub async fn start(
     plan: &CityPlan,
     role: Role,
-    keys: Option<SoftwareKeyService>,
+    keys: SoftwareKeyService,
     listener: TcpListener,
     alone: Option<TcpListener>,
 ) -> Result<Running, RoleError> {
@@ -130,20 +131,22 @@ pub async fn start(
 async fn router(
     plan: &CityPlan,
     role: Role,
-    keys: Option<SoftwareKeyService>,
+    keys: SoftwareKeyService,
     siblings: Option<Arc<dyn Siblings>>,
     environment: &Environment,
 ) -> Result<axum::Router, RoleError> {
     let why = failed(role);
-    match (role, keys) {
-        (Role::SeTsm, Some(keys)) => se_tsm(plan, keys, siblings, environment).await,
-        (Role::Clearing, Some(keys)) => clearing(plan, keys, environment).await,
-        (Role::SpTsm, Some(keys)) => match &plan.published {
+    match role {
+        Role::SeTsm => se_tsm(plan, keys, siblings, environment).await,
+        Role::Clearing => clearing(plan, keys, environment).await,
+        Role::SpTsm => match &plan.published {
             Some(published) => sp_tsm(plan, published, keys, siblings, environment).await,
             None => Err(why(&"the plan does not say what the operator published")),
         },
-        (Role::Payment, _) => payment(plan, environment).await,
-        (Role::SeTsm | Role::Clearing | Role::SpTsm, None) => Err(why(&"it has no keys")),
+        Role::Payment => {
+            let sandbox = payments::sandbox(plan, keys, environment).await.map_err(|error| why(&error))?;
+            Ok(payment_sandbox::routes(sandbox).into_router())
+        }
     }
 }
 
@@ -232,23 +235,6 @@ fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError>
     Ok(clearing::Terminals::of(operator, numbers?))
 }
 
-async fn payment(plan: &CityPlan, environment: &Environment) -> Result<axum::Router, RoleError> {
-    let why = failed(Role::Payment);
-    let client = partner(plan, Role::Payment, Role::SpTsm, environment).map_err(|error| why(&error))?;
-    let merchant = payment_sandbox::Merchant {
-        peer: peer(&plan.sp_tsm).map_err(|error| why(&error))?,
-        link: SpTsmPeer::new(client),
-    };
-    let service = payment_sandbox::PaymentSandbox::new(payment_sandbox::Parts {
-        store: stores::payment(plan).await.map_err(|error| why(&error))?,
-        environment: environment.clone(),
-        merchants: vec![merchant],
-        repetition: payment_sandbox::Repetition::Twice,
-        lifetime: SignedDuration::from_mins(30),
-    });
-    Ok(payment_sandbox::routes(service).into_router())
-}
-
 async fn sp_tsm(
     plan: &CityPlan,
     published: &Published,
@@ -260,17 +246,16 @@ async fn sp_tsm(
     let link = |to| partner(plan, Role::SpTsm, to, environment).map_err(|error| why(&error));
     let parts = sp_tsm::Parts {
         store: stores::sp_tsm(plan).await.map_err(|error| why(&error))?,
-        keys: Arc::new(keys) as Arc<dyn KeyService>,
+        keys: Arc::new(keys.clone()) as Arc<dyn KeyService>,
         environment: environment.clone(),
         partners: sp_tsm::Partners {
             se_tsm: peer(&plan.se_tsm).map_err(|error| why(&error))?,
-            payment: peer(&plan.payment).map_err(|error| why(&error))?,
             // The issuer runs its own top-up terminals.
             top_up_terminals: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         },
         links: sp_tsm::Links {
             se_tsm: SeTsmPeer::new(link(Role::SeTsm)?),
-            payment: PaymentPeer::new(link(Role::Payment)?),
+            payment: payments::platform(plan, &keys, environment).map_err(|error| why(&error))?,
             centre: ClearingPeer::new(link(Role::Clearing)?),
         },
         settings: sp_tsm_settings(published).map_err(|error| why(&error))?,

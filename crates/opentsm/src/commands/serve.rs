@@ -44,7 +44,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     let keys = ceremony::open_keys(&plan, role, entropy)
         .map_err(|error| format!("{}: {error}", plan.role(role).keys.display()))?;
     if options.profile == Profile::Production {
-        let found = profile::test_only(&plan, role, keys.as_ref());
+        let found = profile::test_only(&plan, role, &keys);
         if !found.is_empty() {
             let found: Vec<_> = found.iter().map(ToString::to_string).collect();
             return Err(format!(

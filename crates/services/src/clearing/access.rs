@@ -22,7 +22,12 @@ impl Service for Clearing {
     ) -> Result<Institution, Problem> {
         match access {
             Access::Peer => {}
-            Access::Public | Access::Wallet | Access::Conversation | Access::Staff(_) | Access::Provider => {
+            Access::Public
+            | Access::Wallet
+            | Access::Conversation
+            | Access::Staff(_)
+            | Access::Provider
+            | Access::Payment => {
                 return Err(ProblemCode::NotAllowed.into());
             }
         }

@@ -15,6 +15,7 @@ mod entries;
 mod open_account;
 mod order_reports;
 mod parking;
+mod payment_incidents;
 mod returned;
 mod terminals;
 
@@ -74,6 +75,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
     Routes::new(centre)
         .on(&clearing::OPEN_ACCOUNT, open_account::open_account)
         .on(&clearing::PAYMENT, order_reports::payment)
+        .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
         .on(&clearing::CANCELLATION, order_reports::cancellation)
         .on(&clearing::REFUND, order_reports::refund)
         .on(&clearing::CREDIT, credit::credit)

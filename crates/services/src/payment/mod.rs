@@ -4,6 +4,9 @@
 //! about money: an answer that was lost stays unknown until the platform has been asked, and no timeout is
 //! a failure or a reason to give money back.
 
+pub mod message;
+mod sandbox_platform;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -11,6 +14,8 @@ use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::Statement;
 use tsm_domain::{Fen, OrderId, PaymentReference, TransferId};
+
+pub use sandbox_platform::{Parts as SandboxParts, SandboxPlatform};
 
 /// A payment that a merchant opens for its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +96,7 @@ pub struct IncomingMessage<'a> {
     pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
-    /// Gives a header by its name.
+    /// The headers.
     pub headers: &'a hyper::HeaderMap,
     /// The body, as it was signed.
     pub body: &'a [u8],

@@ -10,6 +10,7 @@ use tsm_storage::payment::PaymentRow;
 
 use super::PaymentSandbox;
 use super::access::Caller;
+use super::faults::Heard;
 use crate::server::Call;
 use crate::stored;
 
@@ -22,11 +23,12 @@ pub(super) async fn create(
     call: Call<Caller, NewPayment>,
 ) -> Result<PaymentRecord, Problem> {
     let merchant = call.caller.merchant()?;
-    let NewPayment { order, amount_fen, subject } = call.request;
+    let NewPayment { order, amount_fen, subject, expires_at } = call.request;
     if amount_fen == 0 || subject.len() > LONGEST_SUBJECT {
         return Err(ProblemCode::ValueRefused.into());
     }
     let now = sandbox.now();
+    let longest = now.saturating_add(sandbox.lifetime).unwrap_or(now);
     let row = PaymentRow {
         order: PaymentOrder::create(OrderId::from_uuid(order.0), Fen::new(amount_fen.into())),
         notify_url: merchant.clone(),
@@ -34,10 +36,14 @@ pub(super) async fn create(
         subject,
         payer: None,
         created_at: now,
-        expires_at: now.saturating_add(sandbox.lifetime).unwrap_or(now),
+        expires_at: expires_at.map_or(longest, |wanted| wanted.min(longest)),
         paid_at: None,
         closed_at: None,
     };
-    let row = sandbox.store.create_order(row).await.map_err(|error| stored::problem(&error))?;
+    let mut row = sandbox.store.create_order(row).await.map_err(|error| stored::problem(&error))?;
+    sandbox.expiry.send_replace(());
+    if sandbox.faults.get().heard == Heard::BeforeCreateReply {
+        row = sandbox.take_payment(row).await?;
+    }
     sandbox.record(&row).await
 }

@@ -1,66 +1,87 @@
 //! The payment platform's sandbox (B-7.4): merchants open payments, a person pays or declines, the merchant
-//! gets the platform's signed word, and money goes back when the merchant asks.
+//! gets the platform's signed word, and money goes back when the merchant asks. It behaves as the large
+//! wallets' merchant APIs do, with their signatures and, where [`Faults`] say so, their faults.
 //!
 //! A payment carries the number of the merchant's order, which is unguessable. Nothing here moves real
 //! money: a production profile refuses to start with it.
 
 mod access;
+mod close;
 mod create;
+mod expiry;
+pub mod faults;
+mod keys;
 mod notifications;
 mod pay;
+mod platform_keys;
 mod query;
 mod refund;
 mod show;
+mod statement;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
-use tsm_api::client::SpTsmPeer;
+use tokio::sync::watch;
+use tsm_api::client::Transport;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
-use tsm_api::payment::{self, PaymentRecord, PaymentState};
+use tsm_api::payment::{self, PaymentRecord, PaymentSignature, PaymentState};
 use tsm_api::problem::Problem;
+use tsm_api::signature::ReplayWindow;
+use tsm_domain::Fen;
 use tsm_domain::money::PaymentState as State;
+use tsm_keys::KeyService;
 use tsm_storage::PaymentStore;
 use tsm_storage::payment::PaymentRow;
 
 use crate::outbox::Dispatcher;
+use crate::payment::message::{MessageKeyError, RegisteredKey};
 use crate::purse::to_wire;
 use crate::runtime::Environment;
-use crate::server::{Peer, PeerGate, Routes};
+use crate::server::Routes;
 use crate::stored;
 
+use faults::CurrentFaults;
 use notifications::Notifications;
+use platform_keys::OwnKeys;
+
+pub use faults::Faults;
+pub use platform_keys::platform_key;
 
 /// A merchant, and the way to notify it.
 #[derive(Clone)]
 pub struct Merchant {
-    /// The institution.
-    pub peer: Peer,
-    /// Its server.
-    pub link: SpTsmPeer,
+    /// Its institution number.
+    pub institution: String,
+    /// Its registered keys, newest last; all are of one scheme.
+    pub keys: Vec<RegisteredKey>,
+    /// The way to its server.
+    pub link: Arc<dyn Transport>,
 }
 
-/// How often the sandbox says that a payment was made. Real platforms repeat themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Repetition {
-    /// Once, and again until it arrives.
-    #[default]
-    Once,
-    /// Twice, in two messages.
-    Twice,
+impl Merchant {
+    /// How the merchant signs, and how the platform signs for it.
+    fn scheme(&self) -> Option<PaymentSignature> {
+        self.keys.last().map(RegisteredKey::scheme)
+    }
 }
 
 /// What the sandbox is built from.
 pub struct Parts {
     /// Its store.
     pub store: Arc<dyn PaymentStore>,
+    /// Its keys: those named by [`platform_key`].
+    pub keys: Arc<dyn KeyService>,
+    /// The owner in its keys' names.
+    pub key_owner: String,
     /// Time, randomness, tasks, timers.
     pub environment: Environment,
     /// The merchants.
     pub merchants: Vec<Merchant>,
-    /// How often it says that a payment was made.
-    pub repetition: Repetition,
-    /// How long a payment stays open.
+    /// What it does as the world does.
+    pub faults: Faults,
+    /// How long a payment stays open at most.
     pub lifetime: SignedDuration,
 }
 
@@ -69,21 +90,54 @@ pub struct PaymentSandbox {
     store: Arc<dyn PaymentStore>,
     environment: Environment,
     merchants: Arc<[Merchant]>,
-    repetition: Repetition,
+    own_keys: Arc<OwnKeys>,
+    faults: Arc<CurrentFaults>,
     lifetime: SignedDuration,
-    gate: PeerGate,
+    window: ReplayWindow,
     outbox: Dispatcher,
+    expiry: watch::Sender<()>,
 }
 
 impl PaymentSandbox {
-    /// Builds the role and starts sending what its outbox holds.
-    pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, environment, merchants, repetition, lifetime } = parts;
+    /// Builds the role and starts its jobs: sending what its outbox holds, closing what has expired.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, MessageKeyError> {
+        let Parts { store, keys, key_owner, environment, merchants, faults, lifetime } = parts;
         let merchants: Arc<[Merchant]> = merchants.into();
-        let carrier = Notifications { merchants: merchants.clone() };
+        let own_keys = Arc::new(OwnKeys::open(keys, &key_owner)?);
+        let faults = Arc::new(CurrentFaults::new(faults));
+        let carrier = Notifications {
+            merchants: merchants.clone(),
+            own_keys: own_keys.clone(),
+            environment: environment.clone(),
+            faults: faults.clone(),
+        };
         let outbox = Dispatcher::start(store.clone(), Arc::new(carrier), environment.clone());
-        let gate = PeerGate::open(environment.now());
-        Arc::new(Self { store, environment, merchants, repetition, lifetime, gate, outbox })
+        let window = ReplayWindow::open(environment.now());
+        let (expiry, opened) = watch::channel(());
+        let sandbox = Arc::new(Self {
+            store,
+            environment: environment.clone(),
+            merchants,
+            own_keys,
+            faults,
+            lifetime,
+            window,
+            outbox,
+            expiry,
+        });
+        let job = expiry::run(Arc::downgrade(&sandbox), environment.clone(), opened);
+        environment.spawner.spawn(job.boxed());
+        Ok(sandbox)
+    }
+
+    /// Lets other things go wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.faults.set(faults);
+    }
+
+    /// Draws a new platform key, which signs from now on, and gives its serial.
+    pub fn rotate_key(&self, scheme: PaymentSignature) -> Result<String, MessageKeyError> {
+        self.own_keys.rotate(scheme)
     }
 }
 
@@ -92,7 +146,10 @@ pub fn routes(sandbox: Arc<PaymentSandbox>) -> Routes<PaymentSandbox> {
     Routes::new(sandbox)
         .on(&payment::CREATE, create::create)
         .on(&payment::QUERY, query::query)
+        .on(&payment::CLOSE, close::close)
         .on(&payment::REFUND, refund::refund)
+        .on(&payment::STATEMENT, statement::statement_of_day)
+        .on(&payment::PLATFORM_KEYS, keys::platform_keys)
         .on(&payment::PAY, pay::pay)
         .on(&payment::SHOW, show::show)
 }
@@ -104,17 +161,26 @@ impl PaymentSandbox {
 
     /// A payment as everybody sees it. One that has expired cannot be paid any more.
     async fn record(&self, row: &PaymentRow) -> Result<PaymentRecord, Problem> {
-        let (state, changed_at) = match &row.order.state {
-            State::Created if row.expires_at <= self.now() => (PaymentState::Declined, row.expires_at),
-            State::Created => (PaymentState::Open, row.created_at),
-            State::Paid(_) => (PaymentState::Paid, row.paid_at.unwrap_or(row.created_at)),
-            State::Closed => (PaymentState::Declined, row.closed_at.unwrap_or(row.created_at)),
-            State::Refunded { .. } => (PaymentState::Refunded, self.refunded_at(row).await?),
+        let (state, changed_at, refunded) = match &row.order.state {
+            State::Created if row.expires_at <= self.now() => {
+                (PaymentState::Closed, row.expires_at, Fen::ZERO)
+            }
+            State::Created => (PaymentState::Open, row.created_at, Fen::ZERO),
+            State::Paid(_) => (PaymentState::Paid, row.paid_at.unwrap_or(row.created_at), Fen::ZERO),
+            State::Closed => (PaymentState::Closed, row.closed_at.unwrap_or(row.created_at), Fen::ZERO),
+            State::Refunded { refunded, .. } if *refunded == row.order.amount => {
+                (PaymentState::Refunded, self.refunded_at(row).await?, *refunded)
+            }
+            State::Refunded { refunded, .. } => {
+                (PaymentState::PartlyRefunded, self.refunded_at(row).await?, *refunded)
+            }
         };
         Ok(PaymentRecord {
             payment: PaymentId(row.order.order.as_uuid()),
             order: WireOrder(row.order.order.as_uuid()),
+            merchant: row.merchant.clone(),
             amount_fen: to_wire(row.order.amount),
+            refunded_fen: to_wire(refunded),
             subject: row.subject.clone(),
             state,
             changed_at,

@@ -6,12 +6,14 @@ use tsm_api::ids::PaymentId;
 use tsm_api::payment::{Pay, PayChoice, PaymentNotification, PaymentRecord, PaymentState};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::PaymentState as State;
-use tsm_domain::{OrderId, PayerId, PaymentReference};
-use tsm_storage::payment::PaymentRow;
+use tsm_domain::{OrderId, PayerId, PaymentReference, TransferId};
+use tsm_storage::payment::{PaymentRow, Refund};
 use tsm_storage::shared::Delivery;
 
 use super::access::Caller;
-use super::{PaymentSandbox, Repetition, notifications};
+use super::faults::{Heard, Raced};
+use super::{PaymentSandbox, notifications};
+use crate::names;
 use crate::server::Call;
 use crate::stored;
 
@@ -36,7 +38,8 @@ pub(super) async fn pay(
 }
 
 impl PaymentSandbox {
-    async fn take_payment(&self, row: PaymentRow) -> Result<PaymentRow, Problem> {
+    /// Takes the payer's money for an order.
+    pub(super) async fn take_payment(&self, row: PaymentRow) -> Result<PaymentRow, Problem> {
         let now = self.now();
         if row.order.state == State::Created && row.expires_at <= now {
             self.store
@@ -49,23 +52,50 @@ impl PaymentSandbox {
         let reference: PaymentReference =
             payment.to_string().parse().map_err(|_| Problem::new(ProblemCode::Internal))?;
         let payer: PayerId = PAYER.parse().map_err(|_| Problem::new(ProblemCode::Internal))?;
-        let word = PaymentNotification {
-            payment: PaymentRecord { state: PaymentState::Paid, changed_at: now, ..self.record(&row).await? },
-        };
-        let messages = self.messages(&row, &word);
+        let faults = self.faults.get();
+        if row.order.state == State::Closed && faults.raced == Raced::TakenAndGivenBack {
+            return self.take_and_give_back(row, payer, reference).await;
+        }
+        let said = PaymentRecord { state: PaymentState::Paid, changed_at: now, ..self.record(&row).await? };
+        let word = PaymentNotification { payment: said };
+        let messages = notifications::messages(&row.notify_url, &word, now, &faults);
         let (order, amount) = (row.order.order, row.order.amount);
-        let paid = self.store.pay(order, payer, reference, amount, now, messages).await;
+        let paid = self.store.pay(order, payer, reference, amount, now, messages.clone()).await;
         let paid = paid.map_err(|error| stored::problem(&error))?;
-        self.outbox.kick();
+        self.tell(&messages, faults.heard).await;
         Ok(paid)
     }
 
-    fn messages(&self, row: &PaymentRow, word: &PaymentNotification) -> Vec<Delivery> {
+    async fn take_and_give_back(
+        &self,
+        row: PaymentRow,
+        payer: PayerId,
+        reference: PaymentReference,
+    ) -> Result<PaymentRow, Problem> {
         let now = self.now();
-        let count = match self.repetition {
-            Repetition::Once => 1,
-            Repetition::Twice => 2,
+        let order = row.order.order;
+        let refund = Refund {
+            id: TransferId::from_uuid(names::derived(&["paid-after-close", &order.to_string()])),
+            order,
+            amount: row.order.amount,
+            at: now,
         };
-        (0..count).map(|copy| notifications::message(&row.notify_url, copy, word, now)).collect()
+        let record = self.record(&row).await?;
+        let refunded_fen = record.amount_fen;
+        let said = PaymentRecord { state: PaymentState::Refunded, refunded_fen, changed_at: now, ..record };
+        let word = PaymentNotification { payment: said };
+        let faults = self.faults.get();
+        let messages = notifications::messages(&row.notify_url, &word, now, &faults);
+        let back = self.store.pay_after_close(payer, reference, refund, messages.clone()).await;
+        let back = back.map_err(|error| stored::problem(&error))?;
+        self.tell(&messages, faults.heard).await;
+        Ok(back)
+    }
+
+    async fn tell(&self, messages: &[Delivery], heard: Heard) {
+        match heard {
+            Heard::InTurn => self.outbox.kick(),
+            Heard::BeforePayReply | Heard::BeforeCreateReply => self.outbox.send_now(messages).await,
+        }
     }
 }

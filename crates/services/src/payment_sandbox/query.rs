@@ -1,11 +1,12 @@
-//! A merchant asks how its payment stands.
+//! A merchant asks how its payment stands. For a while after a change the platform may not know.
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::PaymentRecord;
-use tsm_api::problem::Problem;
+use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::OrderId;
 
 use super::PaymentSandbox;
@@ -20,5 +21,10 @@ pub(super) async fn query(
     let payment: PaymentId = call.parameter()?;
     let merchant = call.caller.merchant()?;
     let row = sandbox.own_payment(OrderId::from_uuid(payment.0), &merchant).await?;
-    sandbox.record(&row).await
+    let record = sandbox.record(&row).await?;
+    let unknown_for = SignedDuration::from_millis(sandbox.faults.get().unknown_for_ms.into());
+    if sandbox.now().duration_since(record.changed_at) < unknown_for {
+        return Err(Problem::because(ProblemCode::OutcomeUnknown, "The bank has not answered yet."));
+    }
+    Ok(record)
 }

@@ -1,9 +1,9 @@
-//! A merchant gives back what was paid. Repeating it gives nothing more.
+//! A merchant gives back a part of what was paid, or all of it. Repeating a refund's number gives nothing more.
 
 use std::sync::Arc;
 
 use tsm_api::ids::PaymentId;
-use tsm_api::payment::{PaymentRecord, Refund as WireRefund};
+use tsm_api::payment::{Refund as WireRefund, RefundRecord};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::PaymentRefusal;
 use tsm_domain::{Fen, OrderId, TransferId};
@@ -12,7 +12,6 @@ use tsm_storage::payment::Refund;
 
 use super::PaymentSandbox;
 use super::access::Caller;
-use crate::names;
 use crate::server::Call;
 use crate::stored;
 
@@ -20,23 +19,26 @@ use crate::stored;
 pub(super) async fn refund(
     sandbox: Arc<PaymentSandbox>,
     call: Call<Caller, WireRefund>,
-) -> Result<PaymentRecord, Problem> {
+) -> Result<RefundRecord, Problem> {
     let payment: PaymentId = call.parameter()?;
     let merchant = call.caller.merchant()?;
-    if call.request.amount_fen == 0 {
+    let WireRefund { refund, amount_fen, .. } = call.request;
+    if amount_fen == 0 {
         return Err(ProblemCode::ValueRefused.into());
     }
     let order = OrderId::from_uuid(payment.0);
     sandbox.own_payment(order, &merchant).await?;
-    let refund = Refund {
-        // One refund for each payment: its number follows from the payment's.
-        id: TransferId::from_uuid(names::derived(&["refund", &payment.to_string()])),
+    let back = Refund {
+        id: TransferId::from_uuid(refund.0),
         order,
-        amount: Fen::new(call.request.amount_fen.into()),
+        amount: Fen::new(amount_fen.into()),
         at: sandbox.now(),
     };
-    let row = sandbox.store.refund(refund, Vec::new()).await.map_err(|error| refused(&error))?;
-    sandbox.record(&row).await
+    let row = sandbox.store.refund(back, Vec::new()).await.map_err(|error| refused(&error))?;
+    let known = sandbox.store.refunds_of(order).await.map_err(|error| stored::problem(&error))?;
+    let known = known.into_iter().find(|known| known.id.as_uuid() == refund.0);
+    let at = known.ok_or(ProblemCode::Internal)?.at;
+    Ok(RefundRecord { refund, amount_fen, at, payment: sandbox.record(&row).await? })
 }
 
 fn refused(error: &StorageError) -> Problem {
@@ -44,9 +46,10 @@ fn refused(error: &StorageError) -> Problem {
         StorageError::Payment(PaymentRefusal::ExceedsPaid { .. }) => {
             Problem::because(ProblemCode::AmountRefused, format_args!("In detail: {error}."))
         }
-        StorageError::Conflict { .. } => {
-            Problem::because(ProblemCode::Duplicate, "The payment was given back with another amount.")
-        }
+        StorageError::Conflict { .. } => Problem::because(
+            ProblemCode::Duplicate,
+            "The refund's number was used for another amount or payment.",
+        ),
         other => stored::problem(other),
     }
 }

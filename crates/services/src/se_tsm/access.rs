@@ -117,6 +117,7 @@ impl Service for SeTsm {
             }
             Access::Provider => self.provider_caller(&credentials).await.map(Caller::Person),
             Access::Peer => self.peer_caller(&credentials).await.map(|peer| Caller::Peer(Box::new(peer))),
+            Access::Payment => Err(ProblemCode::NotAllowed.into()),
         }
     }
 }

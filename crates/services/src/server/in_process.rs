@@ -44,8 +44,17 @@ impl InProcess {
             Err(error) => problem_response(Problem::because(ProblemCode::MalformedRequest, error), &number),
         };
         let status = response.status().as_u16();
+        let headers = response.headers().iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let headers = headers.collect();
         let body = axum::body::to_bytes(response.into_body(), MAX_REPLY_BYTES).await;
-        WireReply { status, body: body.map(|body| body.to_vec()).unwrap_or_default(), server_timing: None }
+        WireReply {
+            status,
+            headers,
+            body: body.map(|body| body.to_vec()).unwrap_or_default(),
+            server_timing: None,
+        }
     }
 }
 

@@ -15,4 +15,4 @@ mod routes;
 pub use in_process::InProcess;
 pub use listener::{Server, ServerLimits, serve};
 pub use peer::{Peer, PeerGate};
-pub use routes::{Call, Credentials, Routes, Service};
+pub use routes::{Asked, Call, Credentials, ReplySeal, Routes, Service};

@@ -66,6 +66,34 @@ pub trait Service: Send + Sync + 'static {
         access: Access,
         credentials: Credentials<'_>,
     ) -> Result<Self::Caller, Problem>;
+
+    /// How a reply leaves. A role whose protocol signs replies signs them here.
+    fn seal(&self, _asked: &Asked<'_>, _status: u16, _body: &[u8]) -> ReplySeal {
+        ReplySeal::Plain
+    }
+}
+
+/// What a reply answers.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Who may ask it.
+    pub access: Access,
+    /// Path and query.
+    pub path: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// How a reply leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplySeal {
+    /// As it is.
+    Plain,
+    /// With these headers.
+    Headers(Vec<(&'static str, String)>),
+    /// Not at all: the caller gets what a gateway says whose server did not answer. Sandboxes do so to be
+    /// like the world.
+    Lost,
 }
 
 /// One call of an endpoint.
@@ -115,13 +143,18 @@ impl<S: Service> Routes<S> {
             async move {
                 let number = request.extensions().get::<RequestNumber>().cloned();
                 let number = number.unwrap_or_else(|| RequestNumber(String::new()));
-                match handle(service, handler, verb, access, request).await {
-                    Ok(reply) => json_response(StatusCode::OK, &reply),
+                let asked = (request.headers().clone(), request.uri().clone());
+                let (status, body) = match handle(service.clone(), handler, verb, access, request).await {
+                    Ok(reply) => (StatusCode::OK, json(&reply)),
                     Err(problem) => {
                         warn!(request = %number.0, path, code = ?problem.code, reason = %problem, "refused");
-                        problem_response(problem, &number)
+                        problem_json(problem, &number)
                     }
-                }
+                };
+                let (headers, uri) = asked;
+                let path = uri.path_and_query().map_or("/", |path| path.as_str());
+                let seal = service.seal(&Asked { access, path, headers: &headers }, status.as_u16(), &body);
+                sealed_response(status, body, seal)
             }
         };
         let method: MethodRouter = match verb {
@@ -206,16 +239,40 @@ async fn path_parameters(head: &mut Parts) -> Result<Vec<String>, Problem> {
     Ok(parameters.iter().map(|(_, value)| value.to_owned()).collect())
 }
 
-fn json_response<R: Serialize>(status: StatusCode, reply: &R) -> Response {
-    let body = serde_json::to_vec(reply).unwrap_or_default();
+fn json<R: Serialize>(reply: &R) -> Vec<u8> {
+    serde_json::to_vec(reply).unwrap_or_default()
+}
+
+fn response(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-pub(super) fn problem_response(mut problem: Problem, number: &RequestNumber) -> Response {
+fn sealed_response(status: StatusCode, body: Vec<u8>, seal: ReplySeal) -> Response {
+    match seal {
+        ReplySeal::Plain => response(status, body),
+        ReplySeal::Lost => response(StatusCode::GATEWAY_TIMEOUT, Vec::new()),
+        ReplySeal::Headers(headers) => {
+            let mut response = response(status, body);
+            for (name, value) in headers {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+            response
+        }
+    }
+}
+
+fn problem_json(mut problem: Problem, number: &RequestNumber) -> (StatusCode, Vec<u8>) {
     problem.request_id = Some(number.0.clone());
     let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json_response(status, &problem)
+    (status, json(&problem))
+}
+
+pub(super) fn problem_response(problem: Problem, number: &RequestNumber) -> Response {
+    let (status, body) = problem_json(problem, number);
+    response(status, body)
 }

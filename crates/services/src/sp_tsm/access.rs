@@ -9,6 +9,7 @@ use tsm_api::signature::{Assertion, SignatureError};
 use tsm_domain::{Msisdn, SeId};
 
 use super::SpTsm;
+use crate::payment::Notification;
 use crate::purse::se_from_wire;
 use crate::server::{Credentials, Service};
 
@@ -21,8 +22,8 @@ pub enum Caller {
     Wallet(WalletCaller),
     /// The SE-TSM.
     SeTsm,
-    /// The payment platform.
-    Payment,
+    /// The payment platform, with what it says.
+    Payment(Box<Notification>),
     /// An institution whose terminals take cash, by its number.
     TopUpTerminals(String),
     /// Another process of this SP-TSM, which passes on what the SE-TSM asked it.
@@ -43,7 +44,7 @@ impl Caller {
     pub(super) fn wallet(self) -> Result<WalletCaller, Problem> {
         match self {
             Self::Wallet(wallet) => Ok(wallet),
-            Self::Anyone | Self::SeTsm | Self::Payment | Self::TopUpTerminals(_) | Self::Sibling => {
+            Self::Anyone | Self::SeTsm | Self::Payment(_) | Self::TopUpTerminals(_) | Self::Sibling => {
                 Err(ProblemCode::SessionRequired.into())
             }
         }
@@ -53,16 +54,16 @@ impl Caller {
     pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
         match self {
             Self::SeTsm | Self::Sibling => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::Payment | Self::TopUpTerminals(_) => {
+            Self::Anyone | Self::Wallet(_) | Self::Payment(_) | Self::TopUpTerminals(_) => {
                 Err(ProblemCode::NotAllowed.into())
             }
         }
     }
 
-    /// Nobody but the payment platform.
-    pub(super) fn require_payment(&self) -> Result<(), Problem> {
+    /// What the payment platform says.
+    pub(super) fn payment(self) -> Result<Notification, Problem> {
         match self {
-            Self::Payment => Ok(()),
+            Self::Payment(notification) => Ok(*notification),
             Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::TopUpTerminals(_) | Self::Sibling => {
                 Err(ProblemCode::NotAllowed.into())
             }
@@ -73,7 +74,7 @@ impl Caller {
     pub(super) fn top_up_institution(self) -> Result<String, Problem> {
         match self {
             Self::TopUpTerminals(institution) => Ok(institution),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment | Self::Sibling => {
+            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment(_) | Self::Sibling => {
                 Err(ProblemCode::NotAllowed.into())
             }
         }
@@ -89,6 +90,7 @@ impl Service for SpTsm {
             Access::Public | Access::Conversation => Ok(Caller::Anyone),
             Access::Wallet => self.wallet_caller(&credentials).map(Caller::Wallet),
             Access::Peer => self.peer_caller(&credentials),
+            Access::Payment => self.notified(&credentials).await.map(|word| Caller::Payment(Box::new(word))),
             Access::Staff(_) | Access::Provider => Err(ProblemCode::NotAllowed.into()),
         }
     }
@@ -112,8 +114,8 @@ impl SpTsm {
 
     fn peer_caller(&self, credentials: &Credentials<'_>) -> Result<Caller, Problem> {
         let claimed = self.gate.claimed(credentials)?;
-        let partners = [(&self.partners.se_tsm, Caller::SeTsm), (&self.partners.payment, Caller::Payment)];
-        let known = partners.into_iter().find(|(peer, _)| peer.institution == claimed);
+        let se_tsm = &self.partners.se_tsm;
+        let known = (se_tsm.institution == claimed).then_some((se_tsm, Caller::SeTsm));
         let terminals = || {
             let peer = self.partners.top_up_terminals.iter().find(|peer| peer.institution == claimed)?;
             Some((peer, Caller::TopUpTerminals(peer.institution.clone())))

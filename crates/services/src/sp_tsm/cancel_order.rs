@@ -30,21 +30,25 @@ pub(super) async fn cancel_order(
     let problem = |error: StorageError| stored::problem(&error);
     let known = tsm.store.top_up(order).await.map_err(problem)?.filter(|known| known.se == se);
     let known = known.ok_or(ProblemCode::UnknownId)?;
-    match known.state {
+    match &known.state {
         TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => {
+            // The platform closes it too, so that nobody pays in vain. Whoever was faster gets the payment back.
+            let close = reports::close(order, tsm.now());
+            tsm.store.put_delivery(close).await.map_err(problem)?;
             tsm.store.close_top_up(order).await.map_err(problem)?;
+            tsm.outbox.kick();
         }
         TopUpOrderState::Paid { payment, .. } if payment.is_cash() => {
             let reason = "It was paid with cash, which a terminal or a hall gives back.";
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
-        TopUpOrderState::Paid { .. } => {
+        TopUpOrderState::Paid { payment, .. } => {
             let now = tsm.now();
             let note = tsm.note(known.card, "top-up-cancelled", &json!({ "order": order }));
             let with = With {
                 deliveries: vec![
                     reports::cancelled(order, known.card, known.amount, now),
-                    reports::refund(order, known.card, known.amount, now),
+                    reports::refund(order, payment, known.card, known.amount, now),
                 ],
                 notes: vec![note],
                 ..With::default()

@@ -6,6 +6,7 @@
 //! | `pre_operation`, `handover`, `result` | the SE-TSM's requests: consent, hand-over, results |
 //! | `opening` | loads, installs and personalises through the issuer's own domain |
 //! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
+//! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
 //!
@@ -29,6 +30,7 @@ mod migrating_out;
 mod opening;
 mod orders;
 mod payment_notification;
+mod payment_watch;
 mod pre_operation;
 mod reports;
 mod result;
@@ -40,14 +42,16 @@ mod top_up;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tsm_api::client::{ClearingPeer, PaymentPeer, SeTsmPeer};
+use tsm_api::client::{ClearingPeer, SeTsmPeer};
 use tsm_api::sp_tsm::{peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
 use crate::conversation::{Engine, Limits, MemoryLeases};
 use crate::outbox::Dispatcher;
+use crate::payment::PaymentPlatform;
 use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
 use crate::siblings::Siblings;
@@ -66,8 +70,6 @@ use reports::Reports;
 pub struct Partners {
     /// The SE-TSM. Its key also signs its word about wallets' sessions.
     pub se_tsm: Peer,
-    /// The payment platform.
-    pub payment: Peer,
     /// The institutions whose terminals take cash for cards.
     pub top_up_terminals: Vec<Peer>,
 }
@@ -78,7 +80,7 @@ pub struct Links {
     /// To the SE-TSM.
     pub se_tsm: SeTsmPeer,
     /// To the payment platform.
-    pub payment: PaymentPeer,
+    pub payment: Arc<dyn PaymentPlatform>,
     /// To the clearing centre.
     pub centre: ClearingPeer,
 }
@@ -116,6 +118,7 @@ pub struct SpTsm {
     tickets: Tickets,
     confirmed: watch::Sender<()>,
     siblings: Option<Arc<dyn Siblings>>,
+    ordered: watch::Sender<()>,
 }
 
 impl SpTsm {
@@ -132,10 +135,11 @@ impl SpTsm {
         let reports = Reports { store: store.clone(), links: links.clone() };
         let outbox = Dispatcher::start(store.clone(), Arc::new(reports), environment.clone());
         let gate = PeerGate::open(environment.now());
-        Ok(Arc::new(Self {
+        let (ordered, orders) = watch::channel(());
+        let tsm = Arc::new(Self {
             store,
             keys,
-            environment,
+            environment: environment.clone(),
             partners,
             links,
             settings,
@@ -146,7 +150,11 @@ impl SpTsm {
             tickets: Tickets::default(),
             confirmed: watch::channel(()).0,
             siblings,
-        }))
+            ordered,
+        });
+        let job = payment_watch::run(Arc::downgrade(&tsm), environment.clone(), orders);
+        environment.spawner.spawn(job.boxed());
+        Ok(tsm)
     }
 
     fn now(&self) -> jiff::Timestamp {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
-use tsm_api::payment::NewPayment;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::sp_tsm::wallet::{OpenCardOrder, OrderRecord, OrderState, TopUpOrder as WireTopUp};
 use tsm_domain::card::{CardOrder, CardOrderState};
@@ -17,6 +16,7 @@ use super::SpTsm;
 use super::access::Caller;
 use super::stop::Stop;
 use crate::names;
+use crate::payment::{NewOrder, PaymentError, PlatformOrder};
 use crate::purse::{aid_from_wire, to_wire};
 use crate::server::Call;
 use crate::stored;
@@ -67,12 +67,10 @@ pub(super) async fn order_top_up(
             "The request number was used for another order.",
         ));
     }
-    let payment = NewPayment {
-        order: WireOrder(order.order.as_uuid()),
-        amount_fen: request.amount_fen,
-        subject: "Transit card top-up".into(),
-    };
-    tsm.links.payment.create(&payment).await.map_err(|error| error.to_problem())?;
+    if order.state == TopUpOrderState::AwaitingPayment {
+        tsm.ordered.send_replace(());
+        tsm.open_payment(&order).await.map_err(|error| error.to_problem())?;
+    }
     Ok(top_up_record(&order, request.aid))
 }
 
@@ -91,6 +89,21 @@ pub(super) async fn order(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Resul
 }
 
 impl SpTsm {
+    /// Opens the payment of an order. A reply that was lost is asked for again: the platform opens one payment
+    /// for one order.
+    async fn open_payment(&self, order: &TopUpOrder) -> Result<PlatformOrder, PaymentError> {
+        let new = NewOrder {
+            order: order.order,
+            amount: order.amount,
+            subject: "Transit card top-up".into(),
+            expires_at: Self::pays_until(order),
+        };
+        match self.links.payment.create_order(&new).await {
+            Err(PaymentError::Unknown(_)) => self.links.payment.create_order(&new).await,
+            opened => opened,
+        }
+    }
+
     pub(super) fn check_amount(&self, amount: Fen, balance: Option<Fen>) -> Result<(), Problem> {
         let limits = &self.settings.top_up;
         if amount < limits.minimum || amount > limits.maximum {

@@ -290,6 +290,7 @@ impl SpTsm {
                 tsm_keys::KeyAlgorithm::Aes256 => KeyAlgorithm::Aes256,
                 tsm_keys::KeyAlgorithm::Sm4
                 | tsm_keys::KeyAlgorithm::EcdsaP256
+                | tsm_keys::KeyAlgorithm::Sm2
                 | tsm_keys::KeyAlgorithm::Rsa => return Err(Stop::from(ProblemCode::Internal)),
             };
             let check_value = HexBytes(key.check_value.0.to_vec());

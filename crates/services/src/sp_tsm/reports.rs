@@ -10,13 +10,15 @@ use tsm_api::clearing::closing::{
     ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, UndoClosing,
     UndoEvidence,
 };
+use tsm_api::clearing::payments::PaymentIncident;
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
+use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationResult};
-use tsm_api::{HexBytes, ids, payment};
+use tsm_api::{HexBytes, ids};
 use tsm_domain::card::{CardClosing, CardRecord};
 use tsm_domain::money::{Attempt, Tac};
-use tsm_domain::{CardNumber, Fen, OperationId, OrderId};
+use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OrderId, PaymentReference, TransferId};
 use tsm_epurse::CardImage;
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Delivery;
@@ -27,6 +29,7 @@ use super::closing_card::{operation_to_wire, purpose_to_wire};
 use super::returning::{Share, shares};
 use crate::names;
 use crate::outbox::{Carried, Carrier, delivery};
+use crate::payment::{NewRefund, PlatformOrder};
 use crate::purse::{card_from_wire, card_time, card_to_wire, to_wire};
 
 const CENTRE: &str = "centre";
@@ -41,6 +44,8 @@ const REFUNDED: &str = "refunded";
 const RESULT: &str = "operation-result";
 const OPEN_NOTICE: &str = "open-notice";
 const REFUND: &str = "refund";
+const CLOSE: &str = "close-payment";
+const INCIDENT: &str = "payment-incident";
 const PARK: &str = "park";
 const UNDO_CLOSING: &str = "undo-closing";
 const ORDER_REFUND: &str = "order-refund";
@@ -80,8 +85,11 @@ struct OpenedCard {
 /// A payment that goes back, and what the centre is told then.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct PaymentBack {
-    payment: ids::PaymentId,
-    refund: payment::Refund,
+    order: OrderId,
+    payment: PaymentReference,
+    refund: TransferId,
+    amount: Fen,
+    reason: String,
     /// The centre's entry; none for a payment that it never knew.
     report: Option<OrderReport>,
 }
@@ -144,20 +152,53 @@ pub(super) fn cancelled(order: OrderId, card: CardNumber, amount: Fen, at: Times
 }
 
 /// A cancelled order's payment goes back, and the centre is told when it has.
-pub(super) fn refund(order: OrderId, card: CardNumber, amount: Fen, at: Timestamp) -> Delivery {
+pub(super) fn refund(
+    order: OrderId,
+    payment: &PaymentReference,
+    card: CardNumber,
+    amount: Fen,
+    at: Timestamp,
+) -> Delivery {
     let back = PaymentBack {
-        payment: ids::PaymentId(order.as_uuid()),
-        refund: payment::Refund { amount_fen: to_wire(amount), reason: "the top-up was cancelled".into() },
+        order,
+        payment: payment.clone(),
+        refund: refund_number("cancelled", order, payment),
+        amount,
+        reason: "the top-up was cancelled".into(),
         report: Some(order_report(order, card, amount)),
     };
     delivery(PAYMENT, REFUND, &order.to_string(), &back, at)
 }
 
 /// A payment that nobody may use goes back.
-pub(super) fn stray_payment(record: &payment::PaymentRecord, at: Timestamp) -> Delivery {
-    let refund = payment::Refund { amount_fen: record.amount_fen, reason: "the order was closed".into() };
-    let back = PaymentBack { payment: record.payment, refund, report: None };
-    delivery(PAYMENT, REFUND, &record.payment.to_string(), &back, at)
+pub(super) fn stray_payment(paid: &PlatformOrder, at: Timestamp) -> Delivery {
+    let PlatformOrder { order, payment, amount, .. } = paid;
+    let back = PaymentBack {
+        order: *order,
+        payment: payment.clone(),
+        refund: refund_number("stray", *order, payment),
+        amount: *amount,
+        reason: "the order was closed".into(),
+        report: None,
+    };
+    delivery(PAYMENT, REFUND, &format!("stray/{payment}"), &back, at)
+}
+
+/// A refund's number follows from what is given back, so that it is given back once.
+fn refund_number(why: &str, order: OrderId, payment: &PaymentReference) -> TransferId {
+    let words = ["refund", why, &order.to_string(), &payment.to_string()];
+    TransferId::from_uuid(names::derived(&words))
+}
+
+/// The platform closes an order that the rider cancelled.
+pub(super) fn close(order: OrderId, at: Timestamp) -> Delivery {
+    delivery(PAYMENT, CLOSE, &order.to_string(), &order, at)
+}
+
+/// The centre keeps what contradicts a payment, for its reconciliation.
+pub(super) fn incident(id: IncidentId, kind: &str, text: &str, at: Timestamp) -> Delivery {
+    let report = PaymentIncident { incident: id.as_uuid(), kind: kind.into(), text: text.into(), at };
+    delivery(CENTRE, INCIDENT, &id.to_string(), &report, at)
 }
 
 /// The SE-TSM learns how an operation ended.
@@ -253,6 +294,11 @@ impl Carrier for Reports {
             ACCOUNT => self.carry_account(delivery).await,
             CREDIT => self.carry_credit(delivery).await,
             REFUND => self.carry_refund(delivery).await,
+            CLOSE => self.carry_close(delivery).await,
+            INCIDENT => match read::<PaymentIncident>(delivery) {
+                Ok(report) => Carried::of(self.links.centre.payment_incident(&report).await),
+                Err(refused) => refused,
+            },
             PAID => match read::<OrderReport>(delivery) {
                 Ok(report) => Carried::of(self.links.centre.payment(&report).await),
                 Err(refused) => refused,
@@ -321,17 +367,35 @@ impl Reports {
         stored(self.store.top_up_told(OrderId::from_uuid(report.order.0)).await)
     }
 
+    /// Closes an order at the platform. A payment that was faster goes back.
+    async fn carry_close(&self, sent: &Delivery) -> Carried {
+        let order: OrderId = match read(sent) {
+            Ok(order) => order,
+            Err(refused) => return refused,
+        };
+        match self.links.payment.close(order).await {
+            Ok(closed) if !closed.held().is_zero() => {
+                stored(self.store.put_delivery(stray_payment(&closed, sent.created_at)).await)
+            }
+            // The platform never had it.
+            Err(error) if error.code() == Some(ProblemCode::UnknownId) => Carried::Delivered,
+            other => Carried::of(other.map_err(ClientError::from)),
+        }
+    }
+
     /// Gives a payment back; the centre books it only after the platform has done it.
     async fn carry_refund(&self, sent: &Delivery) -> Carried {
         let back: PaymentBack = match read(sent) {
             Ok(back) => back,
             Err(refused) => return refused,
         };
-        let carried = Carried::of(self.links.payment.refund(back.payment, &back.refund).await);
+        let PaymentBack { order, payment, refund, amount, reason, report } = back;
+        let wanted = NewRefund { order, payment, refund, amount, reason };
+        let carried = Carried::of(self.links.payment.refund(&wanted).await.map_err(ClientError::from));
         if carried != Carried::Delivered {
             return carried;
         }
-        let Some(report) = back.report else { return Carried::Delivered };
+        let Some(report) = report else { return Carried::Delivered };
         let told = delivery(CENTRE, REFUNDED, &report.order.to_string(), &report, sent.created_at);
         stored(self.store.put_delivery(told).await)
     }
@@ -402,9 +466,17 @@ impl Reports {
             Ok(refund) => refund,
             Err(refused) => return refused,
         };
-        let refund =
-            payment::Refund { amount_fen: report.amount_fen, reason: "the card was returned".into() };
-        let carried = Carried::of(self.links.payment.refund(payment, &refund).await);
+        let Ok(reference) = payment.to_string().parse() else {
+            return Carried::Refused(ProblemCode::MalformedRequest.into());
+        };
+        let refund = NewRefund {
+            order: OrderId::from_uuid(payment.0),
+            payment: reference,
+            refund: TransferId::from_uuid(report.refund.0),
+            amount: Fen::new(report.amount_fen.into()),
+            reason: "the card was returned".into(),
+        };
+        let carried = Carried::of(self.links.payment.refund(&refund).await.map_err(ClientError::from));
         if carried != Carried::Delivered {
             return carried;
         }

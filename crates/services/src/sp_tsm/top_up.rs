@@ -19,8 +19,6 @@ use serde_json::json;
 use tracing::info;
 use tsm_api::clearing::CreditMeans;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
-use tsm_api::ids::PaymentId;
-use tsm_api::payment::PaymentState;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::purse::{CreditOutcome, credit};
 use tsm_domain::card::CardRecord;
@@ -35,9 +33,10 @@ use super::attempts::{LoadKeys, attempt_of, suspicious, topped_up};
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
+use crate::payment::PaymentError;
 use crate::purse::{card_time, to_wire};
 
-/// How long a start waits for the platform's signed word when the platform already says that it is paid.
+/// How long a start waits for the platform's signed word when the platform cannot answer.
 const NOTIFICATION_WAIT: Duration = Duration::from_secs(5);
 
 /// Which top-up is carried to which card.
@@ -187,7 +186,7 @@ impl SpTsm {
     }
 
     /// The order with the platform's signed word. A wallet that comes from paying may be faster than that
-    /// word: then the platform is asked, and its word awaited. Its answer alone confirms nothing.
+    /// word: then the platform is asked, and when it cannot answer its word is awaited.
     async fn confirmed(&self, order: TopUpOrder) -> Result<TopUpOrder, Stop> {
         match &order.state {
             TopUpOrderState::Paid { .. } => return Ok(order),
@@ -195,11 +194,15 @@ impl SpTsm {
             TopUpOrderState::AwaitingPayment => {}
         }
         let mut confirmations = self.confirmed.subscribe();
-        let payment = PaymentId(order.order.as_uuid());
-        match self.links.payment.query(payment).await {
-            Ok(record) if record.state == PaymentState::Paid => {}
+        match self.links.payment.query(order.order).await {
+            // The platform's signed answer is its word, as its notification is.
+            Ok(word) if word.was_paid() => self.take_word(&word).await?,
             Ok(_) => return Err(ProblemCode::PaymentNotConfirmed.into()),
-            Err(error) => return Err(Problem::because(ProblemCode::PaymentNotConfirmed, error).into()),
+            Err(error @ PaymentError::Refused(_)) => {
+                return Err(Problem::because(ProblemCode::PaymentNotConfirmed, error).into());
+            }
+            // Not known yet: its notification may come.
+            Err(PaymentError::Unknown(_) | PaymentError::NotSent(_)) => {}
         }
         let patience = self.environment.timer.sleep(NOTIFICATION_WAIT);
         tokio::pin!(patience);

@@ -72,6 +72,7 @@ async fn every_endpoint_is_routed_and_refuses_a_stranger() {
                     "{path}"
                 );
             }
+            Access::Payment => panic!("{path}"),
             Access::Peer => assert_eq!(refusal, Some(ProblemCode::PeerCertificateRequired), "{path}"),
         }
     }
@@ -115,7 +116,7 @@ async fn every_role_reaches_its_own_and_nothing_else() {
             let may = match endpoint.access {
                 Access::Staff(allowed) => allowed.iter().any(|role| roles.contains(role)),
                 Access::Public | Access::Conversation => true,
-                Access::Wallet | Access::Provider | Access::Peer => false,
+                Access::Wallet | Access::Provider | Access::Peer | Access::Payment => false,
             };
             let kept_out = matches!(
                 refused,

@@ -34,10 +34,6 @@ impl ManualTime {
         Environment { clock: self.clone(), timer: self.clone(), ..environment() }
     }
 
-    pub fn clock(self: &Arc<Self>) -> Arc<dyn Clock> {
-        self.clone()
-    }
-
     pub fn pass(&self, time: SignedDuration) {
         let mut state = self.state.lock().unwrap();
         state.now = state.now.saturating_add(time).unwrap();
@@ -54,6 +50,11 @@ impl ManualTime {
 
     /// Waits until something pauses, and lets the shortest pause end. Gives how long it was.
     pub async fn end_next_pause(&self) -> SignedDuration {
+        self.end_next_pause_within(SignedDuration::MAX).await
+    }
+
+    /// The same for a pause that is not longer than `longest`; longer ones go on.
+    pub async fn end_next_pause_within(&self, longest: SignedDuration) -> SignedDuration {
         loop {
             let slept = self.slept.notified();
             {
@@ -61,6 +62,8 @@ impl ManualTime {
                 // Whoever waits no more has dropped its end.
                 state.pauses.retain(|(_, pause)| !pause.is_closed());
                 let shortest = (0..state.pauses.len()).min_by_key(|index| state.pauses[*index].0);
+                let now = state.now;
+                let shortest = shortest.filter(|index| state.pauses[*index].0.duration_since(now) <= longest);
                 if let Some(index) = shortest {
                     let (until, pause) = state.pauses.swap_remove(index);
                     let passed = until.duration_since(state.now);

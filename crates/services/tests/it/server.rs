@@ -41,7 +41,7 @@ impl Service for Echo {
                 self.gate.admit(&credentials, peer, jiff::Timestamp::now())?;
                 Ok(peer.institution.clone())
             }
-            Access::Wallet | Access::Conversation | Access::Staff(_) | Access::Provider => {
+            Access::Wallet | Access::Conversation | Access::Staff(_) | Access::Provider | Access::Payment => {
                 Err(ProblemCode::SessionRequired.into())
             }
         }

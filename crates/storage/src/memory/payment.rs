@@ -1,6 +1,6 @@
 //! The payment sandbox's store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use tsm_domain::money::PaymentEvent;
@@ -19,6 +19,7 @@ pub struct PaymentState {
     shared: Shared,
     orders: BTreeMap<OrderId, PaymentRow>,
     refunds: BTreeMap<TransferId, Refund>,
+    open: BTreeSet<(jiff::Timestamp, OrderId)>,
 }
 
 has_shared!(PaymentState);
@@ -29,6 +30,10 @@ impl PaymentState {
     }
 
     fn save(&mut self, row: PaymentRow, notifications: Vec<Delivery>) -> PaymentRow {
+        self.open.remove(&(row.expires_at, row.order.order));
+        if let Some(until) = row.open_until() {
+            self.open.insert((until, row.order.order));
+        }
         self.orders.insert(row.order.order, row.clone());
         self.shared.put_with(notifications, Vec::new(), Vec::new());
         row
@@ -105,5 +110,47 @@ impl PaymentStore for Memory<PaymentState> {
             found.sort_by_key(|row| (row.paid_at, row.order.order));
             Ok(found)
         })
+    }
+
+    async fn refunds_between(
+        &self,
+        from: jiff::Timestamp,
+        to: jiff::Timestamp,
+    ) -> Result<Vec<(Refund, PaymentRow)>> {
+        self.read(|state| {
+            let in_time = |refund: &&Refund| from <= refund.at && refund.at < to;
+            let mut found: Vec<_> = state.refunds.values().filter(in_time).cloned().collect();
+            found.sort_by_key(|refund| (refund.at, refund.id));
+            found.into_iter().map(|refund| Ok((refund.clone(), state.order(refund.order)?))).collect()
+        })
+    }
+
+    async fn pay_after_close(
+        &self,
+        payer: PayerId,
+        payment: PaymentReference,
+        refund: Refund,
+        notifications: Vec<Delivery>,
+    ) -> Result<PaymentRow> {
+        self.write(|state| {
+            let row = state.order(refund.order)?;
+            if let Some(known) = state.refunds.get(&refund.id) {
+                return check_same_refund(known, &refund).map(|()| row);
+            }
+            let moved = rules::paid_after_close(row, payer, payment, refund.at)?;
+            state.refunds.insert(refund.id, refund);
+            Ok(state.save(moved, notifications))
+        })
+    }
+
+    async fn expired_orders(&self, now: jiff::Timestamp, limit: usize) -> Result<Vec<OrderId>> {
+        self.read(|state| {
+            let over = state.open.iter().take_while(|(until, _)| *until <= now);
+            Ok(over.map(|(_, order)| *order).take(limit).collect())
+        })
+    }
+
+    async fn next_expiry(&self) -> Result<Option<jiff::Timestamp>> {
+        self.read(|state| Ok(state.open.first().map(|(until, _)| *until)))
     }
 }

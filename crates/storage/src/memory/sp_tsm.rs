@@ -2,7 +2,7 @@
 
 mod arrivals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use tsm_domain::arrival::Arrival;
@@ -31,6 +31,7 @@ pub struct SpTsmState {
     cards: BTreeMap<CardNumber, CardRecord>,
     domains: BTreeMap<(SeId, Aid), DomainOnSe>,
     top_ups: BTreeMap<OrderId, TopUpOrder>,
+    unpaid: BTreeSet<(jiff::Timestamp, OrderId)>,
     by_card: BTreeMap<CardNumber, Vec<OrderId>>,
     attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
     arrivals: BTreeMap<OperationId, Arrival>,
@@ -51,6 +52,15 @@ const fn consent_key(to: ConsentTo) -> ConsentKey {
 impl SpTsmState {
     fn card(&self, card: CardNumber) -> Result<CardRecord> {
         self.cards.get(&card).cloned().ok_or_else(|| StorageError::unknown("card", card))
+    }
+
+    fn put_top_up(&mut self, row: TopUpOrder) {
+        if row.state == TopUpOrderState::AwaitingPayment {
+            self.unpaid.insert((row.created_at, row.order));
+        } else {
+            self.unpaid.remove(&(row.created_at, row.order));
+        }
+        self.top_ups.insert(row.order, row);
     }
 
     fn top_up(&self, order: OrderId) -> Result<TopUpOrder> {
@@ -76,7 +86,7 @@ impl SpTsmState {
     }
 
     fn save(&mut self, row: TopUpOrder, moved: &TopUp, card: Option<CardRecord>, with: With) {
-        self.top_ups.insert(row.order, rules::with_stage(row, moved));
+        self.put_top_up(rules::with_stage(row, moved));
         if let Some(card) = card {
             self.cards.insert(card.card, card);
         }
@@ -247,7 +257,7 @@ impl SpTsmStore for Memory<SpTsmState> {
                 return Ok(known.clone());
             }
             state.by_card.entry(order.card).or_default().push(order.order);
-            state.top_ups.insert(order.order, order.clone());
+            state.put_top_up(order.clone());
             Ok(order)
         })
     }
@@ -273,10 +283,17 @@ impl SpTsmStore for Memory<SpTsmState> {
         })
     }
 
+    async fn unpaid_top_ups(&self, before: jiff::Timestamp, limit: usize) -> Result<Vec<TopUpOrder>> {
+        self.read(|state| {
+            let old = state.unpaid.iter().take_while(|(at, _)| *at < before).take(limit);
+            old.map(|(_, order)| state.top_up(*order)).collect()
+        })
+    }
+
     async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder> {
         self.write(|state| {
             let closed = rules::close(state.top_up(order)?)?;
-            state.top_ups.insert(order, closed.clone());
+            state.put_top_up(closed.clone());
             Ok(closed)
         })
     }
@@ -291,7 +308,7 @@ impl SpTsmStore for Memory<SpTsmState> {
         self.write(|state| {
             let confirmed = rules::confirm(state.top_up(order)?, payment, amount);
             if let PaymentConfirmed::Now(paid) = &confirmed {
-                state.top_ups.insert(order, paid.clone());
+                state.put_top_up(paid.clone());
                 state.with(with);
             }
             Ok(confirmed)

@@ -7,7 +7,8 @@ use tsm_domain::{Fen, OrderId, PayerId, PaymentReference, TransferId};
 
 use super::database::{Db, single, step};
 use super::rows::{
-    all, amount, body, column, fen, first, from_text, instant, many, nanoseconds, one, params, run,
+    all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, one, params, parse,
+    run,
 };
 use super::shared::put_with;
 use super::{PaymentTables, Postgres};
@@ -27,18 +28,28 @@ async fn known_order(db: &Db<'_>, id: OrderId) -> Result<PaymentRow> {
 async fn save(db: &Db<'_>, row: PaymentRow, notifications: &[Delivery]) -> Result<PaymentRow> {
     run(
         db,
-        "INSERT INTO orders (id, amount_fen, paid_at, body) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (id) DO UPDATE SET amount_fen = excluded.amount_fen, paid_at = excluded.paid_at, body = excluded.body",
+        "INSERT INTO orders (id, amount_fen, paid_at, open_until, body) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (id) DO UPDATE SET amount_fen = excluded.amount_fen, paid_at = excluded.paid_at,
+             open_until = excluded.open_until, body = excluded.body",
         params![
             row.order.order.to_string(),
             fen(row.order.amount)?,
             row.paid_at.map(nanoseconds),
+            row.open_until().map(nanoseconds),
             body(&row)?
         ],
-    ).await?;
+    )
+    .await?;
     put_with(db, notifications, &[], &[]).await?;
     Ok(row)
 }
+
+/// What was added to the tables.
+pub(in crate::postgres) const PAYMENT_2: &str = "
+ALTER TABLE orders ADD COLUMN open_until BIGINT;
+CREATE INDEX orders_open ON orders (open_until, id) WHERE open_until IS NOT NULL;
+CREATE INDEX refunds_by_time ON refunds (at, id);
+";
 
 type RefundColumns = (String, String, i64, i64);
 
@@ -66,13 +77,18 @@ async fn pay_back(db: &Db<'_>, refund: &Refund, notifications: &[Delivery]) -> R
         return check_same_refund(&known, refund).map(|()| row);
     }
     let moved = rules::moved_payment(row, PaymentEvent::Refund(refund.amount))?;
+    put_refund(db, refund).await?;
+    save(db, moved, notifications).await
+}
+
+async fn put_refund(db: &Db<'_>, refund: &Refund) -> Result<()> {
     run(
         db,
         "INSERT INTO refunds (id, order_id, amount_fen, at) VALUES ($1, $2, $3, $4)",
         params![refund.id.to_string(), refund.order.to_string(), fen(refund.amount)?, nanoseconds(refund.at)],
     )
     .await?;
-    save(db, moved, notifications).await
+    Ok(())
 }
 
 #[async_trait]
@@ -130,5 +146,52 @@ impl PaymentStore for Postgres<PaymentTables> {
     async fn paid_between(&self, from: jiff::Timestamp, to: jiff::Timestamp) -> Result<Vec<PaymentRow>> {
         let sql = "SELECT body FROM orders WHERE paid_at >= $1 AND paid_at < $2 ORDER BY paid_at, id";
         single!(self, db, many(db, "payment order", sql, params![nanoseconds(from), nanoseconds(to)]).await)
+    }
+
+    async fn refunds_between(
+        &self,
+        from: jiff::Timestamp,
+        to: jiff::Timestamp,
+    ) -> Result<Vec<(Refund, PaymentRow)>> {
+        let sql = "SELECT r.id, r.order_id, r.amount_fen, r.at, o.body FROM refunds r
+                   JOIN orders o ON o.id = r.order_id WHERE r.at >= $1 AND r.at < $2 ORDER BY r.at, r.id";
+        let read = |row: &Row| Ok((read_refund(row)?, column::<String>(row, 4)?));
+        let rows = single!(self, db, all(db, sql, params![nanoseconds(from), nanoseconds(to)], read).await)?;
+        let rows = rows.into_iter().map(|(refund, order)| {
+            Ok((parse_refund(refund)?, parse::<PaymentRow>("payment order", &order)?))
+        });
+        rows.collect()
+    }
+
+    async fn pay_after_close(
+        &self,
+        payer: PayerId,
+        payment: PaymentReference,
+        refund: Refund,
+        notifications: Vec<Delivery>,
+    ) -> Result<PaymentRow> {
+        step!(self, db, {
+            let row = known_order(db, refund.order).await?;
+            if let Some(known) = known_refund(db, refund.id).await? {
+                return check_same_refund(&known, &refund).map(|()| row);
+            }
+            let moved = rules::paid_after_close(row, payer.clone(), payment.clone(), refund.at)?;
+            put_refund(db, &refund).await?;
+            save(db, moved, &notifications).await
+        })
+    }
+
+    async fn expired_orders(&self, now: jiff::Timestamp, most: usize) -> Result<Vec<OrderId>> {
+        let sql = "SELECT id FROM orders WHERE open_until <= $1 ORDER BY open_until, id LIMIT $2";
+        let read = |row: &Row| column::<String>(row, 0);
+        let rows = single!(self, db, all(db, sql, params![nanoseconds(now), limit(most)], read).await)?;
+        rows.iter().map(|id| from_text("payment order", id)).collect()
+    }
+
+    async fn next_expiry(&self) -> Result<Option<jiff::Timestamp>> {
+        let sql =
+            "SELECT open_until FROM orders WHERE open_until IS NOT NULL ORDER BY open_until, id LIMIT 1";
+        let read = |row: &Row| column::<i64>(row, 0);
+        single!(self, db, first(db, sql, params![], read).await)?.map(instant).transpose()
     }
 }

@@ -9,6 +9,8 @@ use super::clearing::collection::COLLECTION_2;
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
+use super::payment::PAYMENT_2;
+use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
@@ -43,7 +45,7 @@ impl Tables for SeTsmTables {
 impl Tables for SpTsmTables {
     const SERVICE: &'static str = "SP-TSM";
     const NAMESPACE: &'static str = "sp_tsm";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2]];
 }
 
 impl Tables for ClearingTables {
@@ -56,7 +58,7 @@ impl Tables for ClearingTables {
 impl Tables for PaymentTables {
     const SERVICE: &'static str = "payment sandbox";
     const NAMESPACE: &'static str = "payment";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2]];
 }
 
 const SHARED_1: &str = r#"

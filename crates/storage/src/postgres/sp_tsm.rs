@@ -108,18 +108,27 @@ async fn known_top_up(db: &Db<'_>, order: OrderId) -> Result<TopUpOrder> {
     top_up(db, order).await?.ok_or_else(|| StorageError::unknown("top-up order", order))
 }
 
+/// What was added to the tables.
+pub(in crate::postgres) const UNPAID_2: &str = "
+ALTER TABLE top_ups ADD COLUMN unpaid BOOLEAN NOT NULL DEFAULT FALSE;
+UPDATE top_ups SET unpaid = TRUE WHERE body::json ->> 'state' = 'AwaitingPayment';
+CREATE INDEX top_ups_unpaid ON top_ups (created_at, id) WHERE unpaid;
+";
+
 async fn put_top_up(db: &Db<'_>, order: &TopUpOrder) -> Result<()> {
     run(
         db,
-        "INSERT INTO top_ups (id, card, amount_fen, created_at, open, body) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (id) DO UPDATE SET open = $5, body = $6",
+        "INSERT INTO top_ups (id, card, amount_fen, created_at, open, body, unpaid)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (id) DO UPDATE SET open = $5, body = $6, unpaid = $7",
         params![
             order.order.to_string(),
             order.card.as_str(),
             fen(order.amount)?,
             nanoseconds(order.created_at),
             order.is_open(),
-            body(order)?
+            body(order)?,
+            order.state == TopUpOrderState::AwaitingPayment,
         ],
     )
     .await?;
@@ -329,6 +338,13 @@ impl SpTsmStore for Postgres<SpTsmTables> {
     async fn top_ups_of(&self, card: CardNumber, most: usize) -> Result<Vec<TopUpOrder>> {
         let sql = "SELECT body FROM top_ups WHERE card = $1 ORDER BY created_at DESC, id DESC LIMIT $2";
         single!(self, db, many(db, "top-up order", sql, params![card.as_str(), limit(most)]).await)
+    }
+
+    async fn unpaid_top_ups(&self, before: jiff::Timestamp, most: usize) -> Result<Vec<TopUpOrder>> {
+        let sql =
+            "SELECT body FROM top_ups WHERE unpaid AND created_at < $1 ORDER BY created_at, id LIMIT $2";
+        let params = params![nanoseconds(before), limit(most)];
+        single!(self, db, many(db, "top-up order", sql, params).await)
     }
 
     async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder> {

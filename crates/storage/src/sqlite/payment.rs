@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use tsm_domain::money::PaymentEvent;
 use tsm_domain::{Fen, OrderId, PayerId, PaymentReference, TransferId};
 
-use super::rows::{all, amount, body, fen, first, from_text, instant, many, nanoseconds, one, run};
+use super::rows::{all, amount, body, fen, first, from_text, instant, limit, many, nanoseconds, one, run};
 use super::shared::put_with;
 use super::{PaymentSchema, Sqlite};
 use crate::error::{Result, StorageError};
@@ -24,17 +24,25 @@ fn known_order(db: &Connection, id: OrderId) -> Result<PaymentRow> {
 fn save(db: &Connection, row: PaymentRow, notifications: &[Delivery]) -> Result<PaymentRow> {
     run(
         db,
-        "INSERT OR REPLACE INTO orders (id, amount_fen, paid_at, body) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO orders (id, amount_fen, paid_at, open_until, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
             row.order.order.to_string(),
             fen(row.order.amount)?,
             row.paid_at.map(nanoseconds),
+            row.open_until().map(nanoseconds),
             body(&row)?
         ],
     )?;
     put_with(db, notifications, Vec::new(), &[])?;
     Ok(row)
 }
+
+/// What was added to the tables.
+pub(in crate::sqlite) const PAYMENT_2: &str = "
+ALTER TABLE orders ADD COLUMN open_until INTEGER;
+CREATE INDEX orders_open ON orders (open_until, id) WHERE open_until IS NOT NULL;
+CREATE INDEX refunds_by_time ON refunds (at, id);
+";
 
 type RefundColumns = (String, String, i64, i64);
 
@@ -62,12 +70,17 @@ fn pay_back(db: &Connection, refund: &Refund, notifications: &[Delivery]) -> Res
         return check_same_refund(&known, refund).map(|()| row);
     }
     let moved = rules::moved_payment(row, PaymentEvent::Refund(refund.amount))?;
+    put_refund(db, refund)?;
+    save(db, moved, notifications)
+}
+
+fn put_refund(db: &Connection, refund: &Refund) -> Result<()> {
     run(
         db,
         "INSERT INTO refunds (id, order_id, amount_fen, at) VALUES (?1, ?2, ?3, ?4)",
         params![refund.id.to_string(), refund.order.to_string(), fen(refund.amount)?, nanoseconds(refund.at)],
     )?;
-    save(db, moved, notifications)
+    Ok(())
 }
 
 #[async_trait]
@@ -123,5 +136,55 @@ impl PaymentStore for Sqlite<PaymentSchema> {
     async fn paid_between(&self, from: jiff::Timestamp, to: jiff::Timestamp) -> Result<Vec<PaymentRow>> {
         let sql = "SELECT body FROM orders WHERE paid_at >= ?1 AND paid_at < ?2 ORDER BY paid_at, id";
         self.read(|db| many(db, "payment order", sql, params![nanoseconds(from), nanoseconds(to)]))
+    }
+
+    async fn refunds_between(
+        &self,
+        from: jiff::Timestamp,
+        to: jiff::Timestamp,
+    ) -> Result<Vec<(Refund, PaymentRow)>> {
+        let sql =
+            "SELECT id, order_id, amount_fen, at FROM refunds WHERE at >= ?1 AND at < ?2 ORDER BY at, id";
+        self.read(|db| {
+            let rows = all(db, sql, params![nanoseconds(from), nanoseconds(to)], read_refund)?;
+            let rows = rows.into_iter().map(|row| {
+                let refund = parse_refund(row)?;
+                let order = known_order(db, refund.order)?;
+                Ok((refund, order))
+            });
+            rows.collect()
+        })
+    }
+
+    async fn pay_after_close(
+        &self,
+        payer: PayerId,
+        payment: PaymentReference,
+        refund: Refund,
+        notifications: Vec<Delivery>,
+    ) -> Result<PaymentRow> {
+        self.write(move |db| {
+            let row = known_order(db, refund.order)?;
+            if let Some(known) = known_refund(db, refund.id)? {
+                return check_same_refund(&known, &refund).map(|()| row);
+            }
+            let moved = rules::paid_after_close(row, payer, payment, refund.at)?;
+            put_refund(db, &refund)?;
+            save(db, moved, &notifications)
+        })
+        .await
+    }
+
+    async fn expired_orders(&self, now: jiff::Timestamp, most: usize) -> Result<Vec<OrderId>> {
+        let sql = "SELECT id FROM orders WHERE open_until <= ?1 ORDER BY open_until, id LIMIT ?2";
+        let rows = self
+            .read(|db| all(db, sql, params![nanoseconds(now), limit(most)], |row| row.get::<_, String>(0)))?;
+        rows.iter().map(|id| from_text("payment order", id)).collect()
+    }
+
+    async fn next_expiry(&self) -> Result<Option<jiff::Timestamp>> {
+        let sql =
+            "SELECT open_until FROM orders WHERE open_until IS NOT NULL ORDER BY open_until, id LIMIT 1";
+        self.read(|db| first(db, sql, [], |row| row.get::<_, i64>(0)))?.map(instant).transpose()
     }
 }

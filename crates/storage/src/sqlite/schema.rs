@@ -8,6 +8,8 @@ use super::clearing::collection::COLLECTION_2;
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
+use super::payment::PAYMENT_2;
+use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 
 /// A service's tables.
@@ -46,7 +48,7 @@ impl Schema for SpTsmSchema {
     const SERVICE: &'static str = "SP-TSM";
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2]];
 }
 
 impl Schema for ClearingSchema {
@@ -61,7 +63,7 @@ impl Schema for PaymentSchema {
     const SERVICE: &'static str = "payment sandbox";
     const FILE: &'static str = "payment";
     const MARK: i32 = 0x54_53_4D_04;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2]];
 }
 
 const SHARED_1: &str = "

@@ -104,18 +104,27 @@ fn known_top_up(db: &Connection, order: OrderId) -> Result<TopUpOrder> {
     top_up(db, order)?.ok_or_else(|| StorageError::unknown("top-up order", order))
 }
 
+/// What was added to the tables.
+pub(in crate::sqlite) const UNPAID_2: &str = "
+ALTER TABLE top_ups ADD COLUMN unpaid INTEGER NOT NULL DEFAULT 0;
+UPDATE top_ups SET unpaid = 1 WHERE json_extract(body, '$.state') = 'AwaitingPayment';
+CREATE INDEX top_ups_unpaid ON top_ups (created_at, id) WHERE unpaid = 1;
+";
+
 fn put_top_up(db: &Connection, order: &TopUpOrder) -> Result<()> {
     run(
         db,
-        "INSERT INTO top_ups (id, card, amount_fen, created_at, open, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET open = ?5, body = ?6",
+        "INSERT INTO top_ups (id, card, amount_fen, created_at, open, body, unpaid)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET open = ?5, body = ?6, unpaid = ?7",
         params![
             order.order.to_string(),
             order.card.as_str(),
             fen(order.amount)?,
             nanoseconds(order.created_at),
             order.is_open(),
-            body(order)?
+            body(order)?,
+            order.state == TopUpOrderState::AwaitingPayment,
         ],
     )?;
     Ok(())
@@ -324,6 +333,12 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
     async fn top_ups_of(&self, card: CardNumber, most: usize) -> Result<Vec<TopUpOrder>> {
         let sql = "SELECT body FROM top_ups WHERE card = ?1 ORDER BY created_at DESC, id DESC LIMIT ?2";
         self.read(|db| many(db, "top-up order", sql, params![card.as_str(), limit(most)]))
+    }
+
+    async fn unpaid_top_ups(&self, before: jiff::Timestamp, most: usize) -> Result<Vec<TopUpOrder>> {
+        let sql =
+            "SELECT body FROM top_ups WHERE unpaid = 1 AND created_at < ?1 ORDER BY created_at, id LIMIT ?2";
+        self.read(|db| many(db, "top-up order", sql, params![nanoseconds(before), limit(most)]))
     }
 
     async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder> {

@@ -85,3 +85,58 @@ async fn a_refund_is_paid_once_and_never_exceeds_the_payment() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_payment_under_way_at_the_close_is_taken_and_given_back_at_once() {
+    on_payment(async |store| {
+        store.create_order(row(1)).await.unwrap();
+        let refund = |fen| Refund {
+            id: TransferId::from_uuid(uuid(1)),
+            order: order_id(1),
+            amount: Fen::new(fen),
+            at: at(7),
+        };
+        let race = async |fen| {
+            let (payer, payment) = ("rider".parse().unwrap(), "P1".parse().unwrap());
+            store.pay_after_close(payer, payment, refund(fen), vec![delivery(1, 0)]).await
+        };
+        assert_eq!(race(500).await, Err(StorageError::Payment(PaymentRefusal::NotPaid)), "it is open");
+        store.close_order(order_id(1), at(6)).await.unwrap();
+        for _ in 0..2 {
+            let back = race(500).await.unwrap();
+            assert_eq!(
+                (back.order.held(), back.paid_at, back.closed_at),
+                (Fen::ZERO, Some(at(7)), Some(at(6)))
+            );
+        }
+        assert!(matches!(race(499).await, Err(StorageError::Conflict { .. })));
+        let found = store.refunds_between(at(7), at(8)).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].0, found[0].1.order.order), (&refund(500), order_id(1)));
+        assert_eq!(store.refunds_between(at(8), at(9)).await.unwrap(), []);
+        assert_eq!(store.refunds_between(at(0), at(7)).await.unwrap(), []);
+        assert_eq!(store.paid_between(at(7), at(8)).await.unwrap().len(), 1, "both lines of the statement");
+        assert_eq!(store.due_deliveries(at(9), 10).await.unwrap(), [delivery(1, 0)], "told once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn open_orders_are_found_when_their_time_is_over() {
+    on_payment(async |store| {
+        assert_eq!(store.next_expiry().await, Ok(None));
+        for (number, until) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+            store.create_order(PaymentRow { expires_at: at(until), ..row(number) }).await.unwrap();
+        }
+        let (payer, payment) = ("rider".parse().unwrap(), "P3".parse().unwrap());
+        store.pay(order_id(3), payer, payment, Fen::new(500), at(5), vec![]).await.unwrap();
+        assert_eq!(store.next_expiry().await, Ok(Some(at(10))));
+        assert_eq!(store.expired_orders(at(9), 9).await.unwrap(), []);
+        assert_eq!(store.expired_orders(at(30), 9).await.unwrap(), [order_id(2), order_id(1)]);
+        assert_eq!(store.expired_orders(at(30), 1).await.unwrap(), [order_id(2)]);
+        store.close_order(order_id(2), at(10)).await.unwrap();
+        assert_eq!(store.expired_orders(at(30), 9).await.unwrap(), [order_id(1)]);
+        assert_eq!(store.next_expiry().await, Ok(Some(at(30))));
+    })
+    .await;
+}

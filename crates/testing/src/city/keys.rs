@@ -7,6 +7,7 @@ use p256::pkcs8::EncodePrivateKey as _;
 use sha2::{Digest as _, Sha256};
 use tsm_api::HexBytes;
 use tsm_api::client::Signing;
+use tsm_api::payment::PaymentSignature;
 use tsm_api::signature::{MessageVerifier, SoftwareSigner};
 use tsm_capfile::{CapBuilder, CapFile, Descriptor};
 use tsm_domain::environment::{Clock, Entropy};
@@ -23,6 +24,8 @@ use tsm_se::memory::LoadFileLibrary;
 use tsm_se::open::registry::CodeMemory;
 use tsm_se::open::settings::InitialKeys;
 use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
+use tsm_services::payment::message::{RegisteredKey, draw_key};
+use tsm_services::payment_sandbox;
 use tsm_services::purse::PurseKeys;
 use tsm_services::server::Peer;
 use tsm_terminal::RootKeys;
@@ -44,6 +47,9 @@ pub const CARD_KEY_VERSION: u8 = 0x30;
 /// The key version of the card issuer's domain.
 pub const DOMAIN_KEY_VERSION: u8 = 0x31;
 
+/// The payment platform's name in key references.
+pub const PLATFORM: &str = "platform";
+
 const OPERATOR: &str = "operator";
 const CENTRE: &str = "clearing-centre";
 const ISSUER: &str = "harbour-transit";
@@ -58,6 +64,12 @@ pub struct Keys {
     pub sp_tsm: SoftwareKeyService,
     /// The clearing centre's.
     pub clearing: SoftwareKeyService,
+    /// The payment platform's.
+    pub payment: SoftwareKeyService,
+    /// The card issuer's public key for payment messages.
+    pub merchant: RegisteredKey,
+    /// The payment platform's.
+    pub platform: RegisteredKey,
     /// What terminals hold.
     pub terminals: RootKeys,
     /// The CAP file of the purse.
@@ -113,7 +125,11 @@ impl Keys {
     /// Holds the ceremony.
     pub fn draw(entropy: &Arc<dyn Entropy>, random: &mut Random) -> Self {
         let service = || SoftwareKeyService::in_memory(entropy.clone());
-        let (se_tsm, sp_tsm, clearing) = (service(), service(), service());
+        let (se_tsm, sp_tsm, clearing, payment) = (service(), service(), service(), service());
+        let scheme = PaymentSignature::Sm2Sm3;
+        let merchant = draw_key(&sp_tsm, &merchant_key(), scheme).expect(FITS);
+        let platform = payment_sandbox::platform_key(PLATFORM, scheme, 1).expect(FITS);
+        let platform = draw_key(&payment, &platform, scheme).expect(FITS);
         let issuer_domain = draw(random);
         let first_domain_root = draw(random);
         for key in DomainKey::ALL {
@@ -144,7 +160,19 @@ impl Keys {
         let cap = CapBuilder::new(TRANSIT_PACKAGE).version(1, 0).applet(applets::TRANSIT_PURSE);
         let cap = cap.padding(CODE_BYTES).build().expect("one applet makes a CAP file");
         let library = LoadFileLibrary::new();
-        Self { se_tsm, sp_tsm, clearing, terminals, cap, issuer_domain, first_domain_root, library }
+        Self {
+            se_tsm,
+            sp_tsm,
+            clearing,
+            payment,
+            merchant,
+            platform,
+            terminals,
+            cap,
+            issuer_domain,
+            first_domain_root,
+            library,
+        }
     }
 
     /// The load file data block of the purse.
@@ -190,6 +218,11 @@ impl Keys {
 }
 
 const FITS: &str = "the key's name, algorithm and length fit each other";
+
+/// The key with which the card issuer signs as a merchant.
+pub fn merchant_key() -> KeyReference {
+    KeyReference::new(KeyPurpose::Message, ISSUER, "merchant", 1).expect(FITS)
+}
 
 /// The applets in ROM: package, module, instance.
 pub fn rom() -> [(Aid, Aid, Aid); 3] {

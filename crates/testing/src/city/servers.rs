@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use tsm_api::client::{ClearingPeer, Client, PaymentPeer, SeTsmPeer, SpTsmPeer};
+use tsm_api::client::{ClearingPeer, Client, SeTsmPeer, SpTsmPeer};
 use tsm_api::problem::Problem;
 use tsm_api::se_tsm::wallet::Agreement;
 use tsm_api::sp_tsm::peer::HandoverWay;
@@ -22,7 +22,9 @@ use tsm_globalplatform::privileges::Privileges;
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_keys::{KeyService, Protocol};
 use tsm_services::conversation::Limits;
-use tsm_services::payment_sandbox::{Merchant, PaymentSandbox, Repetition};
+use tsm_services::payment::message::MessageKey;
+use tsm_services::payment::{PaymentPlatform, SandboxParts, SandboxPlatform};
+use tsm_services::payment_sandbox::{Merchant, PaymentSandbox};
 use tsm_services::runtime::Environment;
 use tsm_services::server::InProcess;
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
@@ -285,18 +287,18 @@ impl Servers {
         if let Some(alter) = &self.alterations.sp_tsm_keys {
             keys = alter(keys);
         }
+        let payment_environment = environment.clone();
         let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
             store,
             keys,
             environment,
             partners: sp_tsm::Partners {
                 se_tsm: self.organisations.se_tsm.peer(),
-                payment: self.organisations.payment.peer(),
                 top_up_terminals: vec![self.organisations.gates.peer()],
             },
             links: sp_tsm::Links {
                 se_tsm: SeTsmPeer::new(link(Role::SeTsm)),
-                payment: PaymentPeer::new(link(Role::Payment)),
+                payment: self.payment_platform(&issuer.number, payment_environment),
                 centre: ClearingPeer::new(link(Role::Clearing)),
             },
             settings: self.sp_tsm_settings(),
@@ -371,16 +373,34 @@ impl Servers {
     }
 
     fn payment(&self, environment: Environment) -> axum::Router {
-        let client = self.link(&self.organisations.payment, Role::Payment, Role::SpTsm);
-        let merchant = Merchant { peer: self.issuer().peer(), link: SpTsmPeer::new(client) };
+        let merchant = Merchant {
+            institution: self.issuer().number,
+            keys: vec![self.keys.merchant.clone()],
+            link: self.network.way(Role::SpTsm, None),
+        };
         let service = PaymentSandbox::new(payment_sandbox::Parts {
             store: self.stores.payment.clone(),
+            keys: Arc::new(self.keys.payment.clone()),
+            key_owner: keys::PLATFORM.into(),
             environment,
             merchants: vec![merchant],
-            repetition: Repetition::Twice,
+            faults: payment_sandbox::Faults::doubled(),
             lifetime: SignedDuration::from_mins(30),
         });
-        payment_sandbox::routes(service).into_router()
+        payment_sandbox::routes(service.expect("the platform's keys were drawn")).into_router()
+    }
+
+    /// The payment platform as the card issuer sees it.
+    fn payment_platform(&self, merchant: &str, environment: Environment) -> Arc<dyn PaymentPlatform> {
+        let platform = SandboxPlatform::new(SandboxParts {
+            transport: self.network.way(Role::Payment, None),
+            merchant: merchant.into(),
+            key: MessageKey::open(Arc::new(self.keys.sp_tsm.clone()), keys::merchant_key())
+                .expect("the merchant's key was drawn"),
+            platform_keys: vec![self.keys.platform.to_wire()],
+            environment,
+        });
+        Arc::new(platform.expect("the platform's keys were drawn"))
     }
 }
 

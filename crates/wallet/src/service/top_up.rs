@@ -69,7 +69,10 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         let record = self.network.call(Host::Payment, &PAY, &parameters, None, &request).await?;
         match record.state {
             PaymentState::Paid => Ok(PaidTopUp { aid: aid.clone(), order }),
-            PaymentState::Open | PaymentState::Declined | PaymentState::Refunded => {
+            PaymentState::Open
+            | PaymentState::Closed
+            | PaymentState::PartlyRefunded
+            | PaymentState::Refunded => {
                 self.end_work().await?;
                 Err(WalletError::Cancelled)
             }

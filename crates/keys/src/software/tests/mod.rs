@@ -2,6 +2,7 @@
 
 mod between_organisations;
 mod frames;
+mod payment_signatures;
 mod purse;
 mod sessions;
 mod store;

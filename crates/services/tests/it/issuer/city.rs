@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tsm_api::client::{
-    ClearingPeer, Client, HttpsTransport, PaymentPeer, PaymentUser, SeTsmPeer, Signing, SpTsmPeer,
-    SpTsmTerminal, SpTsmWallet,
+    ClearingPeer, Client, HttpsTransport, PaymentUser, SeTsmPeer, Signing, SpTsmPeer, SpTsmTerminal,
+    SpTsmWallet, Transport,
 };
 use tsm_api::conversation::ApplicationState;
+use tsm_api::payment::PaymentSignature;
 use tsm_api::pki::{self, SigningIdentity, TlsIdentity};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{self as se_peer, Notice, OperationResult, StateReply};
@@ -31,8 +32,11 @@ use tsm_keys::{
     SoftwareKeyService,
 };
 use tsm_services::conversation::Limits;
-use tsm_services::payment_sandbox::{self, Merchant, PaymentSandbox, Repetition};
+use tsm_services::payment::message::{MessageKey, RegisteredKey, draw_key};
+use tsm_services::payment::{PaymentPlatform, SandboxParts, SandboxPlatform};
+use tsm_services::payment_sandbox::{self, Merchant, PaymentSandbox};
 use tsm_services::purse::PurseKeys;
+use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
 use tsm_services::sp_tsm::{
     self, DomainAccess, Links, Package, Partners, PlainApplication, Product, ProductKind, PurseProduct,
@@ -42,6 +46,7 @@ use tsm_services::{clearing, purse};
 use tsm_storage::memory::{Faults, MemoryClearing, MemoryPayment, MemorySpTsm};
 use zeroize::Zeroizing;
 
+use crate::merchants::{PLATFORM, Signer, Way};
 use crate::support::{Net, SystemClock, SystemEntropy, TIMEOUT, environment};
 
 pub const ISD: Aid = Aid::constant(&[0xA0, 0, 0, 1, 0x51, 0, 0, 0]);
@@ -128,6 +133,12 @@ pub struct City {
     pub se_tsm: Organisation,
     pub sp_tsm: Organisation,
     pub payment: Organisation,
+    /// The payment platform's key.
+    pub platform: Signer,
+    merchant: RegisteredKey,
+    /// The platform's way to the SP-TSM.
+    pub to_sp: Arc<Way>,
+    sandbox: Option<Arc<PaymentSandbox>>,
     pub gate_operator: Organisation,
     pub told: Arc<SeTsmStub>,
     clearing_keys: SoftwareKeyService,
@@ -169,10 +180,11 @@ async fn listener() -> (TcpListener, SocketAddr) {
 
 impl City {
     pub async fn new() -> Self {
-        Self::notifying(Repetition::Once).await
+        Self::failing(payment_sandbox::Faults::default()).await
     }
 
-    pub async fn notifying(repetition: Repetition) -> Self {
+    /// A city whose payment platform does as the world does.
+    pub async fn failing(faults_of_payment: payment_sandbox::Faults) -> Self {
         let net = Net::new();
         let organisation = |name| Organisation::new(&net, name);
         let (se_tsm, sp_tsm) = (organisation("SE-TSM"), organisation("SP-TSM"));
@@ -184,6 +196,10 @@ impl City {
         let (se_listener, se) = listener().await;
         let places = Places { sp, payment: payment_at, centre: centre_at, se };
         let (operator, provider, clearing_keys) = keys();
+        let platform = Signer::platform(PaymentSignature::Sm2Sm3);
+        let merchant_name = name("message/provider/merchant/1");
+        let merchant = draw_key(&provider, &merchant_name, PaymentSignature::Sm2Sm3).unwrap();
+        let to_sp = Way::new();
         let cap = CapBuilder::new(PACKAGE).applet(MODULE).version(1, 0).padding(300).build_cap().unwrap();
         let faults = Arc::new(Faults::default());
         let mut city = Self {
@@ -198,6 +214,10 @@ impl City {
             se_tsm,
             sp_tsm,
             payment,
+            platform,
+            merchant,
+            to_sp,
+            sandbox: None,
             gate_operator,
             places,
             servers: Vec::new(),
@@ -205,7 +225,8 @@ impl City {
             net,
         };
         city.serve_se_tsm(se_listener);
-        city.serve_payment(payment_listener, repetition);
+        city.to_sp.leads_to(city.way(sp));
+        city.serve_payment(payment_listener, faults_of_payment);
         city.serve_centre(centre_listener, &centre);
         city.serve_sp_tsm(sp_listener);
         city
@@ -235,25 +256,58 @@ impl City {
         self.servers.push(server);
     }
 
-    fn serve_payment(&mut self, listener: TcpListener, repetition: Repetition) {
-        let app = self.payment_routes_notifying(repetition).into_router();
+    fn serve_payment(&mut self, listener: TcpListener, faults: payment_sandbox::Faults) {
+        let sandbox = self.new_sandbox(faults);
+        let app = payment_sandbox::routes(sandbox.clone()).into_router();
+        self.sandbox = Some(sandbox);
         let server = self.serve(listener, app, &self.payment.identity);
         self.servers.push(server);
     }
 
-    pub fn payment_routes(&self) -> Routes<PaymentSandbox> {
-        self.payment_routes_notifying(Repetition::Once)
+    /// The payment platform, whose faults a test may change.
+    pub fn sandbox(&self) -> &PaymentSandbox {
+        self.sandbox.as_ref().unwrap()
     }
 
-    fn payment_routes_notifying(&self, repetition: Repetition) -> Routes<PaymentSandbox> {
-        let link = SpTsmPeer::new(self.client(self.places.sp, &self.payment));
-        payment_sandbox::routes(PaymentSandbox::new(payment_sandbox::Parts {
+    pub fn payment_routes(&self) -> Routes<PaymentSandbox> {
+        payment_sandbox::routes(self.new_sandbox(payment_sandbox::Faults::default()))
+    }
+
+    fn new_sandbox(&self, faults: payment_sandbox::Faults) -> Arc<PaymentSandbox> {
+        let merchant = Merchant {
+            institution: self.sp_tsm.name.into(),
+            keys: vec![self.merchant.clone()],
+            link: self.to_sp.clone(),
+        };
+        let sandbox = PaymentSandbox::new(payment_sandbox::Parts {
             store: Arc::new(MemoryPayment::new()),
+            keys: self.platform.keys(),
+            key_owner: PLATFORM.into(),
             environment: environment(),
-            merchants: vec![Merchant { peer: self.sp_tsm.peer(), link }],
-            repetition,
+            merchants: vec![merchant],
+            faults,
             lifetime: SignedDuration::from_mins(15),
-        }))
+        });
+        sandbox.unwrap()
+    }
+
+    /// The payment platform as the SP-TSM sees it.
+    pub fn payment_platform(&self) -> Arc<dyn PaymentPlatform> {
+        let key = MessageKey::open(Arc::new(self.provider.clone()), name("message/provider/merchant/1"));
+        let platform = SandboxPlatform::new(SandboxParts {
+            transport: self.way(self.places.payment),
+            merchant: self.sp_tsm.name.into(),
+            key: key.unwrap(),
+            platform_keys: vec![self.platform.public.to_wire()],
+            environment: environment(),
+        });
+        Arc::new(platform.unwrap())
+    }
+
+    /// A way without any identity.
+    pub fn way(&self, at: SocketAddr) -> Arc<dyn Transport> {
+        let tls = pki::wallet_config(&self.net.authority.trust().unwrap()).unwrap();
+        Arc::new(HttpsTransport::new(at, "localhost", tls, TIMEOUT).unwrap())
     }
 
     fn serve_centre(&mut self, listener: TcpListener, identity: &Organisation) {
@@ -283,24 +337,28 @@ impl City {
     }
 
     pub fn sp_routes(&self) -> Routes<SpTsm> {
+        sp_tsm::routes(self.sp_tsm_with(self.payment_platform(), environment()))
+    }
+
+    /// An SP-TSM over the city's store, with another payment platform or time.
+    pub fn sp_tsm_with(&self, payment: Arc<dyn PaymentPlatform>, environment: Environment) -> Arc<SpTsm> {
         let tsm = SpTsm::new(sp_tsm::Parts {
             store: self.store.clone(),
             keys: Arc::new(self.provider.clone()),
-            environment: environment(),
+            environment,
             partners: Partners {
                 se_tsm: self.se_tsm.peer(),
-                payment: self.payment.peer(),
                 top_up_terminals: vec![self.gate_operator.peer()],
             },
             links: Links {
                 se_tsm: SeTsmPeer::new(self.client(self.places.se, &self.sp_tsm)),
-                payment: PaymentPeer::new(self.client(self.places.payment, &self.sp_tsm)),
+                payment,
                 centre: ClearingPeer::new(self.client(self.places.centre, &self.sp_tsm)),
             },
             settings: self.settings(),
             limits: Limits::default(),
         });
-        sp_tsm::routes(tsm.unwrap())
+        tsm.unwrap()
     }
 
     fn settings(&self) -> Settings {
@@ -392,10 +450,6 @@ impl City {
 
     pub fn centre_peer(&self, organisation: &Organisation) -> ClearingPeer {
         ClearingPeer::new(self.client(self.places.centre, organisation))
-    }
-
-    pub fn payment_peer(&self, organisation: &Organisation) -> PaymentPeer {
-        PaymentPeer::new(self.client(self.places.payment, organisation))
     }
 
     pub fn payer(&self) -> PaymentUser {

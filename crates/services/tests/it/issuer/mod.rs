@@ -7,6 +7,7 @@ mod hostile_phone;
 mod interrupted;
 mod migrating_out;
 mod opening;
+mod payment_watch;
 mod payments;
 mod permissions;
 mod phone;

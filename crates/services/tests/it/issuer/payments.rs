@@ -1,29 +1,38 @@
-//! The payment platform's word: signed, taken once, refused with its reason where it contradicts the order.
+//! The payment platform's word at the SP-TSM: signed, taken once, refused with its reason and an incident where
+//! it contradicts the order; late, early, doubled and lost words move the money once.
 
-use tsm_api::client::ClientError;
-use tsm_api::ids::{OrderId, PaymentId};
-use tsm_api::payment::{
-    NewPayment, Pay, PayChoice, PaymentNotification, PaymentRecord, PaymentState, Refund,
-};
-use tsm_api::problem::ProblemCode;
-use tsm_api::sp_tsm::wallet::{OrderState, TopUpOrder};
+use tsm_api::client::Transport as _;
+use tsm_api::ids::{OrderId as WireOrder, PaymentId};
+use tsm_api::payment::{Pay, PayChoice, PaymentNotification, PaymentRecord, PaymentSignature, PaymentState};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::sp_tsm::wallet::{OrderRecord, OrderState, TopUpOrder};
+use tsm_domain::OrderId;
+use tsm_services::payment::PlatformState;
+use tsm_services::payment_sandbox::Faults;
+use tsm_services::payment_sandbox::faults::{Heard, Raced};
+use tsm_storage::Incidents as _;
+use tsm_storage::shared::IncidentFilter;
 
 use crate::issuer::city::{City, PURSE};
 use crate::issuer::phone::{Phone, request_id, uuid};
 use crate::issuer::top_up::opened;
+use crate::merchants::{Signer, stamp};
 
-fn code(error: ClientError) -> ProblemCode {
-    error.code().unwrap_or_else(|| panic!("{error}"))
+const PAYS: Pay = Pay { choice: PayChoice::Pay };
+
+async fn ordered(phone: &Phone) -> OrderRecord {
+    let order = TopUpOrder { request: request_id(), aid: PURSE.into(), amount_fen: 5000 };
+    phone.wallet.order_top_up(&order).await.unwrap()
 }
 
-async fn unpaid(phone: &Phone) -> PaymentNotification {
-    let order = TopUpOrder { request: request_id(), aid: PURSE.into(), amount_fen: 5000 };
-    let record = phone.wallet.order_top_up(&order).await.unwrap();
+fn paid(order: &OrderRecord) -> PaymentNotification {
     PaymentNotification {
         payment: PaymentRecord {
-            payment: record.payment.unwrap(),
-            order: record.order,
+            payment: order.payment.unwrap(),
+            order: order.order,
+            merchant: "SP-TSM".into(),
             amount_fen: 5000,
+            refunded_fen: 0,
             subject: "Transit card top-up".into(),
             state: PaymentState::Paid,
             changed_at: jiff::Timestamp::now(),
@@ -31,107 +40,202 @@ async fn unpaid(phone: &Phone) -> PaymentNotification {
     }
 }
 
-/// Forged, contradicting and misdirected notifications are refused with a reason and change nothing.
-///
-/// req: B-7.4.1.b
-#[tokio::test]
-async fn forged_notifications_are_refused_and_change_nothing() {
-    let city = City::new().await;
-    let phone = opened(&city).await;
-    let notification = unpaid(&phone).await;
-    let order = notification.payment.order;
-
-    // A partner's certificate and key are not the platform's.
-    let refused = city.sp_peer(&city.se_tsm).payment_notification(&notification).await;
-    assert_eq!(code(refused.unwrap_err()), ProblemCode::NotAllowed);
-    // A stranger's certificate is nobody's.
-    let refused = city.sp_peer(&city.gate_operator).payment_notification(&notification).await;
-    assert_eq!(code(refused.unwrap_err()), ProblemCode::PeerCertificateRequired);
-
-    let platform = city.sp_peer(&city.payment);
-    let changed = |change: &dyn Fn(&mut PaymentRecord)| {
-        let mut changed = notification.clone();
-        change(&mut changed.payment);
-        changed
-    };
-    let cases = [
-        (changed(&|payment| payment.amount_fen = 4999), Some(ProblemCode::AmountRefused)),
-        (changed(&|payment| payment.order = OrderId(uuid())), Some(ProblemCode::UnknownId)),
-        (changed(&|payment| payment.state = PaymentState::Declined), None),
-        (changed(&|payment| payment.state = PaymentState::Open), None),
-    ];
-    for (index, (notification, expected)) in cases.into_iter().enumerate() {
-        let reply = platform.payment_notification(&notification).await;
-        assert_eq!(reply.err().map(code), expected, "case {index}");
-        assert_eq!(phone.wallet.order(order).await.unwrap().state, OrderState::Unpaid, "case {index}");
+/// What the SP-TSM says to a notification that `signer` signed.
+async fn said(city: &City, signer: &Signer, word: &PaymentNotification) -> Option<ProblemCode> {
+    let request = signer.notification("SP-TSM", word, stamp(jiff::Timestamp::now()));
+    let reply = city.to_sp.send(request).await.unwrap();
+    if reply.status == 200 {
+        return None;
     }
-
-    platform.payment_notification(&notification).await.unwrap();
-    assert_eq!(phone.wallet.order(order).await.unwrap().state, OrderState::Paid);
-    platform.payment_notification(&notification).await.unwrap();
-    let another = changed(&|payment| payment.payment = PaymentId(uuid()));
-    assert_eq!(code(platform.payment_notification(&another).await.unwrap_err()), ProblemCode::OrderUsed);
-    for _ in 0..20_000 {
-        let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
-        assert!(books.paid_in_fen <= 5000, "paid once");
-        if books.in_flight_fen == 5000 {
-            return;
-        }
-    }
-    panic!("the payment never reached the centre");
+    Some(serde_json::from_slice::<Problem>(&reply.body).unwrap().code)
 }
 
-/// A payment for an order that was closed meanwhile goes back.
-#[tokio::test]
-async fn a_payment_that_comes_too_late_goes_back() {
-    let city = City::new().await;
-    let phone = opened(&city).await;
-    let order = TopUpOrder { request: request_id(), aid: PURSE.into(), amount_fen: 5000 };
-    let record = phone.wallet.order_top_up(&order).await.unwrap();
-    phone.wallet.cancel_order(record.order).await.unwrap();
-    let payment = record.payment.unwrap();
-    city.payer().pay(payment, &Pay { choice: PayChoice::Pay }).await.unwrap();
+/// The kinds of the incidents that the centre was told of, once it has been told of `count`.
+async fn incidents_at_the_centre(city: &City, count: usize) -> Vec<String> {
     for _ in 0..20_000 {
-        if city.payer().show(payment).await.unwrap().state == PaymentState::Refunded {
-            assert_eq!(phone.wallet.order(record.order).await.unwrap().state, OrderState::Cancelled);
+        let found = city.centre_store.incidents(IncidentFilter::Open, 100).await.unwrap();
+        if found.len() >= count {
+            let mut kinds: Vec<_> = found.into_iter().map(|incident| incident.kind).collect();
+            kinds.sort_unstable();
+            return kinds;
+        }
+        city.centre_peer(&city.sp_tsm).books().await.unwrap();
+    }
+    panic!("the centre was not told of {count} incidents");
+}
+
+async fn state(phone: &Phone, order: WireOrder) -> OrderState {
+    phone.wallet.order(order).await.unwrap().state
+}
+
+async fn platform_state(city: &City, payment: PaymentId) -> PaymentState {
+    city.payer().show(payment).await.unwrap().state
+}
+
+/// Waits until the order has come back.
+async fn comes_back(city: &City, payment: PaymentId) {
+    for _ in 0..20_000 {
+        if platform_state(city, payment).await == PaymentState::Refunded {
             return;
         }
     }
     panic!("the payment never went back");
 }
 
+/// Forged, contradicting and misdirected notifications are refused with a reason, appear among the centre's
+/// incidents, and change nothing; the platform's own word counts once.
+///
+/// req: B-7.4.1.b
 #[tokio::test]
-async fn payments_are_created_paid_declined_and_refunded_once() {
+async fn forged_and_contradicting_notifications_change_nothing() {
     let city = City::new().await;
-    let merchant = city.payment_peer(&city.sp_tsm);
-    let new = NewPayment { order: OrderId(uuid()), amount_fen: 700, subject: "A test".into() };
-    let created = merchant.create(&new).await.unwrap();
-    assert_eq!(merchant.create(&new).await.unwrap(), created, "the same order, the same payment");
-    let other_amount = NewPayment { amount_fen: 701, ..new.clone() };
-    assert_eq!(code(merchant.create(&other_amount).await.unwrap_err()), ProblemCode::StateForbids);
-    let nothing = NewPayment { order: OrderId(uuid()), amount_fen: 0, subject: String::new() };
-    assert_eq!(code(merchant.create(&nothing).await.unwrap_err()), ProblemCode::ValueRefused);
+    let phone = opened(&city).await;
+    let (order, other) = (ordered(&phone).await, ordered(&phone).await);
+    let word = paid(&order);
+    let platform = city.platform.clone();
 
-    let refund = Refund { amount_fen: 700, reason: "a test".into() };
-    let refused = merchant.refund(created.payment, &refund).await.unwrap_err();
-    assert_eq!(code(refused), ProblemCode::StateForbids, "nothing was paid");
-    let pay = Pay { choice: PayChoice::Pay };
-    assert_eq!(city.payer().pay(created.payment, &pay).await.unwrap().state, PaymentState::Paid);
-    assert_eq!(city.payer().pay(created.payment, &pay).await.unwrap().state, PaymentState::Paid);
-    let decline = Pay { choice: PayChoice::Decline };
-    let late = city.payer().pay(created.payment, &decline).await.unwrap_err();
-    assert_eq!(code(late), ProblemCode::StateForbids);
-    assert_eq!(merchant.query(created.payment).await.unwrap().state, PaymentState::Paid);
-    for _ in 0..2 {
-        let refunded = merchant.refund(created.payment, &refund).await.unwrap();
-        assert_eq!(refunded.state, PaymentState::Refunded);
+    let stranger = Signer::platform(PaymentSignature::Sm2Sm3);
+    assert_eq!(said(&city, &stranger, &word).await, Some(ProblemCode::SignatureWrong));
+    let replayed = platform.notification("SP-TSM", &paid(&other), stamp(jiff::Timestamp::now()));
+    let old = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(600);
+    let stale = platform.notification("SP-TSM", &word, stamp(old));
+    assert_eq!(city.to_sp.send(stale).await.unwrap().status, 401);
+    let changed = |change: &dyn Fn(&mut PaymentRecord)| {
+        let mut changed = word.clone();
+        change(&mut changed.payment);
+        changed
+    };
+    let cases = [
+        (changed(&|payment| payment.merchant = "CINEMA".into()), Some(ProblemCode::NotAllowed)),
+        (changed(&|payment| payment.amount_fen = 4999), Some(ProblemCode::AmountRefused)),
+        // The platform, which is asked, does not know this order either.
+        (changed(&|payment| payment.order = WireOrder(uuid())), Some(ProblemCode::UnknownId)),
+        (changed(&|payment| payment.state = PaymentState::Open), None),
+        (changed(&|payment| payment.state = PaymentState::PartlyRefunded), None),
+    ];
+    for (index, (word, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(said(&city, &platform, &word).await, expected, "case {index}");
+        assert_eq!(state(&phone, order.order).await, OrderState::Unpaid, "case {index}");
     }
-    let more = Refund { amount_fen: 1, reason: "more".into() };
-    let again = merchant.refund(created.payment, &more).await;
-    assert!(again.is_err() || again.unwrap().state == PaymentState::Refunded, "one refund for one payment");
+    city.to_sp.send(replayed.clone()).await.unwrap();
+    assert_eq!(state(&phone, other.order).await, OrderState::Paid);
+    assert_eq!(city.to_sp.send(replayed).await.unwrap().status, 401);
 
-    let other = merchant.create(&NewPayment { order: OrderId(uuid()), ..new }).await.unwrap();
-    assert_eq!(city.payer().pay(other.payment, &decline).await.unwrap().state, PaymentState::Declined);
-    let refused = city.payer().pay(other.payment, &pay).await.unwrap_err();
-    assert_eq!(code(refused), ProblemCode::StateForbids);
+    assert_eq!(said(&city, &platform, &word).await, None);
+    assert_eq!(state(&phone, order.order).await, OrderState::Paid);
+    assert_eq!(said(&city, &platform, &word).await, None, "again");
+    let another = changed(&|payment| payment.payment = PaymentId(uuid()));
+    assert_eq!(said(&city, &platform, &another).await, Some(ProblemCode::OrderUsed));
+    let kinds = incidents_at_the_centre(&city, 7).await;
+    let expected = [
+        "payment-forged",
+        "payment-misdirected",
+        "payment-replayed",
+        "payment-stale",
+        "payment-twice",
+        "payment-unknown-order",
+        "payment-wrong-amount",
+    ];
+    assert_eq!(kinds, expected);
+    for _ in 0..20_000 {
+        let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
+        assert!(books.paid_in_fen <= 10_000, "each order is paid once");
+        if books.in_flight_fen == 10_000 {
+            return;
+        }
+    }
+    panic!("the payments never reached the centre");
+}
+
+/// A cancelled order is closed at the platform too: who pays then is refused, or, where the bank was faster, gets
+/// the money back from the platform.
+#[tokio::test]
+async fn nobody_pays_for_a_cancelled_order() {
+    let city = City::new().await;
+    let phone = opened(&city).await;
+    let order = ordered(&phone).await;
+    phone.wallet.cancel_order(order.order).await.unwrap();
+    let payment = order.payment.unwrap();
+    while platform_state(&city, payment).await == PaymentState::Open {}
+    let refused = city.payer().pay(payment, &PAYS).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::StateForbids));
+    city.sandbox().set_faults(Faults { raced: Raced::TakenAndGivenBack, ..Faults::default() });
+    city.payer().pay(payment, &PAYS).await.unwrap();
+    comes_back(&city, payment).await;
+    assert_eq!(state(&phone, order.order).await, OrderState::Cancelled);
+    assert_eq!(city.settled(0).await.paid_in_fen, 0);
+}
+
+/// A payment that was made before the order was cancelled, and of which nobody had heard, goes back.
+#[tokio::test]
+async fn a_payment_that_nobody_heard_of_goes_back_when_the_order_is_cancelled() {
+    let hour = 3_600_000;
+    let city = City::failing(Faults { notification_delay_ms: hour, ..Faults::default() }).await;
+    let phone = opened(&city).await;
+    let order = ordered(&phone).await;
+    let payment = order.payment.unwrap();
+    city.payer().pay(payment, &PAYS).await.unwrap();
+    assert_eq!(phone.wallet.cancel_order(order.order).await.unwrap().state, OrderState::Cancelled);
+    comes_back(&city, payment).await;
+    // The word comes at last, and more than once.
+    for _ in 0..2 {
+        assert_eq!(said(&city, &city.platform, &paid(&order)).await, Some(ProblemCode::OrderUsed));
+    }
+    assert_eq!(state(&phone, order.order).await, OrderState::Cancelled);
+    let queried = city.payment_platform().query(OrderId::from_uuid(order.order.0)).await.unwrap();
+    assert_eq!(queried.state, PlatformState::Refunded, "given back once");
+    assert_eq!(city.settled(0).await.paid_in_fen, 0);
+}
+
+/// Whatever goes wrong at the platform, one payment is one credit.
+///
+/// req: B-7.4.1.b
+#[tokio::test]
+async fn late_early_doubled_and_lost_words_credit_once() {
+    let hour = 3_600_000;
+    let worlds = [
+        Faults { notification_delay_ms: hour, ..Faults::default() },
+        Faults { heard: Heard::BeforePayReply, notification_copies: 3, ..Faults::default() },
+        Faults { heard: Heard::BeforeCreateReply, notification_copies: 2, ..Faults::default() },
+        Faults { lose_every: 2, notification_copies: 2, ..Faults::default() },
+        Faults { unknown_for_ms: 10_000, ..Faults::default() },
+    ];
+    for faults in worlds {
+        let city = City::failing(faults.clone()).await;
+        let mut phone = opened(&city).await;
+        let order = ordered(&phone).await;
+        city.payer().pay(order.payment.unwrap(), &PAYS).await.unwrap();
+        let operation = tsm_api::sp_tsm::wallet::Operation::TopUp;
+        let mut outcome = phone.operate(operation, Some(order.order)).await;
+        // A query whose answer was lost is asked again by the next attempt.
+        while outcome.problem.as_ref().is_some_and(|said| said.code == ProblemCode::PaymentNotConfirmed) {
+            outcome = phone.operate(operation, Some(order.order)).await;
+        }
+        assert_eq!(outcome.result, tsm_api::conversation::OutcomeResult::Done, "{faults:?}: {outcome:?}");
+        assert_eq!(phone.balance().await, 5000, "{faults:?}");
+        assert_eq!(city.settled(5000).await.paid_in_fen, 5000, "{faults:?}");
+    }
+}
+
+/// A cancelled order's payment goes back once, also when the platform's replies are lost.
+#[tokio::test]
+async fn a_cancelled_payment_goes_back_once() {
+    let city = City::failing(Faults { lose_every: 3, ..Faults::default() }).await;
+    let phone = opened(&city).await;
+    let order = phone.paid_order(&city, 5000).await;
+    for _ in 0..20_000 {
+        if state(&phone, order).await == OrderState::Paid {
+            break;
+        }
+    }
+    phone.wallet.cancel_order(order).await.unwrap();
+    comes_back(&city, PaymentId(order.0)).await;
+    for _ in 0..20_000 {
+        let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
+        if books.refunded_fen == 5000 {
+            assert_eq!((books.in_flight_fen, books.refund_payable_fen), (0, 0));
+            return;
+        }
+    }
+    panic!("the centre was never told of the refund");
 }

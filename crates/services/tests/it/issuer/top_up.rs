@@ -4,7 +4,7 @@ use tsm_api::conversation::{ConversationReply, OutcomeDetail, OutcomeResult, Sta
 use tsm_api::payment::{Pay, PayChoice};
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::{Operation, OrderState, StartRequest, TopUpOrder};
-use tsm_services::payment_sandbox::Repetition;
+use tsm_services::payment_sandbox::Faults;
 use tsm_storage::memory::Crash;
 
 use crate::issuer::city::{City, PURSE};
@@ -20,7 +20,7 @@ pub async fn opened(city: &City) -> Phone {
 /// req: B-7.4.1.a, B-7.4.1.b, B-7.4.1.c
 #[tokio::test]
 async fn a_top_up_takes_three_requests_and_is_recorded_once() {
-    let city = City::notifying(Repetition::Twice).await;
+    let city = City::failing(Faults::doubled()).await;
     let mut phone = opened(&city).await;
     let order = phone.paid_order(&city, 5000).await;
     let before = phone.wallet.client.counters().read().requests;

@@ -1,0 +1,34 @@
+//! What contradicts a payment, kept for reconciliation until a person has looked at it.
+
+use std::sync::Arc;
+
+use tsm_api::clearing::payments::PaymentIncident;
+use tsm_api::endpoint::Nothing;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::IncidentId;
+use tsm_storage::shared::Incident;
+
+use super::Clearing;
+use super::access::Institution;
+use crate::server::Call;
+use crate::stored;
+
+/// The longest text that is kept.
+const LONGEST_TEXT: usize = 500;
+
+/// Keeps the incident.
+pub(super) async fn payment_incident(
+    centre: Arc<Clearing>,
+    call: Call<Institution, PaymentIncident>,
+) -> Result<Nothing, Problem> {
+    let Institution(institution) = call.caller;
+    let PaymentIncident { incident, kind, text, at } = call.request;
+    if text.len() > LONGEST_TEXT || !kind.starts_with("payment-") || kind.len() > 64 {
+        return Err(ProblemCode::ValueRefused.into());
+    }
+    let text = format!("{institution}: {text}");
+    let incident =
+        Incident { id: IncidentId::from_uuid(incident), se: None, card: None, kind, text, at, closed: None };
+    centre.store.record_incident(incident).await.map_err(|error| stored::problem(&error))?;
+    Ok(Nothing {})
+}
