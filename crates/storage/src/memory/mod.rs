@@ -87,6 +87,23 @@ impl Faults {
     }
 }
 
+/// A bug put into a store on purpose, to see that whoever watches the services finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlantedBug {
+    /// Now and then a step is stored without its journal entries.
+    SkippedJournal,
+    /// A card gets the same terminal number for each of its loads.
+    RepeatedTerminalNumber,
+}
+
+impl<S: shared::HasShared> Memory<S> {
+    /// Plants a bug.
+    pub fn plant(&self, bug: PlantedBug) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.shared_mut().planted = Some(bug);
+    }
+}
+
 impl<S: Default> Memory<S> {
     /// An empty store.
     pub fn new() -> Self {

@@ -14,8 +14,8 @@ use tsm_domain::{
 };
 use tsm_iso7816::Aid;
 
-use super::Memory;
 use super::shared::{Shared, has_shared};
+use super::{Memory, PlantedBug};
 use crate::error::{Result, StorageError};
 use crate::rules;
 use crate::shared::Fence;
@@ -317,7 +317,9 @@ impl SpTsmStore for Memory<SpTsmState> {
 
     async fn next_terminal_number(&self, card: CardNumber, station: u16) -> Result<TerminalNumber> {
         self.write(|state| {
-            let count = state.attempts.get(&card).map_or(0, |(count, _)| *count) + 1;
+            let repeats = state.shared.planted == Some(PlantedBug::RepeatedTerminalNumber);
+            let count = state.attempts.get(&card).map_or(0, |(count, _)| *count);
+            let count = if repeats { count.max(1) } else { count + 1 };
             let exhausted = |error: tsm_domain::IdError| StorageError::conflict("terminal number", error);
             let terminal = TerminalNumber::for_attempt(station, count).map_err(exhausted)?;
             state.attempts.insert(card, (count, terminal));

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tsm_domain::money::AccountKind;
 use tsm_domain::se::MirrorKind;
 use tsm_domain::{CardNumber, SeId};
-use tsm_storage::shared::{Chains, Entry};
+use tsm_storage::shared::{ChainKey, Chains, Entry};
 use tsm_storage::{ClearingStore as _, SeTsmStore as _};
 
 use super::card::Card;
@@ -122,20 +122,17 @@ impl World {
         }
     }
 
-    /// Every transaction that the centre has recorded is in the journal of its card.
+    /// The centre's journal, replayed, gives its rows.
     fn check_journalled(&self) {
-        let clearing = &self.servers.stores.clearing;
-        for rider in 0..self.plan.riders {
-            let Some(reading) = self.truth.reading(rider) else { continue };
-            let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
-            let key = tsm_storage::shared::ChainKey::Card(card);
-            let Some(entries) = now(clearing.chain(key, 0, usize::MAX)) else { return };
-            let Some(recorded) = now(clearing.transactions_of(card, usize::MAX)) else { return };
-            let journalled = entries.iter().filter(|entry| entry.note.event.ends_with("-recorded")).count();
-            if journalled != recorded.len() {
-                let what = format!("all {} transactions of the card; it says {journalled}", recorded.len());
-                self.truth.find(Some(rider), Violation::Unjournalled { what });
-            }
+        let clearing = &*self.servers.stores.clearing;
+        let compared = tsm_storage::clearing::replay::compare_all(clearing).now_or_never();
+        let Some(Ok(compared)) = compared else { return };
+        for finding in compared.findings.iter().take(1) {
+            let rider = match &finding.chain {
+                ChainKey::Card(card) => self.truth.holder(card.application_serial()),
+                _ => None,
+            };
+            self.truth.find(rider, Violation::Unjournalled { what: finding.to_string() });
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod executor;
 pub mod keys;
 pub mod network;
 pub mod phone;
+pub mod planted;
 pub mod random;
 pub mod report;
 pub mod rider;
@@ -43,3 +44,6 @@ pub const fn se_id(number: u32) -> [u8; 8] {
     let [e, f, g, h] = number.to_be_bytes();
     [0x09, 0x99, 0x00, 0x01, e, f, g, h]
 }
+
+#[cfg(test)]
+mod tests;

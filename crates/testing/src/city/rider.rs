@@ -226,7 +226,7 @@ impl Rider {
     }
 
     async fn pay(&mut self) {
-        let mut amount = self.random.between(1_000, 9_000) as u32;
+        let mut amount = self.random.between(3_000, 15_000) as u32;
         while !self.amounts.insert(amount) {
             amount += 1;
         }

@@ -28,14 +28,16 @@ use tsm_services::payment_sandbox::{Merchant, PaymentSandbox};
 use tsm_services::runtime::Environment;
 use tsm_services::server::InProcess;
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
-use tsm_storage::SpTsmStore;
-use tsm_storage::memory::{Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm};
+use tsm_storage::memory::{
+    Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm, PlantedBug,
+};
 
 use super::desk::{self, Published};
 use super::executor::{Executor, MachineClock, Owner, Process};
 use super::keys::{self, Keys, Organisation};
 use super::lock;
 use super::network::{Network, Role};
+use super::planted::{Credulous, Plant};
 use super::random::{Random, Stream};
 use super::trace::{Event, Trace};
 
@@ -71,18 +73,6 @@ pub struct Stores {
     pub payment: Arc<MemoryPayment>,
 }
 
-/// How the servers of this city differ from those that ship: bugs planted to see that they are found.
-#[derive(Clone, Default)]
-pub struct Alterations {
-    /// What the SP-TSM gets for its store.
-    pub sp_tsm_store: Option<Alteration<dyn SpTsmStore>>,
-    /// What the SP-TSM gets for its keys.
-    pub sp_tsm_keys: Option<Alteration<dyn KeyService>>,
-}
-
-/// Puts something else in the place of a part.
-pub type Alteration<T> = Arc<dyn Fn(Arc<T>) -> Arc<T> + Send + Sync>;
-
 /// The servers.
 pub struct Servers {
     /// Their stores, for the checks.
@@ -96,7 +86,7 @@ pub struct Servers {
     machines: [Machine; 4],
     terminals: BTreeSet<TerminalNumber>,
     published: Mutex<Option<Published>>,
-    alterations: Alterations,
+    planted: Option<Plant>,
     kills: AtomicU64,
 }
 
@@ -107,7 +97,7 @@ impl Servers {
         network: &Arc<Network>,
         seed: u64,
         terminals: BTreeSet<TerminalNumber>,
-        alterations: Alterations,
+        planted: Option<Plant>,
     ) -> Self {
         let mut random = Random::new(seed, 100);
         let entropy: Arc<dyn Entropy> = Arc::new(Stream::new(seed, 101));
@@ -125,6 +115,11 @@ impl Servers {
             clearing: Arc::new(MemoryClearing::with_faults(faults(Role::Clearing))),
             payment: Arc::new(MemoryPayment::with_faults(faults(Role::Payment))),
         };
+        match planted {
+            Some(Plant::SkippedJournal) => stores.clearing.plant(PlantedBug::SkippedJournal),
+            Some(Plant::ReusedTerminalNumber) => stores.sp_tsm.plant(PlantedBug::RepeatedTerminalNumber),
+            Some(Plant::RefundOnTimeout | Plant::BelievedBalance) | None => {}
+        }
         let mut organisation = |number| Organisation::new(number, &mut random);
         let organisations = Organisations {
             se_tsm: organisation("SE-TSM"),
@@ -141,7 +136,7 @@ impl Servers {
             machines,
             terminals,
             published: Mutex::new(None),
-            alterations,
+            planted,
             kills: AtomicU64::new(0),
         }
     }
@@ -279,17 +274,13 @@ impl Servers {
     fn sp_tsm(&self, environment: Environment) -> Result<axum::Router, Problem> {
         let issuer = self.issuer();
         let link = |to| self.link(&issuer, Role::SpTsm, to);
-        let mut store: Arc<dyn SpTsmStore> = self.stores.sp_tsm.clone();
-        if let Some(alter) = &self.alterations.sp_tsm_store {
-            store = alter(store);
-        }
         let mut keys: Arc<dyn KeyService> = Arc::new(self.keys.sp_tsm.clone());
-        if let Some(alter) = &self.alterations.sp_tsm_keys {
-            keys = alter(keys);
+        if self.planted == Some(Plant::BelievedBalance) {
+            keys = Arc::new(Credulous(keys));
         }
         let payment_environment = environment.clone();
         let service = sp_tsm::SpTsm::new(sp_tsm::Parts {
-            store,
+            store: self.stores.sp_tsm.clone(),
             keys,
             environment,
             partners: sp_tsm::Partners {

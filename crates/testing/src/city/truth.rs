@@ -369,6 +369,13 @@ impl Truth {
         }
     }
 
+    /// The orders whose money is on no card yet.
+    pub fn uncredited(&self) -> Vec<(OrderId, u32)> {
+        let state = lock(&self.state);
+        let orders = state.accounts.iter().flat_map(|account| &account.orders);
+        orders.filter(|order| !order.credited).map(|order| (order.order, order.amount)).collect()
+    }
+
     /// How an order stands at the platform; `None` while the platform cannot be asked.
     fn payment(&self, order: OrderId) -> Option<PaymentState> {
         let row = self.payments.order(order).now_or_never()?.ok()??;

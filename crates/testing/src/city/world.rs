@@ -13,9 +13,10 @@ use super::executor::{Executor, Halt, MachineClock};
 use super::lock;
 use super::network::{Network, Role};
 use super::phone::Phone;
+use super::planted::Plant;
 use super::random::{Random, Stream};
 use super::rider::Rider;
-use super::servers::{Alterations, Servers};
+use super::servers::Servers;
 use super::terminals::{self, Terminals};
 use super::trace::{self, Event, Flow, Trace};
 use super::truth::{Found, Truth};
@@ -43,8 +44,8 @@ pub struct Plan {
     pub kill_every_s: u64,
     /// A clock goes wrong about once in so many seconds.
     pub clock_every_s: u64,
-    /// What is altered in the services, to see that it is found.
-    pub alterations: Alterations,
+    /// A bug put into the city, to see that it is found.
+    pub planted: Option<Plant>,
 }
 
 impl Plan {
@@ -61,7 +62,7 @@ impl Plan {
             tap_faults: 40,
             kill_every_s: 1_200,
             clock_every_s: 3 * 3600,
-            alterations: Alterations::default(),
+            planted: None,
         }
     }
 
@@ -138,8 +139,7 @@ impl World {
         let start: Timestamp = "2026-11-20T16:00:00Z".parse().expect("a moment");
         let executor = Executor::new(start, Random::new(seed, 1));
         let network = Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults);
-        let alterations = plan.alterations.clone();
-        let servers = Servers::new(&executor, &network, seed, terminals::numbers(), alterations);
+        let servers = Servers::new(&executor, &network, seed, terminals::numbers(), plan.planted);
         let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
         let stores = &servers.stores;
         let truth = Truth::new(&executor, &trace, &stores.payment, &stores.sp_tsm, plan.riders);
@@ -160,6 +160,10 @@ impl World {
             closing: AtomicBool::new(false),
             settled: AtomicU32::new(0),
         })
+    }
+
+    fn planted(&self, plant: Plant) -> bool {
+        self.plan.planted == Some(plant)
     }
 
     /// Whether the days are over.
@@ -353,6 +357,9 @@ pub fn run(plan: Plan) -> Outcome {
     world.admit_riders();
     world.let_terminals_deliver();
     world.let_things_happen();
+    if world.planted(Plant::RefundOnTimeout) {
+        world.let_a_cashier_be_impatient();
+    }
     world.network.set_quiet(false);
     if world.days() {
         world.last_count();

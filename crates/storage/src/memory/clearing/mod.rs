@@ -13,7 +13,7 @@ use tsm_domain::money::journal::{SealedHead, SignedSeal};
 use tsm_domain::money::ledger::{Balance, Ledger, LedgerView as _};
 use tsm_domain::money::{
     AccountKind, CardAccount, CardAccountEvent, CardTransaction, Closing, MoneyTotals, TransactionKey,
-    Transfer,
+    TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, OperationId, SeId};
 
@@ -28,6 +28,8 @@ pub struct ClearingState {
     shared: Shared,
     accounts: BTreeMap<CardNumber, AccountRow>,
     ledger: Ledger,
+    /// Where each card's transfers stand in the ledger.
+    transfers_by_card: BTreeMap<CardNumber, Vec<usize>>,
     transactions: BTreeMap<TransactionKey, CardTransaction>,
     closings: BTreeMap<(CardNumber, OperationId), Closing>,
     seals: BTreeMap<u64, (SignedSeal, Vec<SealedHead>)>,
@@ -50,10 +52,21 @@ impl ClearingState {
             made.extend(is_new.then_some(transfer));
         }
         let notes = step.notes(books.notes)?;
+        let recorded = self.ledger.transfers().len();
         self.ledger.record_all(&books.transfers)?;
         made.into_iter().for_each(|transfer| self.sheets.entry(transfer));
+        self.index_transfers(recorded);
         self.shared.put_with(books.deliveries, notes, books.incidents);
         Ok(())
+    }
+
+    fn index_transfers(&mut self, from: usize) {
+        for (index, transfer) in self.ledger.transfers().iter().enumerate().skip(from) {
+            let cards = BTreeSet::from([transfer.debit.card(), transfer.credit.card()]);
+            for card in cards.into_iter().flatten() {
+                self.transfers_by_card.entry(card).or_default().push(index);
+            }
+        }
     }
 
     fn account(&self, card: CardNumber) -> Result<AccountRow> {
@@ -153,7 +166,8 @@ impl ClearingStore for Memory<ClearingState> {
 
     async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>> {
         self.read(|state| {
-            let of_card = state.transactions.iter().filter(|(key, _)| key.card == card);
+            let first = TransactionKey { card, counter: 0, kind: TransactionType::Load };
+            let of_card = state.transactions.range(first..).take_while(|(key, _)| key.card == card);
             let mut found: Vec<_> = of_card.map(|(_, transaction)| transaction.clone()).collect();
             found.sort_by_key(|transaction| std::cmp::Reverse((transaction.at, transaction.key)));
             found.truncate(limit);
@@ -163,9 +177,8 @@ impl ClearingStore for Memory<ClearingState> {
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
         self.read(|state| {
-            let is_of =
-                |transfer: &&Transfer| [transfer.debit.card(), transfer.credit.card()].contains(&Some(card));
-            let mut found: Vec<_> = state.ledger.transfers().iter().filter(is_of).cloned().collect();
+            let indices = state.transfers_by_card.get(&card).into_iter().flatten();
+            let mut found: Vec<_> = indices.map(|index| state.ledger.transfers()[*index].clone()).collect();
             found.sort_by_key(|transfer| (transfer.at, transfer.id));
             Ok(found)
         })
