@@ -26,6 +26,8 @@ pub enum Mishap {
     Withheld,
     /// The phone says that the command succeeded, and the card never saw it.
     Invented,
+    /// At the next INITIALIZE FOR LOAD the phone says that the card holds more than it does.
+    Richer,
 }
 
 /// What a command came to.
@@ -137,7 +139,7 @@ impl Card {
         if inner.dead || !inner.element.is_powered() {
             return Exchange::Dead;
         }
-        let mishap = inner.due();
+        let mishap = inner.due(command);
         if let Some(mishap) = mishap {
             self.faults.fetch_add(1, Ordering::Relaxed);
             self.trace.rider(self.rider, Event::Mishap(words(mishap)));
@@ -174,6 +176,7 @@ impl Card {
         let answer = answer.map(|answer| match mishap {
             Some(Mishap::Forged) => inner.forge(answer),
             Some(Mishap::Withheld) => StatusWord(0x6F00).into(),
+            Some(Mishap::Richer) => richer(answer),
             _ => answer,
         });
         drop(inner);
@@ -201,23 +204,39 @@ const fn words(mishap: Mishap) -> &'static str {
         Mishap::Forged => "the phone changes an answer of the card",
         Mishap::Withheld => "the phone keeps an answer of the card for itself",
         Mishap::Invented => "the phone answers in the card's place",
+        Mishap::Richer => "the phone says that the card holds more than it does",
     }
 }
 
 /// P1 of INITIALIZE FOR LOAD; other values announce purchases.
 const FOR_LOAD: u8 = 0x00;
 
+/// INITIALIZE FOR LOAD, PURCHASE or CAPP PURCHASE.
+const fn initializes(command: &CommandApdu) -> bool {
+    command.cla & 0x80 != 0 && command.ins == 0x50 && command.p2 == 0x02
+}
+
+/// The answer to INITIALIZE FOR LOAD begins with the balance.
+fn richer(mut answer: ResponseApdu) -> ResponseApdu {
+    if let Some(byte) = answer.data.get_mut(2) {
+        *byte = byte.wrapping_add(0x10);
+    }
+    answer
+}
+
 /// The terminal number that an INITIALIZE announced, when the card took it.
 fn terminal_number(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 6]> {
-    let initializes = command.cla & 0x80 != 0 && command.ins == 0x50 && command.p2 == 0x02;
     // Key index, amount, terminal number.
     let number = command.data.get(5..11)?;
-    (initializes && answer.status.is_success()).then(|| number.try_into().ok()).flatten()
+    (initializes(command) && answer.status.is_success()).then(|| number.try_into().ok()).flatten()
 }
 
 impl Inner {
-    fn due(&mut self) -> Option<Mishap> {
+    fn due(&mut self, command: &CommandApdu) -> Option<Mishap> {
         let (left, mishap) = self.mishap.as_mut()?;
+        if *mishap == Mishap::Richer {
+            *left = u64::from(!initializes(command) || command.p1 != FOR_LOAD);
+        }
         if *left > 0 {
             *left -= 1;
             return None;

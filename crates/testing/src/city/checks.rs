@@ -27,7 +27,7 @@ impl World {
             self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
         }
         let Some(sums) = self.truth.sums() else { return };
-        let found = sums.on_cards + sums.spent + sums.in_flight;
+        let found = sums.on_cards + sums.departed + sums.spent + sums.in_flight - sums.returned;
         if sums.held != found {
             let term = ("paid and not given back", found, sums.held);
             self.truth.find(None, Violation::BooksUntrue { term });
@@ -61,11 +61,12 @@ impl World {
     pub(super) fn check_everything(&self) {
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
+            let kept = totals.purses + totals.in_flight + totals.parked + totals.refund_payable;
+            let unspent = sums.on_cards + sums.departed + sums.unproven + sums.in_flight - sums.returned;
             let terms = [
                 ("paid in and not given back", totals.paid_in - totals.refunded, sums.held),
-                ("on cards", totals.purses, sums.on_cards + sums.unproven),
+                ("on cards, on the way, or owed", kept, unspent),
                 ("spent", totals.spent, sums.spent - sums.unproven),
-                ("in flight", totals.in_flight + totals.refund_payable, sums.in_flight),
             ];
             for term in terms {
                 if term.1 != term.2 {
@@ -80,7 +81,8 @@ impl World {
     /// Names a card whose account is not what the card holds.
     fn find_untrue_card(&self) {
         for rider in 0..self.plan.riders {
-            let Some(reading) = self.truth.reading(rider) else { continue };
+            let reading = self.truth.reading(rider).filter(|reading| reading.spendable);
+            let Some(reading) = reading else { continue };
             let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
             let balance = now(self.servers.stores.clearing.balance(card, AccountKind::Purse));
             let books = balance.map(|balance| balance_of(&balance));

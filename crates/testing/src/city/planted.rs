@@ -156,6 +156,10 @@ impl KeyService for Credulous {
         self.0.verify_receipt(key, covered, receipt)
     }
 
+    fn frame_mac(&self, key: &KeyReference, covered: &[u8]) -> Result<[u8; 8], KeyError> {
+        self.0.frame_mac(key, covered)
+    }
+
     fn binding_token(
         &self,
         key: &KeyReference,

@@ -1,20 +1,21 @@
 //! What a rider does: registers, opens a card, pays, rides, and keeps at what went wrong.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tsm_api::HexBytes;
 use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::wallet::CatalogueList;
-use tsm_wallet::service::{Entrance, Rights, TopUpResult};
+use tsm_wallet::service::{Entrance, Interrupted, InterruptedKind, Rights, TopUpResult};
 use tsm_wallet::{NetworkError, Quiet, WalletError};
 
-use super::card::Mishap;
+use super::card::{Card, Mishap};
 use super::desk::CARD_NAME;
 use super::keys::TRANSIT;
-use super::phone::{Phone, SimWallet};
+use super::lock;
+use super::phone::{Distraction, Phone, SimWallet};
 use super::random::Random;
 use super::terminals::{self, STATIONS, TapFault, Tapped};
 use super::trace::{Event, Flow};
@@ -40,8 +41,54 @@ pub struct Rider {
     locked: bool,
     inside: bool,
     pending: Option<Pending>,
+    closing: Option<Closing>,
     amounts: BTreeSet<u32>,
+    hurry: Arc<Hurry>,
 }
+
+/// How far the closing of a card has come, as the rider knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// It is being returned.
+    Returning,
+    /// It is being parked.
+    Parking,
+    /// It is parked.
+    Parked,
+    /// It is given up; what is left of it goes from the phone.
+    Deleting,
+}
+
+/// The rider holds the phone to a till while its wallet works.
+struct Hurry {
+    world: Arc<World>,
+    card: Arc<Card>,
+    /// Commands until then.
+    left: Mutex<Option<u64>>,
+}
+
+impl Distraction for Hurry {
+    fn before_command(&self) {
+        let mut left = lock(&self.left);
+        match left.as_mut() {
+            None => return,
+            Some(0) => *left = None,
+            Some(commands) => {
+                *commands -= 1;
+                return;
+            }
+        }
+        drop(left);
+        let rider = self.card.rider();
+        let event = match self.world.terminals.buy(rider, 100, &self.card, None) {
+            Tapped::Passed(fare, balance) => Event::Passed(PLACE_BETWEEN, fare, balance),
+            Tapped::Turned(why) | Tapped::Again(why) => Event::Turned(PLACE_BETWEEN, why),
+        };
+        self.world.trace.rider(rider, event);
+    }
+}
+
+const PLACE_BETWEEN: &str = "a till, between two commands of the wallet";
 
 /// A top-up that is not on the card yet.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +108,10 @@ enum Ended<T> {
 
 impl Rider {
     /// A rider with a phone.
-    pub fn new(world: &Arc<World>, number: u32, phone: Phone) -> Self {
+    pub fn new(world: &Arc<World>, number: u32, mut phone: Phone) -> Self {
+        let hurry = Hurry { world: world.clone(), card: phone.card.clone(), left: Mutex::new(None) };
+        let hurry = Arc::new(hurry);
+        phone.distract(hurry.clone());
         let random = Random::new(world.plan.seed, 10_000 + u64::from(number));
         Self {
             world: world.clone(),
@@ -75,7 +125,9 @@ impl Rider {
             locked: false,
             inside: false,
             pending: None,
+            closing: None,
             amounts: BTreeSet::new(),
+            hurry,
         }
     }
 
@@ -105,6 +157,10 @@ impl Rider {
             self.open().await;
             return;
         }
+        if let Some(closing) = self.closing {
+            self.close(closing).await;
+            return;
+        }
         if self.locked {
             self.unlock().await;
             return;
@@ -123,7 +179,9 @@ impl Rider {
             1 => drop(self.synchronise().await),
             2 => drop(self.synchronise_purse().await),
             3 => self.delete().await,
-            4..=120 => self.shop().await,
+            4 if self.pending.is_none() && !self.inside => self.close(Closing::Returning).await,
+            5 if self.pending.is_none() && !self.inside => self.close(Closing::Parking).await,
+            6..=120 => self.shop().await,
             _ => self.ride().await,
         }
     }
@@ -255,8 +313,90 @@ impl Rider {
         match self.flow(Flow::TopUp, async |wallet| wallet.top_up(&paid, &mut Quiet).await).await {
             Ended::Well(TopUpResult::Credited { .. }) => self.pending = None,
             Ended::Well(TopUpResult::NotCredited { .. }) | Ended::PhoneDied => {}
-            Ended::Badly(error) => self.give_up_if_closed(&error),
+            Ended::Badly(error) => {
+                self.give_up_if_closed(&error);
+                if self.pending.is_some() && self.random.once_in(4) {
+                    self.cancel(pending).await;
+                }
+            }
         }
+    }
+
+    /// Cancels a top-up that did not go well. The card has the last word.
+    async fn cancel(&mut self, pending: Pending) {
+        let ended = self
+            .flow(Flow::Cancel, async |wallet| {
+                let works = wallet.interrupted().await?;
+                match works.iter().find(|work| work.order == Some(pending.order)) {
+                    Some(work) => wallet.cancel_interrupted(work, &mut Quiet).await.map(drop),
+                    None => Ok(()),
+                }
+            })
+            .await;
+        if matches!(ended, Ended::Well(())) {
+            self.world.trace.rider(self.number, Event::Cancelled(pending.amount));
+            self.pending = None;
+        }
+    }
+
+    /// Takes the closing of the card a step on.
+    async fn close(&mut self, closing: Closing) {
+        let aid: HexBytes = TRANSIT.into();
+        self.closing = Some(closing);
+        let next = match closing {
+            Closing::Returning => {
+                let ended =
+                    self.flow(Flow::Return, async |wallet| wallet.return_card(&aid, &mut Quiet).await).await;
+                self.after_closing(closing, &ended, Closing::Deleting)
+            }
+            Closing::Parking => {
+                let ended = self
+                    .flow(Flow::MigrateOut, async |wallet| wallet.migrate_out(&aid, &mut Quiet).await)
+                    .await;
+                self.after_closing(closing, &ended, Closing::Parked)
+            }
+            Closing::Parked if self.random.once_in(2) => Some(Closing::Returning),
+            Closing::Parked => {
+                self.cancel_closing().await;
+                // A parked card that cannot come back is returned.
+                if self.is_spendable() { None } else { Some(Closing::Returning) }
+            }
+            Closing::Deleting => {
+                // What is to be deleted is said at a login.
+                self.wallet = None;
+                let _ = self.flow(Flow::Delete, async |wallet| wallet.delete_closed(&mut Quiet).await).await;
+                let gone = self.world.truth.reading(self.number).is_none();
+                self.holds_card &= !gone;
+                if gone { None } else { Some(Closing::Deleting) }
+            }
+        };
+        self.closing = next;
+    }
+
+    fn after_closing<T>(&self, closing: Closing, ended: &Ended<T>, then: Closing) -> Option<Closing> {
+        match ended {
+            Ended::Well(_) => Some(then),
+            // Refused before anything happened to the card.
+            Ended::Badly(WalletError::Refused(_)) if self.is_spendable() => None,
+            Ended::Badly(_) | Ended::PhoneDied => Some(closing),
+        }
+    }
+
+    async fn cancel_closing(&mut self) {
+        let _ = self
+            .flow(Flow::CancelClosing, async |wallet| {
+                let works = wallet.interrupted().await?;
+                let closing = |work: &&Interrupted| {
+                    let closes =
+                        [InterruptedKind::Return, InterruptedKind::MigrationOut].contains(&work.kind);
+                    closes && work.may_cancel
+                };
+                match works.iter().find(closing) {
+                    Some(work) => wallet.cancel_interrupted(work, &mut Quiet).await.map(drop),
+                    None => Ok(()),
+                }
+            })
+            .await;
     }
 
     /// An order that the server will never take again is forgotten.
@@ -328,11 +468,16 @@ impl Rider {
     async fn settle(&mut self) {
         self.phone.card.calm();
         for _ in 0..LAST_TRIES {
-            if !self.registered || (!self.holds_card && self.world.truth.reading(self.number).is_none()) {
+            if !self.registered {
                 break;
             }
             let mut settled = true;
-            if self.locked {
+            if let Some(closing) = self.closing {
+                let closing = if closing == Closing::Parked { Closing::Returning } else { closing };
+                self.close(closing).await;
+                settled &= self.closing.is_none();
+            }
+            if self.locked && self.closing.is_none() {
                 self.unlock().await;
                 settled &= !self.locked;
             }
@@ -340,7 +485,7 @@ impl Rider {
                 self.top_up().await;
                 settled &= self.pending.is_none_or(|pending| !pending.paid);
             }
-            if self.holds_card {
+            if self.holds_card && self.closing.is_none() {
                 settled &= self.synchronise_purse().await;
             }
             settled &= self.synchronise().await;
@@ -389,6 +534,7 @@ impl Rider {
     async fn after<T>(&mut self, flow: Flow, ended: &Ended<T>, wallet: SimWallet) {
         let without_power = !self.phone.card.is_powered();
         self.phone.card.calm();
+        *lock(&self.hurry.left) = None;
         match ended {
             Ended::Well(_) => {
                 self.world.finished(flow);
@@ -444,13 +590,15 @@ impl Rider {
         }
         let commands = self.random.below(12) * self.random.below(6);
         let card = &self.phone.card;
-        match self.random.below(7) {
+        match self.random.below(9) {
             0 => card.prepare(commands, Mishap::CommandLost),
             1 => card.prepare(commands, Mishap::AnswerLost),
             2 => card.prepare(commands, Mishap::Forged),
             3 => card.prepare(commands, Mishap::Withheld),
             4 => card.prepare(commands, Mishap::Invented),
             5 => card.prepare_cut(self.random.below(40)),
+            6 => card.prepare(1, Mishap::Richer),
+            7 => *lock(&self.hurry.left) = Some(commands),
             _ => return Some(Duration::from_millis(self.random.between(1, 1_500))),
         }
         None

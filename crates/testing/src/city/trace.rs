@@ -84,6 +84,12 @@ pub enum Flow {
     SynchronisePurse,
     /// Deleting the card.
     Delete,
+    /// Returning the card for its balance.
+    Return,
+    /// Parking the card at the centre.
+    MigrateOut,
+    /// Cancelling a return or a migration.
+    CancelClosing,
 }
 
 impl Flow {
@@ -99,6 +105,9 @@ impl Flow {
             Self::Synchronise => "synchronising with the operator",
             Self::SynchronisePurse => "synchronising with the issuer",
             Self::Delete => "deleting the card",
+            Self::Return => "returning the card",
+            Self::MigrateOut => "parking the card at the centre",
+            Self::CancelClosing => "cancelling the closing of the card",
         }
     }
 }

@@ -6,15 +6,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
-use tsm_domain::money::{PaymentState, TopUpStage};
+use tsm_domain::money::{CardAccountState, PaymentState, TopUpStage};
 use tsm_domain::{CardNumber, OrderId};
 use tsm_se::inspect::PurseReading;
-use tsm_storage::PaymentStore as _;
-use tsm_storage::memory::{MemoryPayment, MemorySpTsm};
+use tsm_storage::memory::{MemoryClearing, MemoryPayment, MemorySpTsm};
 use tsm_storage::sp_tsm::{SpTsmStore as _, TopUpOrderState};
+use tsm_storage::{ClearingStore as _, PaymentStore as _};
 
 use super::executor::Executor;
 use super::lock;
+use super::servers::Stores;
 use super::trace::{Event, Trace};
 
 /// What must never be.
@@ -159,17 +160,20 @@ pub struct Found {
     pub at: i64,
 }
 
+/// A card's number as EF15 has it.
+type Serial = [u8; 10];
+
 /// One rider's money.
 #[derive(Debug, Clone, Default)]
 struct Account {
     orders: Vec<Order>,
     reading: Option<PurseReading>,
-    /// Every balance that the card held, with its online counter.
-    held: BTreeSet<(u64, u16)>,
-    /// Terminal numbers that were announced to the card for loads.
-    announced: BTreeSet<[u8; 6]>,
+    /// Every balance that each card held, with its online counter.
+    held: BTreeSet<(Serial, u64, u16)>,
+    /// Terminal numbers that were announced to each card for loads.
+    announced: BTreeSet<(Serial, [u8; 6])>,
     /// What was paid, by the offline counter after it, and at which terminal.
-    paid: BTreeMap<u16, (u32, [u8; 6])>,
+    paid: BTreeMap<(Serial, u16), (u32, [u8; 6])>,
     spent: u64,
     credited: u64,
     /// Paid by debits that no terminal could prove to the centre.
@@ -180,7 +184,8 @@ struct Account {
 struct Order {
     order: OrderId,
     amount: u32,
-    credited: bool,
+    /// The card that took it in.
+    credited: Option<Serial>,
 }
 
 /// What is so.
@@ -189,13 +194,18 @@ pub struct Truth {
     trace: Arc<Trace>,
     payments: Arc<MemoryPayment>,
     issuer: Arc<MemorySpTsm>,
+    centre: Arc<MemoryClearing>,
     state: Mutex<State>,
 }
 
 struct State {
     accounts: Vec<Account>,
     /// Who can spend which card.
-    spendable: BTreeMap<[u8; 10], BTreeSet<u32>>,
+    spendable: BTreeMap<Serial, BTreeSet<u32>>,
+    /// Who had or has which card.
+    holders: BTreeMap<Serial, u32>,
+    /// What was on purses that are gone.
+    departed: u64,
     found: Option<Found>,
 }
 
@@ -212,24 +222,29 @@ pub struct Sums {
     pub in_flight: i128,
     /// Paid from cards, and not proven by any terminal.
     pub unproven: i128,
+    /// What was on purses that are gone.
+    pub departed: i128,
+    /// What was given back of payments that had been on cards.
+    pub returned: i128,
 }
 
 impl Truth {
     /// The truth about so many riders.
-    pub fn new(
-        executor: &Executor,
-        trace: &Arc<Trace>,
-        payments: &Arc<MemoryPayment>,
-        issuer: &Arc<MemorySpTsm>,
-        riders: u32,
-    ) -> Self {
+    pub fn new(executor: &Executor, trace: &Arc<Trace>, stores: &Stores, riders: u32) -> Self {
         let accounts = (0..riders).map(|_| Account::default()).collect();
         Self {
             executor: executor.clone(),
             trace: trace.clone(),
-            payments: payments.clone(),
-            issuer: issuer.clone(),
-            state: Mutex::new(State { accounts, spendable: BTreeMap::new(), found: None }),
+            payments: stores.payment.clone(),
+            issuer: stores.sp_tsm.clone(),
+            centre: stores.clearing.clone(),
+            state: Mutex::new(State {
+                accounts,
+                spendable: BTreeMap::new(),
+                holders: BTreeMap::new(),
+                departed: 0,
+                found: None,
+            }),
         }
     }
 
@@ -250,13 +265,16 @@ impl Truth {
         let mut state = lock(&self.state);
         let orders = &mut state.accounts[rider as usize].orders;
         if orders.iter().all(|known| known.order != order) {
-            orders.push(Order { order, amount, credited: false });
+            orders.push(Order { order, amount, credited: None });
         }
     }
 
     /// The card answered INITIALIZE FOR LOAD with this terminal number.
     pub fn announced(&self, rider: u32, number: [u8; 6]) {
-        let new = lock(&self.state).accounts[rider as usize].announced.insert(number);
+        let mut state = lock(&self.state);
+        let account = &mut state.accounts[rider as usize];
+        let new = account.reading.is_none_or(|reading| account.announced.insert((reading.serial, number)));
+        drop(state);
         if !new {
             self.find(Some(rider), Violation::ReusedTerminalNumber { number: hex::encode(number) });
         }
@@ -291,7 +309,8 @@ impl Truth {
         state.accounts[rider as usize].reading = after;
         let changed = state.note_spendable(rider, before, after);
         if let Some(after) = after {
-            let entry = (u64::from(after.state.purse().fen()), after.state.online().value());
+            state.holders.insert(after.serial, rider);
+            let entry = (after.serial, u64::from(after.state.purse().fen()), after.state.online().value());
             state.accounts[rider as usize].held.insert(entry);
         }
         drop(state);
@@ -300,15 +319,27 @@ impl Truth {
         }
         match (before, after) {
             (None, Some(after)) => self.made(rider, after),
-            (Some(before), None) => {
-                self.trace.rider(rider, Event::PurseGone(before.state.purse().fen()));
-                let held = before.state.purse().fen();
-                if held > 0 {
-                    self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (held, 0) });
-                }
-            }
+            (Some(before), None) => self.gone(rider, before),
             (Some(before), Some(after)) => self.moved(rider, before, after, terminal.unwrap_or_default()),
             (None, None) => {}
+        }
+    }
+
+    /// A purse went from its element. Money may go with it only when the centre keeps it.
+    fn gone(&self, rider: u32, before: PurseReading) {
+        let held = before.state.purse().fen();
+        self.trace.rider(rider, Event::PurseGone(held));
+        lock(&self.state).departed += u64::from(held);
+        let Ok(card) = CardNumber::from_application_serial(&before.serial) else { return };
+        // A centre that is down at this moment cannot be asked.
+        let Some(Ok(account)) = self.centre.account(card).now_or_never() else { return };
+        let kept = account.is_some_and(|row| match row.account.state {
+            CardAccountState::Parked { balance } => balance.get() == u64::from(held),
+            CardAccountState::RefundPayable { .. } | CardAccountState::Refunded => true,
+            _ => false,
+        });
+        if held > 0 && !kept {
+            self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (held, 0) });
         }
     }
 
@@ -331,12 +362,12 @@ impl Truth {
         let (had, has) = (old.purse().fen(), new.purse().fen());
         if has > had && counters[1] == counters[0] + 1 {
             self.trace.rider(rider, Event::Credited(has - had, has));
-            self.credited(rider, has - had);
+            self.credited(rider, after.serial, has - had);
         } else if has < had && offline[1] == offline[0] + 1 {
             self.trace.rider(rider, Event::Debited(had - has, has));
             let account = &mut lock(&self.state).accounts[rider as usize];
             account.spent += u64::from(had - has);
-            account.paid.insert(offline[1], (had - has, terminal));
+            account.paid.insert((after.serial, offline[1]), (had - has, terminal));
         } else if has != had {
             self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (had, has) });
         }
@@ -346,16 +377,17 @@ impl Truth {
     }
 
     /// A card took in money: one payment that waits must be for it.
-    fn credited(&self, rider: u32, amount: u32) {
+    fn credited(&self, rider: u32, serial: Serial, amount: u32) {
         let mut state = lock(&self.state);
         let account = &mut state.accounts[rider as usize];
         account.credited += u64::from(amount);
-        let waiting = account.orders.iter_mut().find(|order| order.amount == amount && !order.credited);
+        let waiting =
+            account.orders.iter_mut().find(|order| order.amount == amount && order.credited.is_none());
         let Some(order) = waiting else {
             drop(state);
             return self.find(Some(rider), Violation::CreditWithoutPayment { amount });
         };
-        order.credited = true;
+        order.credited = Some(serial);
         let order = order.order;
         drop(state);
         match self.payment(order) {
@@ -373,7 +405,7 @@ impl Truth {
     pub fn uncredited(&self) -> Vec<(OrderId, u32)> {
         let state = lock(&self.state);
         let orders = state.accounts.iter().flat_map(|account| &account.orders);
-        orders.filter(|order| !order.credited).map(|order| (order.order, order.amount)).collect()
+        orders.filter(|order| order.credited.is_none()).map(|order| (order.order, order.amount)).collect()
     }
 
     /// How an order stands at the platform; `None` while the platform cannot be asked.
@@ -387,12 +419,15 @@ impl Truth {
         lock(&self.state).accounts[rider as usize].reading
     }
 
-    /// A rider's orders against the platform: what was given back is on no card.
+    /// A rider's orders against the platform: what was given back is on no card that can be spent from.
     pub fn check_orders(&self, rider: u32) {
         let credited: Vec<(OrderId, u32)> = {
             let state = lock(&self.state);
-            let orders = &state.accounts[rider as usize].orders;
-            orders.iter().filter(|order| order.credited).map(|order| (order.order, order.amount)).collect()
+            let spendable =
+                |serial: &Serial| state.spendable.get(serial).is_some_and(|copies| !copies.is_empty());
+            let orders = state.accounts[rider as usize].orders.iter();
+            let on_cards = orders.filter(|order| order.credited.as_ref().is_some_and(spendable));
+            on_cards.map(|order| (order.order, order.amount)).collect()
         };
         for (order, amount) in credited {
             if let Some(PaymentState::Refunded { .. }) = self.payment(order) {
@@ -408,7 +443,8 @@ impl Truth {
         let Some(Ok(Some(record))) = self.issuer.card(card).now_or_never() else { return };
         let Some(proven) = record.proven else { return };
         let believed = (proven.balance.get(), proven.counter.0);
-        let held = lock(&self.state).accounts[rider as usize].held.contains(&believed);
+        let entry = (reading.serial, believed.0, believed.1);
+        let held = lock(&self.state).accounts[rider as usize].held.contains(&entry);
         if !held {
             self.find(Some(rider), Violation::BelievedBalance { believed });
         }
@@ -417,11 +453,9 @@ impl Truth {
     /// A terminal gives up proving a debit of this card at this counter. What the card did is known here.
     pub fn unproven(&self, serial: [u8; 10], counter: u16, terminal: [u8; 6], amount: u32) {
         let mut state = lock(&self.state);
-        let of_card =
-            |account: &&mut Account| account.reading.is_some_and(|reading| reading.serial == serial);
-        if let Some(account) = state.accounts.iter_mut().find(of_card)
-            && account.paid.get(&counter) == Some(&(amount, terminal))
-        {
+        let Some(rider) = state.holders.get(&serial).copied() else { return };
+        let account = &mut state.accounts[rider as usize];
+        if account.paid.get(&(serial, counter)) == Some(&(amount, terminal)) {
             account.unproven += u64::from(amount);
         }
     }
@@ -431,17 +465,19 @@ impl Truth {
         lock(&self.state).accounts[rider as usize].unproven
     }
 
-    /// The rider who holds the card with this number.
+    /// The rider who has or had the card with this number.
     pub fn holder(&self, serial: [u8; 10]) -> Option<u32> {
-        let state = lock(&self.state);
-        let holds = |account: &Account| account.reading.is_some_and(|reading| reading.serial == serial);
-        state.accounts.iter().position(holds).and_then(|index| u32::try_from(index).ok())
+        lock(&self.state).holders.get(&serial).copied()
     }
 
     /// The sums over all riders; none while the platform cannot be asked.
     pub fn sums(&self) -> Option<Sums> {
         let mut sums = Sums::default();
-        let accounts = lock(&self.state).accounts.clone();
+        let (accounts, departed) = {
+            let state = lock(&self.state);
+            (state.accounts.clone(), state.departed)
+        };
+        sums.departed = i128::from(departed);
         for account in &accounts {
             sums.on_cards += account.reading.map_or(0, |reading| i128::from(reading.state.purse().fen()));
             sums.spent += i128::from(account.spent);
@@ -450,8 +486,10 @@ impl Truth {
                 let row = self.payments.order(order.order).now_or_never()?.ok()?;
                 let held = row.map_or(0, |row| i128::from(row.order.held().get()));
                 sums.held += held;
-                if !order.credited {
+                if order.credited.is_none() {
                     sums.in_flight += held;
+                } else {
+                    sums.returned += i128::from(order.amount) - held;
                 }
             }
         }

@@ -69,8 +69,8 @@ impl Plan {
     /// A small city, for tests.
     pub fn small(seed: u64) -> Self {
         Self {
-            riders: 30,
-            hours: 10,
+            riders: 24,
+            hours: 8,
             arrivals_s: 1800,
             pause_s: 600,
             kill_every_s: 900,
@@ -141,8 +141,7 @@ impl World {
         let network = Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults);
         let servers = Servers::new(&executor, &network, seed, terminals::numbers(), plan.planted);
         let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
-        let stores = &servers.stores;
-        let truth = Truth::new(&executor, &trace, &stores.payment, &stores.sp_tsm, plan.riders);
+        let truth = Truth::new(&executor, &trace, &servers.stores, plan.riders);
         let (truth, faults) = (Arc::new(truth), Arc::<AtomicU64>::default());
         let terminals = Terminals::new(&executor, &servers.keys.terminals, seed, &truth, &trace, &faults);
         Arc::new(Self {
