@@ -19,6 +19,7 @@ use super::phone::{Distraction, Phone, SimWallet};
 use super::random::Random;
 use super::terminals::{self, STATIONS, TapFault, Tapped};
 use super::trace::{Event, Flow};
+use super::truth::Violation;
 use super::world::World;
 
 /// A purse with less than this is topped up, in fen.
@@ -44,6 +45,7 @@ pub struct Rider {
     closing: Option<Closing>,
     amounts: BTreeSet<u32>,
     hurry: Arc<Hurry>,
+    last_failure: String,
 }
 
 /// How far the closing of a card has come, as the rider knows.
@@ -128,6 +130,7 @@ impl Rider {
             closing: None,
             amounts: BTreeSet::new(),
             hurry,
+            last_failure: String::new(),
         }
     }
 
@@ -469,7 +472,7 @@ impl Rider {
         self.phone.card.calm();
         for _ in 0..LAST_TRIES {
             if !self.registered {
-                break;
+                return;
             }
             let mut settled = true;
             if let Some(closing) = self.closing {
@@ -494,6 +497,8 @@ impl Rider {
             }
             self.wait(300).await;
         }
+        let why = std::mem::take(&mut self.last_failure);
+        self.world.truth.find(Some(self.number), Violation::NeverSettled { why });
     }
 
     // The wallet around a flow.
@@ -510,6 +515,7 @@ impl Rider {
         let mut wallet = match self.enter(flow).await {
             Ok(wallet) => wallet,
             Err(error) => {
+                self.last_failure = format!("{flow:?}: {error}");
                 self.world.trace.rider(self.number, Event::Failed(flow, error.to_string()));
                 return Ended::Badly(error);
             }
@@ -541,6 +547,7 @@ impl Rider {
                 self.world.trace.rider(self.number, Event::Done(flow));
             }
             Ended::Badly(error) => {
+                self.last_failure = format!("{flow:?}: {error}");
                 self.world.trace.rider(self.number, Event::Failed(flow, error.to_string()));
             }
             Ended::PhoneDied => {
