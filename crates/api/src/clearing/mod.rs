@@ -70,6 +70,8 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     ];
     all.extend(closing::endpoints());
     all.extend(payments::endpoints());
+    all.extend(collection::endpoints());
+    all.extend(lists::endpoints());
     all
 }
 

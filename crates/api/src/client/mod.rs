@@ -1,6 +1,7 @@
 //! Calling endpoints: one typed call for all of them, counted.
 
 mod counters;
+pub mod files;
 mod https;
 mod roles;
 

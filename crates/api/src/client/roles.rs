@@ -1,6 +1,6 @@
 //! Typed clients of every role: a sentence for each endpoint.
 
-use crate::clearing::closing;
+use crate::clearing::{closing, collection, lists};
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, TurnRequest};
 use crate::endpoint::Nothing;
@@ -282,5 +282,45 @@ role_client! {
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
         /// Reports what contradicts a payment.
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
+        /// Delivers a terminal's batch.
+        batch(; collection::TerminalBatch) -> collection::BatchReceipt = collection::BATCH;
+        /// Asks what became of a batch, named terminal, hyphen, sequence.
+        batch_state(batch: &str;) -> collection::BatchReceipt = collection::BATCH_STATE;
+        /// Uploads a piece of a file.
+        file_piece(; collection::FilePiece) -> collection::FileRecord = collection::FILE_PIECE;
+        /// Asks what became of a file.
+        file(name: &str;) -> collection::FileRecord = collection::FILE;
+        /// Reads a piece of a file that the centre made.
+        file_content(name: &str; collection::FileContentQuery) -> collection::FileContent = collection::FILE_CONTENT;
+        /// Reads which files the centre made.
+        results(;) -> collection::ResultList = collection::RESULTS;
+        /// Reads what was kept aside.
+        quarantine(; collection::PageQuery) -> collection::QuarantinePage = collection::QUARANTINE;
+        /// Reads what is missing.
+        gaps(; collection::PageQuery) -> collection::GapPage = collection::GAPS;
+        /// Reads what changed on the list.
+        list_changes(; lists::ChangesQuery) -> lists::ListUpdate = lists::LIST_CHANGES;
+        /// Reads the whole list.
+        whole_list(;) -> lists::ListUpdate = lists::WHOLE_LIST;
+        /// Reads the key of the list's signature.
+        list_key(;) -> lists::ListKey = lists::LIST_KEY;
+        /// Tells what a terminal has.
+        terminal_status(; lists::TerminalStatus) -> lists::TerminalParameters = lists::TERMINAL_STATUS;
+        /// Reads the caller's terminals.
+        terminals(;) -> lists::TerminalList = lists::TERMINALS;
+        /// Reports a lost card.
+        report_lost(; lists::LostCard) -> lists::ListStanding = lists::REPORT_LOST;
+        /// Reports a lost card found.
+        report_found(; lists::LostCard) -> lists::ListStanding = lists::REPORT_FOUND;
+        /// Reports a card locked by a terminal.
+        report_locked(; lists::LockedCard) -> lists::ListStanding = lists::REPORT_LOCKED;
+        /// Reads how a card is listed.
+        standing(card: &HexBytes;) -> lists::ListStanding = lists::STANDING;
+        /// Proposes a change of the list.
+        propose(; lists::ListProposal) -> lists::ProposalRecord = lists::PROPOSE;
+        /// Decides on a proposal.
+        decide(proposal: uuid::Uuid; lists::ProposalDecision) -> lists::ProposalRecord = lists::DECIDE;
+        /// Reads what waits for a decision.
+        proposals(;) -> lists::ProposalList = lists::PROPOSALS;
     }
 }

@@ -227,6 +227,7 @@ async fn clearing(
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
     });
+    service.start_collection();
     Ok(clearing::routes(service).into_router())
 }
 

@@ -9,9 +9,12 @@ mod account;
 mod books;
 mod claim;
 mod closing;
+mod collection;
 mod consumption;
 mod credit;
 mod entries;
+mod list_key;
+mod lists;
 mod open_account;
 mod order_reports;
 mod parking;
@@ -25,6 +28,7 @@ use tsm_api::clearing;
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
+pub use collection::{FileServer, Protection, TransportSettings, serve_files};
 pub use terminals::{RegisteredTerminal, Terminals};
 
 use crate::purse::PurseKeys;
@@ -90,4 +94,24 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::CLAIM_PARKED, claim::claim_parked)
         .on(&clearing::closing::RELEASE_CLAIM, claim::release_claim)
         .on(&clearing::closing::CLOSING, closing::closing)
+        .on(&clearing::collection::BATCH, collection::batch)
+        .on(&clearing::collection::BATCH_STATE, collection::batch_state)
+        .on(&clearing::collection::FILE_PIECE, collection::file_piece)
+        .on(&clearing::collection::FILE, collection::file)
+        .on(&clearing::collection::FILE_CONTENT, collection::file_content)
+        .on(&clearing::collection::RESULTS, collection::results)
+        .on(&clearing::collection::QUARANTINE, collection::quarantine)
+        .on(&clearing::collection::GAPS, collection::gaps)
+        .on(&clearing::lists::LIST_CHANGES, lists::list_changes)
+        .on(&clearing::lists::WHOLE_LIST, lists::whole_list)
+        .on(&clearing::lists::LIST_KEY, list_key::list_key)
+        .on(&clearing::lists::TERMINAL_STATUS, lists::terminal_status)
+        .on(&clearing::lists::TERMINALS, lists::terminals)
+        .on(&clearing::lists::REPORT_LOST, lists::report_lost)
+        .on(&clearing::lists::REPORT_FOUND, lists::report_found)
+        .on(&clearing::lists::REPORT_LOCKED, lists::report_locked)
+        .on(&clearing::lists::STANDING, lists::standing)
+        .on(&clearing::lists::PROPOSE, lists::propose)
+        .on(&clearing::lists::DECIDE, lists::decide)
+        .on(&clearing::lists::PROPOSALS, lists::proposals)
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod centre_closing;
 mod clearing;
+mod collection;
 mod content;
 mod conversation;
 mod desk;

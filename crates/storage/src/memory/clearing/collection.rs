@@ -9,7 +9,7 @@ use tsm_domain::{AsideId, CardNumber, InstitutionId};
 
 use super::ClearingState;
 use crate::clearing::collection::*;
-use crate::clearing::{AccountChange, Books, LockRow, Step, recorded_before};
+use crate::clearing::{AccountChange, Books, LockRow, Step};
 use crate::error::{Result, StorageError};
 use crate::memory::Memory;
 
@@ -77,19 +77,6 @@ impl ClearingState {
     fn purse(&self, key: TransactionKey) -> tsm_domain::Fen {
         let Ok(balance) = self.ledger.balance(key.card, AccountKind::Purse);
         balance.posted
-    }
-
-    fn record(
-        &mut self,
-        transaction: &tsm_domain::money::CardTransaction,
-        books: Books,
-    ) -> Result<crate::clearing::Recorded> {
-        if let Some(known) = self.transactions.get(&transaction.key) {
-            return Ok(recorded_before(known, transaction));
-        }
-        self.book(Step::recorded(transaction), books)?;
-        self.transactions.insert(transaction.key, transaction.clone());
-        Ok(crate::clearing::Recorded::New)
     }
 
     fn finish(&mut self, taking: Taking, file: Option<FileRow>) -> Result<Vec<RowOutcome>> {

@@ -73,6 +73,16 @@ impl ClearingState {
         self.accounts.get(&card).cloned().ok_or_else(|| StorageError::unknown("card account", card))
     }
 
+    fn record(&mut self, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
+        if let Some(known) = self.transactions.get(&transaction.key) {
+            return Ok(recorded_before(known, transaction));
+        }
+        self.book(Step::recorded(transaction), books.clone())?;
+        self.sheets.transaction(transaction, &books);
+        self.transactions.insert(transaction.key, transaction.clone());
+        Ok(Recorded::New)
+    }
+
     fn change_account(
         &mut self,
         card: CardNumber,
@@ -153,15 +163,7 @@ impl ClearingStore for Memory<ClearingState> {
     }
 
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
-        self.write(|state| {
-            if let Some(known) = state.transactions.get(&transaction.key) {
-                return Ok(recorded_before(known, &transaction));
-            }
-            state.book(Step::recorded(&transaction), books.clone())?;
-            state.sheets.transaction(&transaction, &books);
-            state.transactions.insert(transaction.key, transaction);
-            Ok(Recorded::New)
-        })
+        self.write(|state| state.record(&transaction, books))
     }
 
     async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>> {

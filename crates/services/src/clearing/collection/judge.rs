@@ -1,0 +1,280 @@
+//! What a row is worth, before it is stored: terminal, form, account, TAC.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tsm_api::clearing::Consumption;
+use tsm_api::clearing::collection::BatchRow;
+use tsm_api::clearing_files::{LOCK, Record as _, TransactionRecord};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::{CardTransaction, ListVersion, LoadProof, Tac, TransactionKey, TransactionType};
+use tsm_domain::{AsideId, CardNumber, Fen, InstitutionId, TerminalNumber};
+use tsm_epurse::host::purchase::PurchaseFacts;
+use tsm_epurse::{Amount, DateTime, TerminalSequence};
+use tsm_keys::{KeyError, KeyHandle};
+use tsm_storage::clearing::LockRow;
+use tsm_storage::clearing::collection::{AsideReason, Judged, ReportedRow, RowStep};
+
+use super::problem;
+use crate::clearing::Clearing;
+use crate::clearing::entries::detail_of;
+use crate::names;
+use crate::purse::{card_from_wire, moment};
+
+/// A row on its way to a verdict.
+#[derive(Debug, Clone)]
+pub(in crate::clearing) struct Row {
+    /// The terminal, where it can be read.
+    pub terminal: Option<TerminalNumber>,
+    /// Its number in the terminal; none for a notice.
+    pub number: Option<u64>,
+    /// The row, where it can be read.
+    pub row: Option<BatchRow>,
+    /// The row as text, which is its identity and what is kept of it.
+    pub text: String,
+}
+
+impl Row {
+    /// A row of a terminal's batch or file.
+    pub(in crate::clearing) fn of_terminal(terminal: TerminalNumber, row: BatchRow) -> Self {
+        // Rows are plain data, which JSON always holds.
+        let text = serde_json::to_string(&row).unwrap_or_default();
+        Self { terminal: Some(terminal), number: Some(row.number), row: Some(row), text }
+    }
+
+    /// A notice: it has no number in its terminal.
+    pub(in crate::clearing) fn notice(terminal: TerminalNumber, told: &Consumption) -> Self {
+        let row = BatchRow {
+            number: 0,
+            card: told.card.clone(),
+            transaction_type: told.transaction_type,
+            amount_fen: told.amount_fen,
+            balance_fen: told.balance_fen,
+            offline_counter: told.offline_counter,
+            terminal_counter: told.terminal_counter,
+            date: told.date.clone(),
+            time: told.time.clone(),
+            tac: Some(told.tac.clone()),
+        };
+        Self { number: None, ..Self::of_terminal(terminal, row) }
+    }
+
+    /// A line of a file.
+    pub(in crate::clearing) fn of_line(line: &[u8]) -> Self {
+        let row = TransactionRecord::decode(line)
+            .and_then(|record| record.to_row().map(|row| (record.terminal, row)));
+        match row {
+            Ok((terminal, row)) => Self::of_terminal(terminal, row),
+            Err(_) => Self {
+                terminal: None,
+                number: None,
+                row: None,
+                text: String::from_utf8_lossy(line).into_owned(),
+            },
+        }
+    }
+
+    /// A row that was kept aside.
+    pub(super) fn kept(reported: &ReportedRow) -> Self {
+        let row = serde_json::from_str(&reported.text).ok();
+        Self { terminal: reported.terminal, number: None, row, text: reported.text.clone() }
+    }
+
+    fn reported(&self, institution: &InstitutionId, file: Option<&str>, at: Timestamp) -> ReportedRow {
+        let terminal = self.terminal.map(|terminal| terminal.to_string()).unwrap_or_default();
+        let words = ["row", institution.as_str(), &terminal, &self.text];
+        ReportedRow {
+            id: AsideId::from_uuid(names::derived(&words)),
+            institution: institution.clone(),
+            terminal: self.terminal,
+            card: self.row.as_ref().and_then(|row| card_from_wire(&row.card).ok()),
+            file: file.map(str::to_owned),
+            text: self.text.clone(),
+            at,
+        }
+    }
+}
+
+/// Looks at rows, and remembers accounts and keys while it does.
+pub(in crate::clearing) struct Judge<'a> {
+    centre: &'a Clearing,
+    institution: &'a InstitutionId,
+    file: Option<&'a str>,
+    at: Timestamp,
+    cards: HashMap<CardNumber, Option<KnownCard>>,
+}
+
+/// A card that has an account.
+#[derive(Clone)]
+struct KnownCard {
+    tac_key: KeyHandle,
+    /// Whether an SE carries it; one that none carries made its last purchase before it was blocked.
+    carried: Carried,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    Yes,
+    No,
+}
+
+/// A purchase in the rules' types.
+struct Purchase {
+    facts: PurchaseFacts,
+    transaction: CardTransaction,
+    tac: Option<tsm_epurse::Tac>,
+}
+
+impl<'a> Judge<'a> {
+    pub(in crate::clearing) fn new(
+        centre: &'a Clearing,
+        institution: &'a InstitutionId,
+        file: Option<&'a str>,
+    ) -> Self {
+        Self { centre, institution, file, at: centre.now(), cards: HashMap::new() }
+    }
+
+    /// The step that takes this row.
+    pub(in crate::clearing) async fn step(&mut self, row: &Row) -> Result<RowStep, Problem> {
+        let reported = row.reported(self.institution, self.file, self.at);
+        let (number, judged) = self.judged(row, &reported).await?;
+        Ok(RowStep { reported, number, judged })
+    }
+
+    async fn judged(&mut self, row: &Row, reported: &ReportedRow) -> Result<(Option<u64>, Judged), Problem> {
+        let aside = |reason| Judged::Aside { reason, transaction: None };
+        let Some(told) = &row.row else { return Ok((None, aside(AsideReason::Malformed))) };
+        let terminals = &self.centre.terminals;
+        let known =
+            |terminal: &TerminalNumber| terminals.of_operator(self.institution.as_str(), *terminal).is_some();
+        let Some(terminal) = row.terminal.filter(known) else {
+            return Ok((None, aside(AsideReason::UnknownTerminal)));
+        };
+        let Some(card) = reported.card else { return Ok((row.number, aside(AsideReason::UnknownCard))) };
+        if told.transaction_type == LOCK {
+            let lock = lock_of(told, card, terminal, self.institution);
+            return Ok((row.number, lock.map_or_else(|| aside(AsideReason::Malformed), Judged::Lock)));
+        }
+        let Some(known) = self.card(card).await? else {
+            return Ok((row.number, aside(AsideReason::UnknownCard)));
+        };
+        let Some(purchase) = Purchase::read(told, card, terminal) else {
+            return Ok((row.number, aside(AsideReason::Malformed)));
+        };
+        let key = purchase.transaction.key;
+        let judged = self.proven(&known.tac_key, purchase)?;
+        if known.carried == Carried::No
+            && let Judged::Purchase { transaction, .. } = &judged
+            && self.centre.check_late_purchase(key).await?.is_some()
+        {
+            let (reason, transaction) = (AsideReason::Contradicts, Some(transaction.clone()));
+            return Ok((row.number, Judged::Aside { reason, transaction }));
+        }
+        Ok((row.number, judged))
+    }
+
+    fn proven(&self, key: &KeyHandle, purchase: Purchase) -> Result<Judged, Problem> {
+        let Purchase { facts, transaction, tac } = purchase;
+        let Some(tac) = tac else {
+            let reason = AsideReason::Unproven;
+            return Ok(Judged::Aside { reason, transaction: Some(transaction) });
+        };
+        match self.centre.keys.verify_purchase_tac(key, &facts, tac) {
+            Ok(()) => {}
+            Err(KeyError::CardMac(_)) => {
+                let reason = AsideReason::TacWrong;
+                return Ok(Judged::Aside { reason, transaction: Some(transaction) });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the key service refused");
+                return Err(ProblemCode::Internal.into());
+            }
+        }
+        // An entry without a fare is recorded and moves nothing.
+        let moves = !transaction.amount.is_zero();
+        let transfer = moves.then(|| self.centre.spent(transaction.key, &facts));
+        let note = self.centre.note(
+            transaction.key.card,
+            self.institution.as_str(),
+            "purchase-recorded",
+            &detail_of(&transaction),
+        );
+        Ok(Judged::Purchase { transaction, transfer, note })
+    }
+
+    /// A card, if it has an account.
+    async fn card(&mut self, card: CardNumber) -> Result<Option<KnownCard>, Problem> {
+        if let Some(known) = self.cards.get(&card) {
+            return Ok(known.clone());
+        }
+        let account = self.centre.store.account(card).await.map_err(problem)?;
+        let known = match account {
+            Some(row) => Some(KnownCard {
+                tac_key: self.centre.tac_key(card)?,
+                carried: if row.account.state.carrier().is_some() { Carried::Yes } else { Carried::No },
+            }),
+            None => None,
+        };
+        self.cards.insert(card, known.clone());
+        Ok(known)
+    }
+
+    /// The cards of the rows that no SE carries.
+    pub(in crate::clearing) fn uncarried(&self) -> impl Iterator<Item = CardNumber> {
+        let of = self
+            .cards
+            .iter()
+            .filter(|(_, known)| known.as_ref().is_some_and(|known| known.carried == Carried::No));
+        of.map(|(card, _)| *card)
+    }
+}
+
+impl Purchase {
+    fn read(told: &BatchRow, card: CardNumber, terminal: TerminalNumber) -> Option<Self> {
+        let kind = TransactionType::from_byte(told.transaction_type)
+            .filter(|kind| matches!(kind, TransactionType::Purchase | TransactionType::CompositePurchase))?;
+        let at = stated(told)?;
+        let tac: Option<[u8; 4]> = match &told.tac {
+            Some(tac) => Some(tac.as_bytes().try_into().ok()?),
+            None => None,
+        };
+        let facts = PurchaseFacts {
+            amount: Amount::from_fen(told.amount_fen),
+            transaction_type: kind.to_byte().into(),
+            terminal: terminal.to_bcd().into(),
+            terminal_sequence: TerminalSequence::new(told.terminal_counter),
+            at,
+        };
+        let transaction = CardTransaction {
+            key: TransactionKey { card, counter: told.offline_counter, kind },
+            amount: Fen::new(told.amount_fen.into()),
+            balance_after: Some(Fen::new(told.balance_fen.into())),
+            terminal,
+            at: moment(at)?,
+            proof: tac.map_or(LoadProof::TacUnavailable, |tac| LoadProof::Tac(Tac(tac))),
+        };
+        Some(Self { facts, transaction, tac: tac.map(Into::into) })
+    }
+}
+
+fn stated(told: &BatchRow) -> Option<DateTime> {
+    let date: [u8; 4] = told.date.as_bytes().try_into().ok()?;
+    let time: [u8; 3] = told.time.as_bytes().try_into().ok()?;
+    Some(DateTime { date: date.into(), time: time.into() })
+}
+
+fn lock_of(
+    told: &BatchRow,
+    card: CardNumber,
+    terminal: TerminalNumber,
+    institution: &InstitutionId,
+) -> Option<LockRow> {
+    Some(LockRow {
+        card,
+        terminal,
+        number: told.number,
+        institution: institution.clone(),
+        list_version: ListVersion::NONE,
+        at: moment(stated(told)?)?,
+    })
+}

@@ -1,0 +1,103 @@
+//! Receiving a file in pieces, over HTTPS or the clearing transport: the same rules for both.
+
+use sha2::{Digest as _, Sha256};
+use tsm_api::clearing_files::{FileHeader, Kind, RECORDS_BEGIN};
+use tsm_api::clearing_transport::{FileInfo, Outcome};
+use tsm_domain::InstitutionId;
+use tsm_domain::bytes::Sha256Digest;
+use tsm_storage::clearing::collection::{FileKey, FileRow, FileStage};
+use tsm_storage::{Result, StorageError};
+
+use super::file_key;
+use crate::clearing::Clearing;
+
+/// The largest file that is received.
+pub(super) const LARGEST: u64 = 256 << 20;
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 20;
+
+impl Clearing {
+    /// A file is announced: the row that says how much of it is here, or why it is not taken.
+    pub(super) async fn announce(
+        &self,
+        institution: &InstitutionId,
+        info: &FileInfo,
+    ) -> Result<std::result::Result<FileRow, Outcome>> {
+        if Kind::of_name(&info.name) != Some(Kind::Upload) || info.size > LARGEST || info.size == 0 {
+            return Ok(Err(Outcome::FileRefused));
+        }
+        let row = FileRow {
+            key: file_key(institution, &info.name),
+            batch: None,
+            size: info.size,
+            digest: info.digest,
+            held: 0,
+            stage: FileStage::Receiving,
+            rows: 0,
+            taken: 0,
+            begun_at: self.now(),
+        };
+        match self.store.begin_file(row).await {
+            Ok(FileRow { stage: FileStage::Refused(_), .. }) => Ok(Err(Outcome::FileRefused)),
+            Ok(row) => Ok(Ok(row)),
+            Err(StorageError::Conflict { .. }) => Ok(Err(Outcome::SizeConflict)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks a file whose bytes are all here, and hands it over to be taken. A wrong digest forgets the bytes.
+    pub(super) async fn check_whole(&self, key: &FileKey) -> Result<Outcome> {
+        let file = self.store.file(key.clone()).await?;
+        let file = file.ok_or_else(|| StorageError::unknown("file", &key.name))?;
+        match file.stage {
+            FileStage::Receiving if file.held == file.size => {}
+            FileStage::Receiving => return Ok(Outcome::SizeConflict),
+            FileStage::Received | FileStage::Taken | FileStage::Made => return Ok(Outcome::Done),
+            FileStage::Refused(_) => return Ok(Outcome::FileRefused),
+        }
+        if self.digest_of(&file).await? != file.digest {
+            tracing::warn!(institution = %key.institution, name = key.name, "a file has a wrong digest");
+            self.store.restart_file(key.clone()).await?;
+            return Ok(Outcome::DigestWrong);
+        }
+        match self.header_of(&file).await? {
+            Ok(header) => {
+                self.store.move_file(key.clone(), FileStage::Received, header.records.into()).await?;
+                Ok(Outcome::Done)
+            }
+            Err(reason) => {
+                self.store.move_file(key.clone(), FileStage::Refused(reason), 0).await?;
+                Ok(Outcome::FileRefused)
+            }
+        }
+    }
+
+    async fn digest_of(&self, file: &FileRow) -> Result<Sha256Digest> {
+        let mut hasher = Sha256::new();
+        let mut from = 0;
+        while from < file.size {
+            let piece = self.store.file_bytes(file.key.clone(), from, PIECE).await?;
+            if piece.is_empty() {
+                break;
+            }
+            from += piece.len() as u64;
+            hasher.update(&piece);
+        }
+        Ok(Sha256Digest(hasher.finalize().into()))
+    }
+
+    async fn header_of(&self, file: &FileRow) -> Result<std::result::Result<FileHeader, String>> {
+        let head = self.store.file_bytes(file.key.clone(), 0, RECORDS_BEGIN).await?;
+        let header = match FileHeader::decode(&head) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let length = Kind::Upload.record_length();
+        if header.record_length != length || header.file_size() != file.size {
+            let reason =
+                format!("a file of {} records of {length} characters has another size", header.records);
+            return Ok(Err(reason));
+        }
+        Ok(Ok(header))
+    }
+}

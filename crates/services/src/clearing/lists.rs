@@ -1,0 +1,359 @@
+//! The black and grey lists: given to terminals as changes or whole, signed; changed by loss reports and by
+//! two people. Freezing a card lists it in the store's own step.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::HexBytes;
+use tsm_api::clearing::lists::{
+    ChangesQuery, Currency, Decision, ListContent, ListProposal, ListStanding, ListUpdate, LockedCard,
+    LostCard, ProposalDecision, ProposalList, ProposalRecord, TerminalList, TerminalParameters,
+    TerminalRecord, TerminalStatus, WireListKind, WireStanding,
+};
+use tsm_api::endpoint::Nothing;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::{CardList, ListAction, ListKind, ListReason, ListVersion};
+use tsm_domain::{CardNumber, InstitutionId, OperatorId, ProposalId};
+use tsm_epurse::DateTime;
+use tsm_storage::StorageError;
+use tsm_storage::clearing::collection::Counted;
+use tsm_storage::clearing::lists::{
+    Listing, ProposalDecided, ProposalRow, ProposalVerdict, TerminalStatusRow,
+};
+use tsm_storage::clearing::{Books, LockRow};
+
+use super::Clearing;
+use super::access::Institution;
+use super::collection::institution_id;
+use crate::purse::{card_from_wire, card_to_wire, moment};
+use crate::server::Call;
+use crate::stored;
+
+/// Changes in one answer; a terminal that is further behind gets the whole list.
+const MOST_CHANGES: usize = 10_000;
+/// Listings that are read at once.
+const PAGE: usize = 10_000;
+/// Proposals in one answer.
+const MOST_PROPOSALS: usize = 1_000;
+
+/// What changed since a version.
+pub(super) async fn list_changes(
+    centre: Arc<Clearing>,
+    call: Call<Institution, ChangesQuery>,
+) -> Result<ListUpdate, Problem> {
+    let since = ListVersion(call.request.since);
+    let list = centre.card_list().await?;
+    let changes = centre.store.list_changes(since, MOST_CHANGES + 1).await.map_err(problem)?;
+    let up_to_head = changes.iter().take_while(|change| change.version <= list.version());
+    let is_shorter = changes.len() <= MOST_CHANGES.min(list.len() + 100) && since <= list.version();
+    let content = if is_shorter {
+        ListContent::Changes(up_to_head.copied().map(Into::into).collect())
+    } else {
+        ListContent::Whole(list.cards().map(Into::into).collect())
+    };
+    Ok(ListUpdate { head: centre.signed_head(&list)?, content })
+}
+
+/// The whole list.
+pub(super) async fn whole_list(
+    centre: Arc<Clearing>,
+    _call: Call<Institution, Nothing>,
+) -> Result<ListUpdate, Problem> {
+    let list = centre.card_list().await?;
+    let content = ListContent::Whole(list.cards().map(Into::into).collect());
+    Ok(ListUpdate { head: centre.signed_head(&list)?, content })
+}
+
+/// A terminal tells what it has.
+pub(super) async fn terminal_status(
+    centre: Arc<Clearing>,
+    call: Call<Institution, TerminalStatus>,
+) -> Result<TerminalParameters, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let told = call.request;
+    let (terminal, _) = centre.terminal_of(&institution, told.terminal.as_bytes())?;
+    let version = centre.store.list_version().await.map_err(problem)?;
+    if told.list_version > version.0 {
+        return Err(Problem::because(ProblemCode::ValueRefused, "No list has this version yet."));
+    }
+    let now = centre.now();
+    let status = TerminalStatusRow {
+        terminal,
+        institution,
+        list_version: ListVersion(told.list_version),
+        fare_version: told.fare_version,
+        undelivered: told.undelivered,
+        seen_at: now,
+    };
+    centre.store.put_terminal_status(status).await.map_err(problem)?;
+    let batches = centre.store.numbering(Counted::Batches(terminal)).await.map_err(problem)?;
+    Ok(TerminalParameters {
+        terminal: told.terminal,
+        list_version: version.0,
+        fare_version: 0,
+        batch_sequence: batches.whole_up_to(),
+        now,
+    })
+}
+
+/// The caller's terminals.
+pub(super) async fn terminals(
+    centre: Arc<Clearing>,
+    call: Call<Institution, Nothing>,
+) -> Result<TerminalList, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let version = centre.store.list_version().await.map_err(problem)?;
+    let told = centre.store.terminal_statuses(&institution).await.map_err(problem)?;
+    let record = |number: tsm_domain::TerminalNumber| {
+        let status = told.iter().find(|status| status.terminal == number);
+        let currency = match status {
+            None => Currency::Silent,
+            Some(status) if status.list_version < version => Currency::Behind,
+            Some(_) => Currency::Current,
+        };
+        TerminalRecord {
+            terminal: HexBytes(number.to_bcd().to_vec()),
+            currency,
+            list_version: status.map_or(0, |status| status.list_version.0),
+            fare_version: status.map_or(0, |status| status.fare_version),
+            undelivered: status.map_or(0, |status| status.undelivered),
+            seen_at: status.map(|status| status.seen_at),
+        }
+    };
+    let terminals = centre.terminals.numbers_of(institution.as_str()).map(record).collect();
+    Ok(TerminalList { list_version: version.0, terminals })
+}
+
+/// A card is lost.
+pub(super) async fn report_lost(
+    centre: Arc<Clearing>,
+    call: Call<Institution, LostCard>,
+) -> Result<ListStanding, Problem> {
+    let card = card_from_wire(&call.request.card)?;
+    centre.known(card).await?;
+    let current = centre.store.listing(card).await.map_err(problem)?;
+    if current.is_none_or(|listing| listing.listed.kind == ListKind::Grey) {
+        let action = ListAction::Put(ListKind::Black, ListReason::Lost);
+        centre.edit(card, action, &call.caller.0, "reported-lost").await?;
+    }
+    centre.list_standing(card).await
+}
+
+/// A lost card is found. A card that is listed for another reason stays listed; one that is frozen as well
+/// goes back to the grey list.
+pub(super) async fn report_found(
+    centre: Arc<Clearing>,
+    call: Call<Institution, LostCard>,
+) -> Result<ListStanding, Problem> {
+    let card = card_from_wire(&call.request.card)?;
+    let account = centre.known(card).await?.account;
+    let current = centre.store.listing(card).await.map_err(problem)?;
+    if current.is_some_and(|listing| listing.listed.reason == ListReason::Lost) {
+        let action = match account.freeze {
+            Some(_) => ListAction::Put(ListKind::Grey, ListReason::Frozen),
+            None => ListAction::Remove,
+        };
+        centre.edit(card, action, &call.caller.0, "reported-found").await?;
+    }
+    centre.list_standing(card).await
+}
+
+/// A terminal locked a card.
+pub(super) async fn report_locked(
+    centre: Arc<Clearing>,
+    call: Call<Institution, LockedCard>,
+) -> Result<ListStanding, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let told = call.request;
+    let (terminal, _) = centre.terminal_of(&institution, told.terminal.as_bytes())?;
+    let card = card_from_wire(&told.card)?;
+    let at = stated(&told)
+        .ok_or_else(|| Problem::because(ProblemCode::ValueRefused, "The date or time cannot be read."))?;
+    let lock = LockRow {
+        card,
+        terminal,
+        number: told.number,
+        institution,
+        list_version: ListVersion(told.list_version),
+        at,
+    };
+    centre.store.record_lock(lock).await.map_err(problem)?;
+    centre.list_standing(card).await
+}
+
+fn stated(told: &LockedCard) -> Option<jiff::Timestamp> {
+    let date: [u8; 4] = told.date.as_bytes().try_into().ok()?;
+    let time: [u8; 3] = told.time.as_bytes().try_into().ok()?;
+    moment(DateTime { date: date.into(), time: time.into() })
+}
+
+/// How a card is listed.
+pub(super) async fn standing(
+    centre: Arc<Clearing>,
+    call: Call<Institution, Nothing>,
+) -> Result<ListStanding, Problem> {
+    let card = call.parameters.first().and_then(|text| hex::decode(text).ok());
+    let card = card_from_wire(&HexBytes(card.ok_or(ProblemCode::UnknownId)?))?;
+    centre.list_standing(card).await
+}
+
+/// A person proposes a change.
+pub(super) async fn propose(
+    centre: Arc<Clearing>,
+    call: Call<Institution, ListProposal>,
+) -> Result<ProposalRecord, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let told = call.request;
+    let proposal = ProposalRow {
+        id: ProposalId::from_uuid(told.proposal),
+        by: person(&institution, &told.by)?,
+        institution,
+        card: card_from_wire(&told.card)?,
+        action: match told.listed {
+            Some(kind) => ListAction::Put(kind.into(), ListReason::Decided),
+            None => ListAction::Remove,
+        },
+        why: told.why,
+        at: centre.now(),
+        decided: None,
+    };
+    let stored = centre.store.propose(proposal).await.map_err(|error| refused(&error))?;
+    Ok(record_of(&stored))
+}
+
+/// Another person decides.
+pub(super) async fn decide(
+    centre: Arc<Clearing>,
+    call: Call<Institution, ProposalDecision>,
+) -> Result<ProposalRecord, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let id = ProposalId::from_uuid(call.parameter()?);
+    let proposal = centre.store.proposal(id).await.map_err(problem)?;
+    let proposal = proposal.filter(|proposal| proposal.institution == institution);
+    let proposal = proposal.ok_or(ProblemCode::UnknownId)?;
+    let by = person(&institution, &call.request.by)?;
+    let verdict = match call.request.decision {
+        Decision::Approve => ProposalVerdict::Approved,
+        Decision::Refuse => ProposalVerdict::Refused,
+    };
+    let said = json!({ "proposed_by": proposal.by, "decided_by": by, "proposal": id });
+    let note = centre.note(proposal.card, institution.as_str(), "list-decided", &said);
+    let books = Books { notes: vec![note], ..Books::default() };
+    let decided = ProposalDecided { by, verdict, at: centre.now() };
+    let stored = centre.store.decide(id, decided, books).await.map_err(|error| refused(&error))?;
+    Ok(record_of(&stored))
+}
+
+/// The caller's proposals that nobody has decided.
+pub(super) async fn proposals(
+    centre: Arc<Clearing>,
+    call: Call<Institution, Nothing>,
+) -> Result<ProposalList, Problem> {
+    let institution = institution_id(&call.caller.0)?;
+    let open = centre.store.proposals(MOST_PROPOSALS).await.map_err(problem)?;
+    let own = open.iter().filter(|proposal| proposal.institution == institution);
+    Ok(ProposalList { proposals: own.map(record_of).collect() })
+}
+
+fn problem(error: StorageError) -> Problem {
+    stored::problem(&error)
+}
+
+// Two people of the same name at two institutions are two people.
+fn person(institution: &InstitutionId, name: &str) -> Result<OperatorId, Problem> {
+    let wrong = || Problem::because(ProblemCode::ValueRefused, "This is no name of a person.");
+    if name.is_empty() || name.contains('/') {
+        return Err(wrong());
+    }
+    format!("{institution}/{name}").parse().map_err(|_| wrong())
+}
+
+fn refused(error: &StorageError) -> Problem {
+    match error {
+        StorageError::Conflict { .. } => Problem::because(
+            ProblemCode::StateForbids,
+            "It was decided otherwise, is a different proposal, or the same person decides.",
+        ),
+        other => stored::problem(other),
+    }
+}
+
+fn record_of(row: &ProposalRow) -> ProposalRecord {
+    let name = |by: &OperatorId| match by.as_str().split_once('/') {
+        Some((_, name)) => name.to_owned(),
+        None => by.to_string(),
+    };
+    ProposalRecord {
+        proposal: ListProposal {
+            proposal: row.id.as_uuid(),
+            by: name(&row.by),
+            card: card_to_wire(row.card),
+            listed: match row.action {
+                ListAction::Put(kind, _) => Some(WireListKind::from(kind)),
+                ListAction::Remove => None,
+            },
+            why: row.why.clone(),
+        },
+        proposed_at: row.at,
+        decided: row.decided.as_ref().map(|decided| ProposalDecision {
+            by: name(&decided.by),
+            decision: match decided.verdict {
+                ProposalVerdict::Approved => Decision::Approve,
+                ProposalVerdict::Refused => Decision::Refuse,
+            },
+        }),
+    }
+}
+
+impl Clearing {
+    async fn edit(
+        &self,
+        card: CardNumber,
+        action: ListAction,
+        actor: &str,
+        event: &str,
+    ) -> Result<(), Problem> {
+        let note = self.note(card, actor, event, &json!({}));
+        let books = Books { notes: vec![note], ..Books::default() };
+        self.store.edit_list(card, action, self.now(), books).await.map(drop).map_err(problem)
+    }
+
+    async fn list_standing(&self, card: CardNumber) -> Result<ListStanding, Problem> {
+        let listing: Option<Listing> = self.store.listing(card).await.map_err(problem)?;
+        let version = self.store.list_version().await.map_err(problem)?;
+        let listed = listing.map(|listing| WireStanding {
+            kind: listing.listed.kind.into(),
+            reason: listing.listed.reason.into(),
+        });
+        let locked = listing.and_then(|listing| listing.locked);
+        Ok(ListStanding {
+            card: card_to_wire(card),
+            listed,
+            list_version: version.0,
+            locked_by: locked.map(|by| HexBytes(by.terminal.to_bcd().to_vec())),
+        })
+    }
+
+    /// The list, at one version: when it changed while it was read, it is read again.
+    async fn card_list(&self) -> Result<CardList, Problem> {
+        loop {
+            let version = self.store.list_version().await.map_err(problem)?;
+            let mut cards = Vec::new();
+            let mut after = None;
+            loop {
+                let page = self.store.listings(after, PAGE).await.map_err(problem)?;
+                cards.extend(page.iter().map(|listing| listing.listed));
+                match page.last() {
+                    Some(last) if page.len() == PAGE => after = Some(last.listed.card),
+                    _ => break,
+                }
+            }
+            if self.store.list_version().await.map_err(problem)? == version {
+                return CardList::new(version, cards).map_err(|error| {
+                    tracing::error!(%error, "the list is not one");
+                    ProblemCode::Internal.into()
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Files over the clearing transport and over HTTPS.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tsm_api::HexBytes;
+use tsm_api::clearing::collection::{
+    FileContentQuery, FilePiece, FileRecord, FileStage, PageQuery, RowVerdict as Verdict, VerdictCount,
+};
+use tsm_api::clearing_files::{ProcessedFile, RejectRecord, TransactionRecord, read_file};
+use tsm_api::clearing_transport::{FileInfo, NoMac, Outcome};
+use tsm_api::client::files::{FileClient, FileTransferError, NamedFile, Organisation};
+use tsm_api::problem::ProblemCode;
+use tsm_domain::bytes::Sha256Digest;
+use tsm_services::clearing::Protection;
+
+use super::world::{CITY, World, code, connect, file_of, trips, upload};
+
+/// A line that breaks after so many bytes, both ways counted.
+struct Cut {
+    stream: TcpStream,
+    left: usize,
+}
+
+impl Cut {
+    fn broken() -> io::Error {
+        io::Error::from(io::ErrorKind::ConnectionReset)
+    }
+}
+
+impl AsyncRead for Cut {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Cut {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.left == 0 {
+            return Poll::Ready(Err(Self::broken()));
+        }
+        let most = bytes.len().min(self.left);
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[..most]))?;
+        self.left -= written;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The file when every row has its verdict. The rows are taken beside the transfer; every round here asks.
+async fn taken(world: &World, name: &str) -> FileRecord {
+    world.centre.collect().await.unwrap();
+    loop {
+        let record = world.peer.file(name).await.unwrap();
+        if record.stage != FileStage::Received {
+            return record;
+        }
+    }
+}
+
+fn recorded(record: &FileRecord) -> u64 {
+    let counts = record.counts.iter().filter(|count| count.verdict == Verdict::Recorded);
+    counts.map(|count| count.rows).sum()
+}
+
+/// The line breaks after every single byte that the institution sends; each time another connection goes on,
+/// and every transaction of every file is taken exactly once.
+///
+/// req: B-7.3.1.a
+#[tokio::test]
+async fn an_upload_cut_at_any_byte_is_resumed_and_taken_once() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mac = world.mac();
+    let mut spent = 0;
+    let mut card = world.card(1, 50_000).await;
+    let rows = trips(&mut card, 1, &[100, 100]);
+    for cut in 1.. {
+        // The same transactions under a new name: taken from the first file, duplicates in the others.
+        let file = [file_of(&format!("UP{cut}"), &rows)];
+        let line = Cut { stream: connect(&server).await, left: cut };
+        let first = FileClient::new(line, &mac, CITY).upload(&file).await;
+        match &first {
+            Ok(refused) => assert_eq!(*refused, []),
+            Err(FileTransferError::Io(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+        if first.is_err() {
+            assert_eq!(upload(&world, &server, &file).await, [], "cut after {cut} bytes");
+        }
+        let record = taken(&world, &file[0].name).await;
+        assert_eq!((record.stage, record.rows_taken), (FileStage::Taken, 2), "cut after {cut} bytes");
+        spent += recorded(&record);
+        assert_eq!(spent, 2, "cut after {cut} bytes");
+        if first.is_ok() {
+            println!("an upload was cut at each of {} bytes", cut - 1);
+            break;
+        }
+    }
+    assert_eq!(world.spent().await, 200);
+}
+
+/// The same over HTTPS: a file in two pieces, cut at every byte.
+#[tokio::test]
+async fn a_file_in_pieces_is_taken_once() {
+    let world = World::new().await;
+    let mut card = world.card(1, 50_000).await;
+    let rows = trips(&mut card, 1, &[100]);
+    let whole = file_of("UP", &rows).content;
+    let piece = |name: &str, from: usize, to: usize| FilePiece {
+        name: name.to_owned(),
+        size: whole.len() as u64,
+        digest: HexBytes(Sha256Digest::of(&whole).0.to_vec()),
+        offset: from as u64,
+        content: HexBytes(whole[from..to].to_vec()),
+    };
+    for cut in 1..whole.len() {
+        let name = format!("UP-{cut}");
+        let first = world.peer.file_piece(&piece(&name, 0, cut)).await.unwrap();
+        assert_eq!((first.held, first.stage), (cut as u64, FileStage::Receiving));
+        let second = world.peer.file_piece(&piece(&name, cut, whole.len())).await.unwrap();
+        assert_eq!(second.stage, FileStage::Taken, "cut at {cut}");
+        let verdict = if cut == 1 { Verdict::Recorded } else { Verdict::Duplicate };
+        assert_eq!(second.counts, [VerdictCount { verdict, rows: 1 }]);
+    }
+    assert_eq!(world.spent().await, 100);
+    let again = world.peer.file_piece(&piece("UP-1", 0, 10)).await.unwrap();
+    assert_eq!(again.stage, FileStage::Taken, "a piece of a file that is taken");
+    let mut longer = piece("UP-1", 0, 10);
+    longer.size += 1;
+    assert_eq!(code(world.peer.file_piece(&longer).await), ProblemCode::Duplicate);
+    let other_kind = piece("CL-1", 0, 10);
+    assert_eq!(code(world.peer.file_piece(&other_kind).await), ProblemCode::ValueRefused);
+    assert_eq!(code(world.other_peer().file("UP-1").await), ProblemCode::UnknownId, "another's file");
+}
+
+#[tokio::test]
+async fn a_wrong_digest_or_another_content_is_refused() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mac = world.mac();
+    let mut card = world.card(1, 5_000).await;
+    let rows = trips(&mut card, 1, &[100, 200]);
+    let file = file_of("UP1", &rows);
+    let announced = FileInfo {
+        name: "UP1".into(),
+        digest: Sha256Digest::of(&file.content),
+        size: file.content.len() as u64,
+    };
+    // The bytes on the way are not those that were announced.
+    let mut changed = file.clone();
+    changed.content[400] ^= 1;
+    let mut client = FileClient::new(connect(&server).await, &mac, CITY);
+    let refused = client.upload_as(vec![announced], &[changed]).await.unwrap();
+    assert_eq!(refused, [(0, Outcome::DigestWrong)]);
+    let record = world.peer.file("UP1").await.unwrap();
+    assert_eq!((record.stage, record.held), (FileStage::Receiving, 0), "its bytes are forgotten");
+    // A file of another size or content under a name that is known.
+    let other = NamedFile { name: "UP1".into(), content: file_of("UP1", &rows[..1]).content };
+    assert_eq!(upload(&world, &server, &[other]).await, [(0, Outcome::SizeConflict)]);
+    assert_eq!(world.spent().await, 0);
+    // The right bytes come after all; a second time they are known, and other files go on.
+    let second = file_of("UP2", &rows[..1]);
+    assert_eq!(upload(&world, &server, &[file.clone(), second]).await, []);
+    assert_eq!(upload(&world, &server, std::slice::from_ref(&file)).await, []);
+    assert_eq!(recorded(&taken(&world, "UP1").await) + recorded(&taken(&world, "UP2").await), 2);
+    assert_eq!(world.spent().await, 300);
+    // What is no file of records is refused as a whole, and stays refused.
+    let odd = NamedFile { name: "UP3".into(), content: file.content[..file.content.len() - 1].to_vec() };
+    for _ in 0..2 {
+        let refused = upload(&world, &server, std::slice::from_ref(&odd)).await;
+        assert_eq!(refused, [(0, Outcome::FileRefused)]);
+    }
+    let record = world.peer.file("UP3").await.unwrap();
+    assert_eq!(record.stage, FileStage::Refused);
+    assert!(record.refused.unwrap().contains("another size"));
+}
+
+#[tokio::test]
+async fn nobody_transfers_without_proof_of_who_it_is() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mac = world.mac();
+    let mut card = world.card(1, 5_000).await;
+    let file = [file_of("UP1", &trips(&mut card, 1, &[100]))];
+    // Another institution has no key on this line; the city's name without its key is no frame at all.
+    let other = Organisation { name: "Other", code: "OTHER" };
+    let refused = FileClient::new(connect(&server).await, &NoMac, other).upload(&file).await;
+    assert!(matches!(refused, Err(FileTransferError::Fault(_))), "{refused:?}");
+    let forged = FileClient::new(connect(&server).await, &NoMac, CITY).upload(&file).await;
+    assert!(matches!(forged, Err(FileTransferError::Closed | FileTransferError::Io(_))), "{forged:?}");
+    let download = FileClient::new(connect(&server).await, &NoMac, other).download(0, Vec::new()).await;
+    assert!(matches!(download, Err(FileTransferError::Fault(_))), "{download:?}");
+    assert_eq!(code(world.peer.file("UP1").await), ProblemCode::UnknownId);
+    assert_eq!(FileClient::new(connect(&server).await, &mac, CITY).upload(&file).await.unwrap(), []);
+
+    // Over TLS the certificate says who it is, and no key is needed.
+    let trust = world.net.authority.trust().unwrap();
+    let tls = world.net.authority.issue("files").unwrap().server_config(&trust).unwrap();
+    let server = world.file_server(Protection::Tls(tls)).await;
+    let dial = async |of: &crate::institution::Institution| {
+        let config = of.identity.client_config(&trust).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(config).connect(name, connect(&server).await).await.unwrap()
+    };
+    let second = [file_of("UP2", &trips(&mut card, 2, &[100]))];
+    let stolen = FileClient::new(dial(&world.other).await, &NoMac, CITY).upload(&second).await;
+    assert!(matches!(stolen, Err(FileTransferError::Fault(_))), "{stolen:?}");
+    let own = FileClient::new(dial(&world.city).await, &NoMac, CITY).upload(&second).await;
+    assert_eq!(own.unwrap(), []);
+    taken(&world, "UP2").await;
+    assert_eq!(world.spent().await, 200);
+}
+
+/// For each file the institution gets back what was cleared, what was not and why, and that it was processed;
+/// over the transport, from any byte on, and over HTTPS.
+#[tokio::test]
+async fn an_institution_gets_back_what_became_of_its_file() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mac = world.mac();
+    let mut card = world.card(1, 5_000).await;
+    let mut rows = trips(&mut card, 1, &[100, 200]);
+    rows[0].tac = Some(HexBytes(vec![0; 4]));
+    let mut file = file_of("UP7", &rows);
+    // A line that cannot be read counts as rejected and hinders no other.
+    let broken = file_of("UP7", &rows[..1]).content.split_off(53);
+    file.content.extend(broken);
+    file.content[3..9].copy_from_slice(b"000003");
+    let at = file.content.len() - 200;
+    file.content[at] = b'?';
+    assert_eq!(upload(&world, &server, std::slice::from_ref(&file)).await, []);
+    let record = taken(&world, "UP7").await;
+    assert_eq!((record.rows_taken, record.counts.len()), (3, 3), "{record:?}");
+    let page = world.peer.quarantine(&PageQuery::default()).await.unwrap();
+    assert_eq!(page.entries.len(), 2);
+    assert!(page.entries.iter().any(|entry| entry.row.is_none() && entry.reason == Verdict::Malformed));
+
+    let client = || async { FileClient::new(connect(&server).await, &mac, CITY) };
+    let got = client().await.download(0, Vec::new()).await.unwrap();
+    let names: Vec<_> = got.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["CL7", "FB7", "LD7"]);
+    let (_, cleared) = read_file::<TransactionRecord>(&got[0].content).unwrap();
+    assert_eq!((cleared.len(), cleared[0].amount_fen, cleared[0].centre_serial), (1, 200, 2));
+    let (_, rejected) = read_file::<RejectRecord>(&got[1].content).unwrap();
+    assert_eq!((rejected.len(), rejected[0].error, rejected[0].text.as_str()), (1, 1, "the TAC is wrong"));
+    let (_, processed) = read_file::<ProcessedFile>(&got[2].content).unwrap();
+    assert_eq!((processed[0].records, processed[0].taken, processed[0].rejected), (3, 1, 2));
+    assert_eq!(processed[0].digest, Sha256Digest::of(&file.content));
+
+    for held in [0, 1, 52, 53, 300, got[0].content.len()] {
+        let begun = NamedFile { name: "CL7".into(), content: got[0].content[..held].to_vec() };
+        let again = client().await.download(0, vec![begun]).await.unwrap();
+        assert_eq!(again[0], got[0], "from byte {held}");
+    }
+    let wrong = NamedFile { name: "CL7".into(), content: vec![b'x'; 10] };
+    let again = client().await.download(0, vec![wrong]).await.unwrap();
+    assert!(again.iter().all(|file| file.name != "CL7"), "its beginning was of something else");
+    assert_eq!(client().await.download(19_990_101, Vec::new()).await.unwrap(), [], "nothing of that day");
+
+    let listed = world.peer.results().await.unwrap().files;
+    assert_eq!(listed.len(), 3);
+    let content = world.peer.file_content("LD7", &FileContentQuery { offset: 10 }).await.unwrap();
+    assert_eq!(content.content.as_bytes(), &got[2].content[10..]);
+    assert_eq!(world.other_peer().results().await.unwrap().files, []);
+    let foreign = world.other_peer().file_content("LD7", &FileContentQuery { offset: 0 }).await;
+    assert_eq!(code(foreign), ProblemCode::UnknownId);
+    assert_eq!(
+        code(world.peer.file_content("UP7", &FileContentQuery { offset: 0 }).await),
+        ProblemCode::UnknownId
+    );
+}

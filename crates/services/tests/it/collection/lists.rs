@@ -1,0 +1,157 @@
+//! The black and grey lists between the centre and its terminals.
+
+use tsm_api::HexBytes;
+use tsm_api::clearing::collection::RowVerdict;
+use tsm_api::clearing::lists::{
+    ChangesQuery, Currency, Decision, ListContent, ListProposal, LockedCard, LostCard, ProposalDecision,
+    TerminalStatus, UpdateError, WireListKind, WireListReason,
+};
+use tsm_api::problem::ProblemCode;
+use tsm_api::signature::MessageVerifier;
+use tsm_domain::money::{CardList, ListKind, ListVersion};
+use tsm_storage::ClearingStore as _;
+use tsm_storage::clearing::Books;
+use tsm_storage::shared::{ChainKey, Chains as _, Entry};
+use uuid::Uuid;
+
+use super::world::{FOREIGN, World, batch, code, lock};
+use crate::purse_card::{PurseCard, TERMINAL};
+
+fn lost(card: &PurseCard) -> LostCard {
+    LostCard { card: card.wire() }
+}
+
+/// A terminal that was away fetches what changed, verifies it offline and says what it has; the centre sees
+/// who is behind.
+#[tokio::test]
+async fn terminals_follow_the_list_by_its_changes() {
+    let world = World::new().await;
+    let key = world.peer.list_key().await.unwrap();
+    let centre = MessageVerifier::from_point(key.point.as_bytes()).unwrap();
+    let mut held = CardList::default();
+    let changes = async |since| world.peer.list_changes(&ChangesQuery { since }).await.unwrap();
+    held = changes(0).await.apply(&held, &centre).unwrap();
+    assert_eq!(held, CardList::default());
+
+    let (first, second) = (world.card(1, 100).await, world.card(2, 100).await);
+    for _ in 0..2 {
+        let standing = world.peer.report_lost(&lost(&first)).await.unwrap();
+        assert_eq!(standing.listed.unwrap().kind, WireListKind::Black);
+        assert_eq!(standing.list_version, 1, "again changes nothing");
+    }
+    world.store.set_frozen(second.number, Some("odd".into()), Books::default()).await.unwrap();
+    let update = changes(held.version().0).await;
+    assert!(matches!(&update.content, ListContent::Changes(changes) if changes.len() == 2));
+    held = update.apply(&held, &centre).unwrap();
+    assert_eq!(held.standing(first.number).unwrap().0, ListKind::Black);
+    assert_eq!(held.standing(second.number).unwrap().0, ListKind::Grey);
+
+    let status = |list_version| TerminalStatus {
+        terminal: HexBytes(TERMINAL.to_vec()),
+        list_version,
+        fare_version: 3,
+        undelivered: 7,
+    };
+    let parameters = world.peer.terminal_status(&status(held.version().0)).await.unwrap();
+    assert_eq!((parameters.list_version, parameters.batch_sequence), (2, 0));
+    let terminals = async || world.peer.terminals().await.unwrap().terminals;
+    let found = terminals().await;
+    assert_eq!((found[0].currency, found[1].currency), (Currency::Current, Currency::Silent));
+    assert_eq!((found[0].undelivered, found[0].fare_version), (7, 3));
+    world.store.set_frozen(second.number, None, Books::default()).await.unwrap();
+    assert_eq!(terminals().await[0].currency, Currency::Behind);
+    assert_eq!(code(world.peer.terminal_status(&status(9)).await), ProblemCode::ValueRefused);
+    let foreign = TerminalStatus { terminal: HexBytes(FOREIGN.to_vec()), ..status(2) };
+    assert_eq!(code(world.peer.terminal_status(&foreign).await), ProblemCode::UnknownId);
+
+    let old = held.clone();
+    held = changes(2).await.apply(&held, &centre).unwrap();
+    assert_eq!((held.version(), held.standing(second.number)), (ListVersion(3), None));
+    let whole = world.peer.whole_list().await.unwrap();
+    assert_eq!(whole.apply(&CardList::default(), &centre).unwrap(), held);
+    assert_eq!(whole.apply(&old, &centre).unwrap(), held, "whatever it had");
+    let mut forged = whole;
+    forged.head.version = 4;
+    assert!(matches!(forged.apply(&old, &centre), Err(UpdateError::Signature(_))));
+
+    let found = world.peer.report_found(&lost(&first)).await.unwrap();
+    assert_eq!((found.listed, found.list_version), (None, 4));
+    let journal = world.store.chain(ChainKey::Card(first.number), 0, 100).await.unwrap();
+    assert_eq!(Entry::check_chain(None, &journal), Ok(()));
+    let events: Vec<_> = journal.iter().map(|entry| entry.note.event.as_str()).collect();
+    assert_eq!(events[events.len() - 2..], ["reported-lost", "reported-found"]);
+    assert_eq!(code(world.peer.report_lost(&lost(&PurseCard::new(9))).await), ProblemCode::UnknownId);
+}
+
+/// A card that a terminal locked is known to be locked, whichever way the report comes.
+#[tokio::test]
+async fn a_lock_by_a_terminal_closes_the_matter() {
+    let world = World::new().await;
+    let (first, second) = (world.card(1, 100).await, world.card(2, 100).await);
+    for card in [&first, &second] {
+        world.peer.report_lost(&lost(card)).await.unwrap();
+    }
+    let receipt = world.peer.batch(&batch(1, &[lock(1, &first)])).await.unwrap();
+    assert_eq!(receipt.verdicts, [RowVerdict::LockRecorded]);
+    let report = LockedCard {
+        card: second.wire(),
+        terminal: HexBytes(TERMINAL.to_vec()),
+        number: 2,
+        list_version: 2,
+        date: HexBytes(vec![0x20, 0x26, 0x11, 0x20]),
+        time: HexBytes(vec![0x09, 0x30, 0]),
+    };
+    for _ in 0..2 {
+        world.peer.report_locked(&report).await.unwrap();
+    }
+    for card in [&first, &second] {
+        let standing = world.peer.standing(&card.wire()).await.unwrap();
+        assert_eq!(standing.locked_by, Some(HexBytes(TERMINAL.to_vec())));
+        assert!(standing.listed.is_some(), "copies of it stay refused");
+        assert_eq!(standing.list_version, 2);
+    }
+    let foreign = LockedCard { terminal: HexBytes(FOREIGN.to_vec()), ..report.clone() };
+    assert_eq!(code(world.peer.report_locked(&foreign).await), ProblemCode::UnknownId);
+    let undated = LockedCard { date: HexBytes(vec![0x20, 0x26, 0x13, 0x20]), ..report };
+    assert_eq!(code(world.peer.report_locked(&undated).await), ProblemCode::ValueRefused);
+}
+
+/// Nobody changes the list alone, and nobody of another institution decides.
+#[tokio::test]
+async fn an_operator_needs_another_pair_of_eyes() {
+    let world = World::new().await;
+    let card = world.card(1, 100).await;
+    let proposal = |n, by: &str| ListProposal {
+        proposal: Uuid::from_u128(n),
+        by: by.into(),
+        card: card.wire(),
+        listed: Some(WireListKind::Black),
+        why: "police report".into(),
+    };
+    let decide = async |n, by: &str, decision| {
+        world.peer.decide(Uuid::from_u128(n), &ProposalDecision { by: by.into(), decision }).await
+    };
+    for n in [1, 2] {
+        world.peer.propose(&proposal(n, "an")).await.unwrap();
+    }
+    assert_eq!(code(world.peer.propose(&proposal(1, "bo")).await), ProblemCode::StateForbids);
+    assert_eq!(code(world.peer.propose(&proposal(3, "a/b")).await), ProblemCode::ValueRefused);
+    assert_eq!(code(decide(1, "an", Decision::Approve).await), ProblemCode::StateForbids);
+    let stranger = ProposalDecision { by: "bo".into(), decision: Decision::Approve };
+    let others = world.other_peer().decide(Uuid::from_u128(1), &stranger).await;
+    assert_eq!(code(others), ProblemCode::UnknownId);
+    assert_eq!(world.peer.standing(&card.wire()).await.unwrap().listed, None);
+    for _ in 0..2 {
+        let decided = decide(1, "bo", Decision::Approve).await.unwrap();
+        assert_eq!(decided.decided.unwrap().by, "bo");
+    }
+    let standing = world.peer.standing(&card.wire()).await.unwrap();
+    assert_eq!((standing.listed.unwrap().reason, standing.list_version), (WireListReason::Decided, 1));
+    decide(2, "bo", Decision::Refuse).await.unwrap();
+    assert_eq!(code(decide(2, "bo", Decision::Approve).await), ProblemCode::StateForbids);
+    assert_eq!(world.peer.proposals().await.unwrap().proposals, []);
+    assert_eq!(code(decide(9, "bo", Decision::Approve).await), ProblemCode::UnknownId);
+    // What two people decided a loss report does not undo.
+    world.peer.report_found(&lost(&card)).await.unwrap();
+    assert!(world.peer.standing(&card.wire()).await.unwrap().listed.is_some());
+}

@@ -1,0 +1,8 @@
+//! The collection of terminal transactions: batches and files cut, doubled, reordered, forged; what is kept
+//! aside and what is missing; cards that were copied; lists on their way to terminals.
+
+mod batches;
+mod files;
+mod lists;
+mod suspicious;
+mod world;
