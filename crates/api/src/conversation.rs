@@ -420,6 +420,13 @@ pub enum OutcomeDetail {
         /// What was on the card.
         balance_fen: u32,
     },
+    /// A migration in was to be given up.
+    MigrationIn {
+        /// The application.
+        aid: HexBytes,
+        /// How it stands now; while it is being given up, the application must be deleted.
+        state: crate::sp_tsm::migration::MigrationState,
+    },
     /// The return or migration was cancelled; the card can be used.
     BackInUse {
         /// The application.

@@ -61,6 +61,12 @@ impl Subscription {
         matches!(self.state, SubscriptionState::Active)
     }
 
+    /// Its application came to another SE of the same number. It counts as before, under the same identity,
+    /// whatever the SE that it left did to it.
+    pub fn moved_to(self, se: SeId) -> Self {
+        Self { se, state: SubscriptionState::Active, ..self }
+    }
+
     /// The business side cancels it.
     pub fn cancelled(self, at: jiff::Timestamp) -> Self {
         match self.state {
@@ -103,6 +109,9 @@ mod tests {
         let cancelled = active.cancelled(at);
         assert!(!cancelled.is_active());
         assert_eq!(cancelled.clone().cancelled(jiff::Timestamp::MAX), cancelled, "the first time stays");
-        assert_eq!(cancelled.deleted(DeletionMode::Full, at).state, SubscriptionState::Ended(at));
+        let ended = cancelled.deleted(DeletionMode::Full, at);
+        assert_eq!(ended.state, SubscriptionState::Ended(at));
+        let moved = ended.clone().moved_to(SeId::new(&[2]).unwrap());
+        assert_eq!((moved.id, moved.is_active()), (ended.id, true));
     }
 }

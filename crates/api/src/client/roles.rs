@@ -8,7 +8,7 @@ use crate::ids::{
     ApplicationId, ConversationId, DomainId, OperationId, OrderId, PaymentId, ProviderId, TaskId,
 };
 use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
-use crate::sp_tsm::{peer as sp_peer, terminal, wallet as sp_wallet};
+use crate::sp_tsm::{migration, peer as sp_peer, terminal, wallet as sp_wallet};
 use crate::{HexBytes, clearing, payment};
 
 macro_rules! role_client {
@@ -188,6 +188,12 @@ role_client! {
         card(aid: &HexBytes;) -> sp_wallet::CardRecord = sp_wallet::CARD;
         /// Reads what was interrupted.
         interrupted(;) -> sp_wallet::InterruptedWorks = sp_wallet::INTERRUPTED;
+        /// Lists the parked cards of the own number.
+        parked_cards(;) -> migration::ParkedCards = migration::PARKED_CARDS;
+        /// Orders a parked card to this phone.
+        order_migration(; migration::MigrationOrder) -> migration::MigrationRecord = migration::ORDER_MIGRATION;
+        /// Gives a migration up.
+        cancel_migration(migration: OperationId;) -> migration::MigrationRecord = migration::CANCEL_MIGRATION;
     }
 }
 

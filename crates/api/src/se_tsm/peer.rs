@@ -69,6 +69,9 @@ pub struct OperationResult {
     /// What the card showed of the domain at the end, under R-MAC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observation: Option<DomainObservation>,
+    /// The secure element that the application has left for this one, when it migrated (P-5.5.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<HexBytes>,
 }
 
 /// An operation that both TSMs take part in.

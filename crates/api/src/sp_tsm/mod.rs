@@ -1,5 +1,6 @@
 //! The SP-TSM: the card issuer's trusted service manager.
 
+pub mod migration;
 pub mod peer;
 pub mod terminal;
 pub mod wallet;
@@ -8,5 +9,5 @@ use crate::endpoint::EndpointInfo;
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    [wallet::endpoints(), peer::endpoints(), terminal::endpoints()].concat()
+    [wallet::endpoints(), migration::endpoints(), peer::endpoints(), terminal::endpoints()].concat()
 }

@@ -76,6 +76,9 @@ pub enum PreOperationReply {
         initialize_update: Option<HexBytes>,
         /// Who loads and personalises.
         way: HandoverWay,
+        /// The secure element that the application leaves for this one, when it migrates (P-5.5.4).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved_from: Option<HexBytes>,
     },
     /// Refused.
     Refused {

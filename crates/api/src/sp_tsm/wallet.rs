@@ -91,6 +91,8 @@ pub enum Operation {
     MigrateOut,
     /// Cancels a return or migration that was interrupted.
     CancelClosing,
+    /// Gives up a migration in whose data were sent: the card is asked whether it holds them.
+    GiveUpMigrationIn,
 }
 
 /// Starts an operation.
@@ -223,6 +225,8 @@ pub enum WorkKind {
     Return,
     /// A migration out.
     MigrationOut,
+    /// A migration in.
+    MigrationIn,
 }
 
 /// Work that was interrupted (W-9.3).

@@ -179,6 +179,7 @@ impl Work {
             result,
             problem: None,
             observation: None,
+            moved_from: None,
         };
         let told = match self.tsm.sp_tsms.of(&question.provider).await {
             Ok(client) => client.result(&report).await.map_err(|error| error.to_problem()),

@@ -186,7 +186,8 @@ impl Work {
         let reply = client.pre_operation(&request).await.map_err(|error| error.to_problem())?;
         match reply {
             PreOperationReply::Refused { problem } => Err(Stop::Refused(problem)),
-            PreOperationReply::Allowed { domain_keys, initialize_update, way } => {
+            PreOperationReply::Allowed { domain_keys, initialize_update, way, moved_from } => {
+                self.check_same_number(known, moved_from.as_ref()).await?;
                 check_way(question, way)?;
                 let initialize_update =
                     initialize_update.map(|apdu| read_initialize_update(&apdu)).transpose()?;

@@ -29,6 +29,7 @@ mod eligibility;
 mod lists;
 mod locks;
 mod login;
+mod migration;
 mod passwords;
 mod peers;
 mod provider_portal;

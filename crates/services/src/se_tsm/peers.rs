@@ -221,7 +221,15 @@ impl Work {
             }
             if matches!(report.kind, OperationKind::Download | OperationKind::Personalise) {
                 let what = Subscribed::Application(aid);
-                change.subscriptions.extend(self.subscription(&known, what, &question.provider.id).await?);
+                let moved = match &report.moved_from {
+                    Some(from) => self.moved_subscription(&known, se_id(from)?, what).await?,
+                    None => None,
+                };
+                let subscription = match moved {
+                    Some(moved) => Some(moved),
+                    None => self.subscription(&known, what, &question.provider.id).await?,
+                };
+                change.subscriptions.extend(subscription);
             }
         }
         let detail = serde_json::json!({

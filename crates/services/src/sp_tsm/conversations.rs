@@ -116,6 +116,13 @@ impl SpTsm {
                 });
                 Ok(("migrate-out", flow))
             }
+            Operation::GiveUpMigrationIn => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.give_up_migration(session, se, application).await) }
+                        .boxed()
+                });
+                Ok(("give-up-migration", flow))
+            }
             Operation::CancelClosing => {
                 let flow: Flow = Box::new(move |session| {
                     async move { Ending::from(self.cancel_closing(session, se, application).await) }.boxed()

@@ -7,6 +7,7 @@ use tsm_api::endpoint::Nothing;
 use tsm_api::ids::OrderId as WireOrder;
 use tsm_api::problem::Problem;
 use tsm_api::sp_tsm::wallet::{InterruptedWork, InterruptedWorks, WorkKind};
+use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardOrderState, CardRecord, CardState, ClosingProgress};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
 use tsm_storage::StorageError;
@@ -46,8 +47,26 @@ pub(super) async fn interrupted(
             since: order.created_at,
         });
     }
+    for product in tsm.settings.products.iter().filter(|product| product.purse().is_some()) {
+        let open = tsm.store.open_arrival(se, product.application).await.map_err(problem)?;
+        works.extend(open.iter().filter_map(arrival));
+    }
     works.sort_by_key(|work| work.since);
     Ok(InterruptedWorks { works })
+}
+
+fn arrival(arrival: &Arrival) -> Option<InterruptedWork> {
+    let written = matches!(arrival.state, ArrivalState::Writing | ArrivalState::GivingUp);
+    (arrival.state != ArrivalState::Opened).then(|| InterruptedWork {
+        kind: WorkKind::MigrationIn,
+        aid: arrival.application.into(),
+        order: Some(WireOrder(arrival.operation.as_uuid())),
+        amount_fen: None,
+        may_continue: arrival.state != ArrivalState::GivingUp,
+        may_cancel: true,
+        needs_card: written,
+        since: arrival.created_at,
+    })
 }
 
 fn closing(card: &CardRecord) -> Option<InterruptedWork> {

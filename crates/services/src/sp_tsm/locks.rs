@@ -136,6 +136,7 @@ impl SpTsm {
             result: OutcomeResult::Done,
             problem: None,
             observation: None,
+            moved_from: None,
         };
         let delivery = reports::result(&result, self.now());
         // What the contact has just proved stays.

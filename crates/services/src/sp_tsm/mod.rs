@@ -26,7 +26,9 @@ mod conversations;
 mod handover;
 mod interrupted;
 mod locks;
+mod migrating_in;
 mod migrating_out;
+mod migration_orders;
 mod opening;
 mod orders;
 mod payment_notification;
@@ -45,7 +47,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, SeTsmPeer};
-use tsm_api::sp_tsm::{peer, terminal, wallet};
+use tsm_api::sp_tsm::{migration, peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
@@ -169,6 +171,9 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&wallet::ORDER_TOP_UP, orders::order_top_up)
         .on(&wallet::ORDER, orders::order)
         .on(&wallet::CANCEL_ORDER, cancel_order::cancel_order)
+        .on(&migration::PARKED_CARDS, migration_orders::parked_cards)
+        .on(&migration::ORDER_MIGRATION, migration_orders::order_migration)
+        .on(&migration::CANCEL_MIGRATION, migration_orders::cancel_migration)
         .on(&wallet::START, conversations::start)
         .on(&wallet::TURN, conversations::turn)
         .on(&wallet::CANCEL, conversations::cancel)

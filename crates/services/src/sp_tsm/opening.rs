@@ -30,9 +30,10 @@ use tsm_card::personalise::{DataGroupTemplate, Personalising, Piece, StoreDataFo
 use tsm_card::purse::{PurseIssue, initialise, purse_keys};
 use tsm_card::replace_domain_keys::SettingPersonalized;
 use tsm_card::{ProcedureError, Script, SecureChannel};
+use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ProvenPurse};
 use tsm_domain::{Fen, OnlineCounter, SeId};
-use tsm_epurse::KeyRole;
+use tsm_epurse::{CardImage, KeyRole};
 use tsm_globalplatform::life_cycle::SecurityDomainLifeCycle;
 use tsm_iso7816::{Aid, ResponseApdu};
 use tsm_keys::PendingSession;
@@ -64,11 +65,19 @@ pub(super) struct Opening {
     pub observation: DomainObservation,
 }
 
-/// The card that is being opened, with the order it comes from.
-struct Issue {
-    order: CardOrder,
-    card: CardRecord,
-    groups: Vec<DataGroupTemplate>,
+/// The card that is being opened, with where it comes from.
+pub(super) struct Issue {
+    pub origin: Origin,
+    pub card: CardRecord,
+    pub groups: Vec<DataGroupTemplate>,
+}
+
+/// Where a card comes from.
+pub(super) enum Origin {
+    /// It is new.
+    Ordered(CardOrder),
+    /// It was parked at the centre, which kept all of it.
+    Parked(Arrival, Box<CardImage>),
 }
 
 /// What is to be written.
@@ -150,7 +159,7 @@ impl SpTsm {
         session.progress.say(Stage::Personalising, 30);
         pass_through(&mut session.card, opening.application, commands).await?;
         session.progress.say(Stage::Closing, 95);
-        let end = Closing { opening, observed: None };
+        let end = Closing { opening, observed: None, moved_from: None };
         self.close(fence, end, SpChange::default(), Vec::new()).await
     }
 
@@ -212,16 +221,26 @@ impl SpTsm {
             // The purse takes no more data once it has been used: then it was opened by the run whose end was
             // lost, which its own word settles.
             (Err(ProcedureError::Status { .. }), Content::Purse(issue)) if issue.was_intended() => {
-                self.prove_open(session, issue).await?;
+                // A card that was parked is read to the end below.
+                if matches!(issue.origin, Origin::Ordered(_)) {
+                    self.prove_open(session, issue).await?;
+                }
                 opening.observation.clone()
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let end = Closing { opening, observed: Some(observed) };
+        let end = Closing { opening, observed: Some(observed), moved_from: None };
         match content {
-            Content::Purse(issue) => self.close_purse(fence, end, *issue).await,
+            Content::Purse(issue) => match issue.origin {
+                Origin::Ordered(order) => self.close_purse(fence, end, order, issue.card).await,
+                Origin::Parked(arrival, parked) => {
+                    self.close_arrival(session, fence, end, (arrival, &parked), issue.card).await
+                }
+            },
             Content::OpenPurse(card) => {
                 self.prove_purse(session, &card).await?;
+                let arrival = self.store.arrival_of(card.card).await?;
+                let end = Closing { moved_from: arrival.map(|arrival| arrival.from), ..end };
                 self.close(fence, end, SpChange::default(), Vec::new()).await
             }
             Content::Plain(_) => self.close(fence, end, SpChange::default(), Vec::new()).await,
@@ -239,6 +258,9 @@ impl SpTsm {
                 return Ok(Content::Plain(groups.collect()));
             }
         };
+        if let Some(arrival) = self.store.open_arrival(se, product.application).await? {
+            return self.arriving_content(product, purse, arrival).await;
+        }
         if let Some(order) = self.store.open_card_order(se, product.application).await? {
             let known = self.store.card(order.card).await?;
             return match known.as_ref().map(|card| card.state) {
@@ -252,6 +274,29 @@ impl SpTsm {
         }
         let card = self.card_on(se, product.application).await?;
         card.map(|card| Content::OpenPurse(Box::new(card))).ok_or_else(|| ProblemCode::StateForbids.into())
+    }
+
+    async fn arriving_content(
+        &self,
+        product: &Product,
+        purse: &PurseProduct,
+        arrival: Arrival,
+    ) -> Result<Content, Stop> {
+        match arrival.state {
+            ArrivalState::Claiming | ArrivalState::Claimed | ArrivalState::Writing => {
+                Ok(Content::Purse(Box::new(self.arriving(product, purse, arrival).await?)))
+            }
+            ArrivalState::GivingUp => Err(Problem::because(
+                ProblemCode::StateForbids,
+                "The migration is being given up; delete the application first.",
+            )
+            .into()),
+            ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {
+                let card = self.card_on(arrival.se, arrival.application).await?;
+                card.map(|card| Content::OpenPurse(Box::new(card)))
+                    .ok_or_else(|| ProblemCode::StateForbids.into())
+            }
+        }
     }
 
     /// A card with everything that makes its purse; the keys stay in the key service.
@@ -285,20 +330,25 @@ impl SpTsm {
             closing: None,
             issued_at,
         });
-        Ok(Issue { order, card, groups })
+        Ok(Issue { origin: Origin::Ordered(order), card, groups })
     }
 
     /// Makes durable that the card is about to be written.
     async fn intend(&self, fence: Fence, issue: &Issue) -> Result<(), Stop> {
-        let state = CardOrderState::PersonalisationIntended;
-        let order = CardOrder { state, ..issue.order.clone() };
-        let note = self.note(issue.card.card, "personalisation-intended", &json!({ "order": order.order }));
-        let change = SpChange {
-            cards: vec![issue.card.clone()],
-            orders: vec![order],
-            notes: vec![note],
-            ..SpChange::default()
+        let (orders, arrivals, detail) = match &issue.origin {
+            Origin::Ordered(order) => {
+                let state = CardOrderState::PersonalisationIntended;
+                let order = CardOrder { state, ..order.clone() };
+                (vec![order.clone()], Vec::new(), json!({ "order": order.order }))
+            }
+            Origin::Parked(arrival, _) => {
+                let arrival = Arrival { state: ArrivalState::Writing, ..arrival.clone() };
+                (Vec::new(), vec![arrival.clone()], json!({ "migration": arrival.operation }))
+            }
         };
+        let note = self.note(issue.card.card, "personalisation-intended", &detail);
+        let cards = vec![issue.card.clone()];
+        let change = SpChange { cards, orders, arrivals, notes: vec![note], ..SpChange::default() };
         Ok(self.store.commit(fence, change).await?)
     }
 
@@ -316,14 +366,20 @@ impl SpTsm {
         Ok(())
     }
 
-    async fn close_purse(&self, fence: Fence, end: Closing<'_>, issue: Issue) -> Result<Outcome, Stop> {
+    async fn close_purse(
+        &self,
+        fence: Fence,
+        end: Closing<'_>,
+        order: CardOrder,
+        card: CardRecord,
+    ) -> Result<Outcome, Stop> {
         let now = self.now();
         let proven = ProvenPurse { balance: Fen::ZERO, counter: OnlineCounter(0), at: now };
-        let card = CardRecord { state: CardState::Active, proven: Some(proven), ..issue.card };
+        let card = CardRecord { state: CardState::Active, proven: Some(proven), ..card };
         let account = reports::account(&card, now);
-        let note = self.note(card.card, "card-opened", &json!({ "order": issue.order.order }));
+        let note = self.note(card.card, "card-opened", &json!({ "order": order.order }));
         let change = SpChange {
-            orders: vec![CardOrder { state: CardOrderState::Opened, ..issue.order }],
+            orders: vec![CardOrder { state: CardOrderState::Opened, ..order }],
             cards: vec![card],
             notes: vec![note],
             ..SpChange::default()
@@ -333,7 +389,7 @@ impl SpTsm {
 
     /// Makes the end durable with its reports, and sends them at once, so that the wallet's next look at the
     /// SE-TSM shows the application. What does not get through is repeated until it does.
-    async fn close(
+    pub(super) async fn close(
         &self,
         fence: Fence,
         end: Closing<'_>,
@@ -351,6 +407,7 @@ impl SpTsm {
             result: OutcomeResult::Done,
             problem: None,
             observation: end.observed,
+            moved_from: end.moved_from.map(|se| se.as_bytes().into()),
         };
         deliveries.push(reports::result(&result, now));
         let notice = Notice { operation: *operation, se_id, aid: aid.clone() };
@@ -371,6 +428,7 @@ impl SpTsm {
             result: outcome.result,
             problem: outcome.problem.clone(),
             observation: None,
+            moved_from: None,
         };
         let delivery = reports::result(&result, self.now());
         if let Err(error) = self.store.put_delivery(delivery).await {
@@ -383,14 +441,19 @@ impl SpTsm {
 impl Issue {
     /// Whether an earlier run was about to write this card.
     fn was_intended(&self) -> bool {
-        self.order.state == CardOrderState::PersonalisationIntended
+        match &self.origin {
+            Origin::Ordered(order) => order.state == CardOrderState::PersonalisationIntended,
+            Origin::Parked(arrival, _) => arrival.state == ArrivalState::Writing,
+        }
     }
 }
 
 /// How an opening ends.
-struct Closing<'a> {
-    opening: &'a Opening,
-    observed: Option<DomainObservation>,
+pub(super) struct Closing<'a> {
+    pub opening: &'a Opening,
+    pub observed: Option<DomainObservation>,
+    /// The SE that the card has left.
+    pub moved_from: Option<SeId>,
 }
 
 /// What is sent to the card in one list.

@@ -16,6 +16,7 @@ use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::{
     HandoverWay, KeyAlgorithm, PreOperationReply, PreOperationRequest, WrappedKey, WrappedKeySet,
 };
+use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardOrder, CardOrderState, CardState};
 use tsm_domain::se_application::HeldValue;
 use tsm_domain::{ConversationId, Msisdn, OrderId, SeId};
@@ -106,8 +107,13 @@ pub(super) async fn pre_operation(
             domain_keys: None,
             initialize_update: None,
             way: HandoverWay::Nothing,
+            moved_from: None,
         }),
-        (Ok(()), ConsentTo::Download) => tsm.prepare(request.operation, &wanted),
+        (Ok(()), ConsentTo::Download) => {
+            let arrival = tsm.store.open_arrival(wanted.se, wanted.application).await;
+            let arrival = arrival.map_err(|error| stored::problem(&error))?;
+            tsm.prepare(request.operation, &wanted, arrival.map(|arrival| arrival.from))
+        }
     }
 }
 
@@ -147,6 +153,10 @@ impl SpTsm {
             return Ok(Err(Problem::because(ProblemCode::ProviderRefused, "It belongs to another domain.")));
         }
         let Some(purse) = product.purse() else { return Ok(Ok(())) };
+        let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
+        if let Some(arrival) = arrival.map_err(|error| stored::problem(&error))? {
+            return Ok(consent_to_arrival(&arrival, wanted.number.as_ref()));
+        }
         let card = self.card_on(wanted.se, wanted.application).await.map_err(Stop::into_problem)?;
         match card.as_ref().map(|card| card.state) {
             // A card that is open already is only proven again: its report to the SE-TSM may have been lost.
@@ -199,6 +209,16 @@ impl SpTsm {
     async fn consent_to_deletion(&self, wanted: &Wanted) -> Result<Decision, Problem> {
         if self.settings.product(&wanted.application).is_none() {
             return Ok(Err(ProblemCode::UnknownId.into()));
+        }
+        let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
+        match arrival.map_err(|error| stored::problem(&error))?.map(|arrival| arrival.state) {
+            // The card stays at the centre, and what is here of it was asked and holds nothing.
+            Some(ArrivalState::GivingUp) => return Ok(Ok(())),
+            Some(ArrivalState::Writing) => {
+                let reason = "A card is being written here; continue, or give the migration up first.";
+                return Ok(Err(Problem::because(ProblemCode::ValueRemains, reason)));
+            }
+            Some(_) | None => {}
         }
         let card = self.card_on(wanted.se, wanted.application).await.map_err(Stop::into_problem)?;
         let Some(card) = card else { return Ok(Ok(())) };
@@ -253,15 +273,25 @@ impl SpTsm {
     }
 
     /// Prepares the channel that the SP-TSM will open.
-    fn prepare(&self, operation: OperationId, wanted: &Wanted) -> Result<PreOperationReply, Problem> {
+    fn prepare(
+        &self,
+        operation: OperationId,
+        wanted: &Wanted,
+        moved_from: Option<SeId>,
+    ) -> Result<PreOperationReply, Problem> {
         let product = self.settings.product(&wanted.application).ok_or(ProblemCode::UnknownId)?;
-        let prepared = self.prepared(product, wanted).map_err(Stop::into_problem)?;
+        let prepared = self.prepared(product, wanted, moved_from).map_err(Stop::into_problem)?;
         let reply = prepared.reply.clone();
         self.prepared.keep(operation, prepared)?;
         Ok(reply)
     }
 
-    fn prepared(&self, product: &Product, wanted: &Wanted) -> Result<PreparedOperation, Stop> {
+    fn prepared(
+        &self,
+        product: &Product,
+        wanted: &Wanted,
+        moved_from: Option<SeId>,
+    ) -> Result<PreparedOperation, Stop> {
         let keys = product.access.as_ref().map(|access| self.domain_keys(access, wanted)).transpose()?;
         let session = match (&product.access, product.way) {
             (Some(access), HandoverWay::LoadAndPersonalise | HandoverWay::Personalise) => {
@@ -275,6 +305,7 @@ impl SpTsm {
             domain_keys: keys,
             initialize_update: command.map(HexBytes),
             way: product.way,
+            moved_from: moved_from.map(|se| se.as_bytes().into()),
         };
         Ok(PreparedOperation { reply, session, at: self.now() })
     }
@@ -301,5 +332,21 @@ impl SpTsm {
             kek: access.kek.to_string(),
             keys: keys.collect::<Result<_, _>>()?,
         })
+    }
+}
+
+/// A parked card comes to a phone of the number that it was claimed for (P-5.5.4.b). The SE-TSM says to whom
+/// the phone is registered now.
+fn consent_to_arrival(arrival: &Arrival, number: Option<&Msisdn>) -> Decision {
+    if number != Some(&arrival.number) {
+        let reason = "The phone that the card left is registered to another number.";
+        return Err(Problem::because(ProblemCode::NotAllowed, reason));
+    }
+    match arrival.state {
+        ArrivalState::GivingUp => Err(Problem::because(
+            ProblemCode::StateForbids,
+            "The migration is being given up; delete the application first.",
+        )),
+        _ => Ok(()),
     }
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tsm_api::clearing::closing::{
-    ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, UndoClosing,
-    UndoEvidence,
+    ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, ReleaseClaim,
+    UndoClosing, UndoEvidence,
 };
 use tsm_api::clearing::payments::PaymentIncident;
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
@@ -16,6 +16,7 @@ use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationResult};
 use tsm_api::{HexBytes, ids};
+use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardClosing, CardRecord};
 use tsm_domain::money::{Attempt, Tac};
 use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OrderId, PaymentReference, TransferId};
@@ -52,6 +53,15 @@ const ORDER_REFUND: &str = "order-refund";
 const CARD_REFUND: &str = "card-refund";
 const CARD_REFUND_PAID: &str = "card-refund-paid";
 const UNSUBSCRIBE: &str = "unsubscribe-notice";
+const ARRIVED: &str = "arrived";
+const RELEASE_CLAIM: &str = "release-claim";
+
+/// A parked card that is in use on the SE that claimed it.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ArrivedCard {
+    migration: ids::OperationId,
+    account: NewAccount,
+}
 
 /// A card that was blocked and read, and what follows when the centre has it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -103,6 +113,27 @@ pub(super) fn account(card: &CardRecord, at: Timestamp) -> Delivery {
     };
     let order = ids::OrderId(card.order.as_uuid());
     delivery(CENTRE, ACCOUNT, &order.to_string(), &OpenedCard { order, account }, at)
+}
+
+/// The centre learns that a parked card is in use on the SE that claimed it (B-7.6.1.i).
+pub(super) fn arrived(card: &CardRecord, arrival: &Arrival, at: Timestamp) -> Delivery {
+    let account = NewAccount {
+        card: card_to_wire(card.card),
+        se_id: arrival.se.as_bytes().into(),
+        aid: card.instance.into(),
+    };
+    let migration = operation_to_wire(arrival.operation);
+    delivery(CENTRE, ARRIVED, &migration.to_string(), &ArrivedCard { migration, account }, at)
+}
+
+/// The centre takes a claim back: nothing of the card is on the SE.
+pub(super) fn release_claim(arrival: &Arrival, at: Timestamp) -> Delivery {
+    let release = ReleaseClaim {
+        card: card_to_wire(arrival.card),
+        se_id: arrival.se.as_bytes().into(),
+        operation: operation_to_wire(arrival.operation),
+    };
+    delivery(CENTRE, RELEASE_CLAIM, &arrival.operation.to_string(), &release, at)
 }
 
 /// The centre books a confirmed payment.
@@ -319,6 +350,11 @@ impl Carrier for Reports {
                 Ok(notice) => Carried::of(self.links.se_tsm.open_notice(&notice).await),
                 Err(refused) => refused,
             },
+            ARRIVED => self.carry_arrival(delivery).await,
+            RELEASE_CLAIM => match read::<ReleaseClaim>(delivery) {
+                Ok(release) => Carried::of(self.links.centre.release_claim(&release).await),
+                Err(refused) => refused,
+            },
             PARK => self.carry_parking(delivery).await,
             ORDER_REFUND => self.carry_refund_order(delivery).await,
             CARD_REFUND => self.carry_card_refund(delivery).await,
@@ -353,6 +389,19 @@ impl Reports {
             return carried;
         }
         stored(self.store.card_told(OrderId::from_uuid(opened.order.0)).await)
+    }
+
+    async fn carry_arrival(&self, delivery: &Delivery) -> Carried {
+        let arrived: ArrivedCard = match read(delivery) {
+            Ok(arrived) => arrived,
+            Err(refused) => return refused,
+        };
+        let carried = Carried::of(self.links.centre.open_account(&arrived.account).await);
+        if carried != Carried::Delivered {
+            return carried;
+        }
+        let operation = OperationId::from_uuid(arrived.migration.0);
+        stored(self.store.move_arrival(operation, ArrivalState::Told, With::default()).await)
     }
 
     async fn carry_credit(&self, delivery: &Delivery) -> Carried {

@@ -46,6 +46,7 @@ impl SpTsm {
     /// value, and no card with value is closed by a report.
     async fn close_deleted(&self, operation: OperationId, consent: &Consent) -> Result<(), Stop> {
         let (se, application) = (consent.se, consent.application);
+        self.arrival_deleted(se, application).await?;
         let card = self.card_on(se, application).await?;
         let order = self.store.open_card_order(se, application).await?;
         let cards: Vec<CardRecord> = card.and_then(closed).into_iter().collect();

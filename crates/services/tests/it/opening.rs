@@ -292,6 +292,7 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
         result: OutcomeResult::Done,
         problem: None,
         observation: None,
+        moved_from: None,
     };
     let unknown = peer.result(&report(1, OperationKind::Download)).await.unwrap_err();
     assert_eq!(unknown.code(), Some(ProblemCode::UnknownId), "a download that we never handed over");

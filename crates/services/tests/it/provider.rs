@@ -165,6 +165,7 @@ async fn pre_operation(
             domain_keys: None,
             initialize_update: None,
             way: HandoverWay::Nothing,
+            moved_from: None,
         });
     }
     let source = provider.source(domain, se);
@@ -195,6 +196,7 @@ async fn pre_operation(
         }),
         initialize_update: Some(initialize_update),
         way: provider.way,
+        moved_from: None,
     })
 }
 
@@ -263,6 +265,7 @@ async fn handover(
                     result: outcome.result,
                     problem: None,
                     observation: None,
+                    moved_from: None,
                 };
                 if outcome.result == OutcomeResult::Done {
                     peer.result(&report).await.unwrap();

@@ -73,10 +73,10 @@ pub(crate) fn check_comes_back(
     if arrives { Ok(()) } else { Err(StorageError::conflict("card", next.card)) }
 }
 
-/// The arrival as it ends, and its card, which is nowhere now.
+/// The arrival as it ends, and its card, which is nowhere now: the SE that it last was on is the one before.
 pub(crate) fn given_up(arrival: Arrival, card: Option<CardRecord>) -> Result<(Arrival, Option<CardRecord>)> {
     let state = arrival.state.moved_to(ArrivalState::GivenUp)?;
     let written = card.filter(|card| card.se == arrival.se && card.state == CardState::Issuing);
-    let card = written.map(|card| CardRecord { state: CardState::Closed, ..card });
+    let card = written.map(|card| CardRecord { state: CardState::Closed, se: arrival.from, ..card });
     Ok((Arrival { state, ..arrival }, card))
 }

@@ -88,7 +88,8 @@ async fn arrivals_move_along_their_table_and_bring_the_card_back() {
         store.move_arrival(first.operation, ArrivalState::GivingUp, With::default()).await.unwrap();
         for _ in 0..2 {
             store.give_up_arrival(first.operation, With::default()).await.unwrap();
-            assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().state, CardState::Closed);
+            let gone = store.card(card_number(1)).await.unwrap().unwrap();
+            assert_eq!((gone.state, gone.se), (CardState::Closed, se(1)));
         }
         let unknown = OperationId::from_uuid(uuid(9));
         let moved = store.move_arrival(unknown, ArrivalState::Claimed, With::default()).await;

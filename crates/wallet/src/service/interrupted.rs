@@ -29,6 +29,8 @@ pub enum InterruptedKind {
     Return,
     /// A migration to another phone.
     MigrationOut,
+    /// A migration to this phone.
+    MigrationIn,
     /// Deleting an application.
     Deletion,
 }
@@ -89,6 +91,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                     ServerKind::TopUp => InterruptedKind::TopUp,
                     ServerKind::Return => InterruptedKind::Return,
                     ServerKind::MigrationOut => InterruptedKind::MigrationOut,
+                    ServerKind::MigrationIn => InterruptedKind::MigrationIn,
                 },
                 aid: work.aid,
                 order: work.order,
@@ -110,7 +113,11 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             // A paid top-up is known to its issuer; one that is not paid costs nobody anything.
             WorkKind::TopUp => return None,
         };
-        let is_known = known.iter().any(|other| other.kind == kind && other.aid == work.aid);
+        // A card that comes from another phone is opened like a new one.
+        let is_same = |other: InterruptedKind| {
+            other == kind || (other == InterruptedKind::MigrationIn && kind == InterruptedKind::Opening)
+        };
+        let is_known = known.iter().any(|other| is_same(other.kind) && other.aid == work.aid);
         (!is_known).then(|| Interrupted {
             kind,
             aid: work.aid.clone(),
@@ -136,6 +143,9 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             (InterruptedKind::Return, _) => self.return_card(&work.aid, shown).await.map(Continued::Returned),
             (InterruptedKind::MigrationOut, _) => {
                 self.migrate_out(&work.aid, shown).await.map(Continued::MigratedOut)
+            }
+            (InterruptedKind::MigrationIn, _) => {
+                self.migrate_in(&work.aid, None, shown).await.map(|()| Continued::Opened)
             }
             (InterruptedKind::Opening, _) => {
                 let entries = self.catalogue(CatalogueList::Recommendation).await?;
@@ -165,6 +175,10 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                     _ => Err(WalletError::UnexpectedOutcome),
                 }
             }
+            (InterruptedKind::MigrationIn, Some(migration)) => {
+                self.cancel_migration_in(&work.aid, &migration.to_string(), shown).await
+            }
+            (InterruptedKind::MigrationIn, None) => Err(WalletError::UnexpectedOutcome),
             // What is on the card of it goes; then nothing is left of the opening.
             (InterruptedKind::Opening, _) => {
                 self.delete_if_offered(&work.aid, shown).await?;
@@ -217,7 +231,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     }
 
     /// Deletes an application if the platform offers its deletion; else there is nothing to delete.
-    async fn delete_if_offered(
+    pub(super) async fn delete_if_offered(
         &mut self,
         aid: &HexBytes,
         shown: &mut dyn Interaction,

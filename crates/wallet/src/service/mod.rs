@@ -1,5 +1,6 @@
 //! The service logic module: one file per operation that the rider can start (W-5.b).
 
+mod arriving;
 mod card_view;
 mod catalogue;
 mod conversation;

@@ -1,5 +1,6 @@
 //! `opentsm wallet`: the wallet core on the command line.
 
+mod arriving;
 mod leaving;
 pub mod reply;
 mod words;
@@ -122,6 +123,16 @@ enum Operation {
         /// Name or AID.
         application: String,
     },
+    /// The cards of this rider that are parked at the clearing centre.
+    Parked,
+    /// Brings a parked card to this phone.
+    MigrateIn {
+        /// Name or AID.
+        application: String,
+        /// Which card, as `parked` shows it; not needed when there is one.
+        #[arg(long)]
+        card: Option<String>,
+    },
     /// What was interrupted, and what can be done about it.
     Interrupted,
     /// Goes on with what was interrupted, the oldest first.
@@ -239,6 +250,8 @@ impl Session {
             Operation::Delete { application } => self.delete(application).await,
             Operation::Return { application } => self.return_card(application).await,
             Operation::MigrateOut { application } => self.migrate_out(application).await,
+            Operation::Parked => self.parked().await,
+            Operation::MigrateIn { application, card } => self.migrate_in(application, card.clone()).await,
             Operation::Interrupted => self.interrupted().await,
             Operation::Continue => self.continue_work().await,
             Operation::Cancel => self.cancel_work().await,

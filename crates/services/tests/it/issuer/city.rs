@@ -468,9 +468,14 @@ impl City {
 
     /// A wallet that the SE-TSM vouches for.
     pub fn wallet(&self, se_id: &[u8]) -> SpTsmWallet {
+        self.wallet_of(se_id, Some("13800138000"))
+    }
+
+    /// A wallet that the SE-TSM vouches for, registered to a number or to none.
+    pub fn wallet_of(&self, se_id: &[u8], number: Option<&str>) -> SpTsmWallet {
         let assertion = Assertion {
             se_id: HexBytes(se_id.to_vec()),
-            msisdn: Some("13800138000".into()),
+            msisdn: number.map(str::to_owned),
             expires_at: jiff::Timestamp::now() + SignedDuration::from_hours(1),
         };
         let client = self.anonymous(self.places.sp).with_bearer(assertion.sign(&self.se_tsm.signer));

@@ -5,6 +5,7 @@ mod centre;
 mod city;
 mod hostile_phone;
 mod interrupted;
+mod migrating_in;
 mod migrating_out;
 mod opening;
 mod payment_watch;

@@ -221,6 +221,7 @@ async fn results_are_taken_once() {
         result: OutcomeResult::Done,
         problem: None,
         observation: None,
+        moved_from: None,
     };
     peer.result(&result).await.unwrap();
     peer.result(&result).await.unwrap();

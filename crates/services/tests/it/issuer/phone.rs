@@ -48,6 +48,7 @@ pub struct Phone {
     pub se_id: Vec<u8>,
     pub card: Arc<Mutex<SecureElement>>,
     pub wallet: SpTsmWallet,
+    pub number: Option<&'static str>,
     pub lost: Lost,
     pub sent: usize,
 }
@@ -68,7 +69,14 @@ impl Phone {
         let randomness = Box::new(|bytes: &mut [u8]| getrandom::fill(bytes).unwrap());
         let card = SecureElement::create(&Profile::development(&se_id), randomness).unwrap();
         let wallet = city.wallet(&se_id);
-        Self { se_id, card: Arc::new(Mutex::new(card)), wallet, lost: Lost::Nothing, sent: 0 }
+        let number = Some("13800138000");
+        Self { se_id, card: Arc::new(Mutex::new(card)), wallet, number, lost: Lost::Nothing, sent: 0 }
+    }
+
+    /// The phone is registered to a number, or to none.
+    pub fn register_to(&mut self, city: &City, number: Option<&'static str>) {
+        self.number = number;
+        self.wallet = city.wallet_of(&self.se_id, number);
     }
 
     /// A phone that terminals find: with the contactless directory.
@@ -103,7 +111,7 @@ impl Phone {
 
     /// The server was started again: connections are new.
     pub fn reconnect(&mut self, city: &City) {
-        self.wallet = city.wallet(&self.se_id);
+        self.wallet = city.wallet_of(&self.se_id, self.number);
     }
 
     pub fn transmit(&self, command: &CommandApdu) -> ResponseApdu {
@@ -234,7 +242,7 @@ impl Phone {
             se_id: HexBytes(self.se_id.clone()),
             aid: aid.into(),
             domain_aid: domain.into(),
-            msisdn: Some("13800138000".into()),
+            msisdn: self.number.map(str::to_owned),
             order: None,
         }
     }

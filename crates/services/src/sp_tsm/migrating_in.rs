@@ -1,0 +1,239 @@
+//! Bringing a parked card to another phone (B-7.6.1.e to i, P-5.5.4): the opening's path, with the card's own
+//! data instead of a new card's.
+//!
+//! ```text
+//! hand-over  the claim is made again, and gives the card's image
+//!            writing, durable
+//!         -> load, install, personalise from the image, observe; then the purse is read under R-MAC
+//!         <- the same to the last byte: opened, durable, with the report to the centre
+//! ```
+//!
+//! From *writing* on the phone may hold a copy that can spend. A break there is settled by the next contact:
+//! a purse that holds the card proves it, and has arrived; one that does not is written again. When the rider
+//! gives up then, the claim goes back only after the phone's registry showed that the application is gone.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tracing::warn;
+use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
+use tsm_api::ids::OperationId;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::se_tsm::peer::{DomainObservation, OperationKind};
+use tsm_card::observe::{ObservationScope, observe};
+use tsm_card::open_channel::open_channel;
+use tsm_card::purse::{PurseIssue, purse_keys, read_proven};
+use tsm_card::{ProcedureError, Script};
+use tsm_domain::arrival::{Arrival, ArrivalState};
+use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
+use tsm_domain::{Fen, OnlineCounter, SeId};
+use tsm_epurse::CardImage;
+use tsm_epurse::image::ImagePart;
+use tsm_iso7816::Aid;
+use tsm_storage::StorageError;
+use tsm_storage::shared::Fence;
+use tsm_storage::sp_tsm::{SpChange, With};
+
+use super::attempts::suspicious;
+use super::migration_orders::state_to_wire;
+use super::opening::{Closing, Issue, Opening, Origin};
+use super::settings::{Product, PurseProduct};
+use super::stop::Stop;
+use super::{SpTsm, reports};
+use crate::conversation::Session;
+
+/// What the phone's purse is, seen beside what was parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    /// The same to the last byte.
+    Identical,
+    /// The same card, which has been spent from since.
+    Used,
+    /// Another card, or one that nobody can have used so.
+    Contradicts(Vec<ImagePart>),
+}
+
+impl SpTsm {
+    /// A parked card with everything that makes its purse; its keys are derived again, and are the same.
+    pub(super) async fn arriving(
+        &self,
+        product: &Product,
+        purse: &PurseProduct,
+        arrival: Arrival,
+    ) -> Result<Issue, Stop> {
+        let (arrival, image) = self.claim(arrival).await?;
+        let known = self.store.card(arrival.card).await?;
+        let known = known.ok_or_else(|| StorageError::unknown("card", arrival.card))?;
+        let keys = purse_keys(&*self.keys, |role| purse.keys.root(role), &image.public_information)?;
+        let groups = PurseIssue::restored(&image, keys).data_groups();
+        let card =
+            CardRecord { se: arrival.se, instance: product.application, state: CardState::Issuing, ..known };
+        Ok(Issue { origin: Origin::Parked(arrival, Box::new(image)), card, groups })
+    }
+
+    /// The purse shows under R-MAC what it holds; when that is the parked card, it has arrived.
+    pub(super) async fn close_arrival(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        end: Closing<'_>,
+        (arrival, parked): (Arrival, &CardImage),
+        card: CardRecord,
+    ) -> Result<Outcome, Stop> {
+        let request = self.purse_session(&card)?;
+        let (_, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
+        match compare(parked, &image) {
+            Seen::Identical => {}
+            // Only a run whose end was lost leaves a purse that can have been used.
+            Seen::Used if arrival.state != ArrivalState::Claimed => {}
+            Seen::Used => return self.contradicted(&card, "it was used before it was written").await,
+            Seen::Contradicts(parts) => {
+                let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+                let reason = format!("it differs from the parked card in {}", parts.join(", "));
+                return self.contradicted(&card, &reason).await;
+            }
+        }
+        let now = self.now();
+        let state = image.state();
+        let balance = Fen::new(state.purse().fen().into());
+        let counter = OnlineCounter(state.online().value());
+        let proven = Some(ProvenPurse { balance, counter, at: now });
+        let detail = json!({ "from": arrival.from, "to": arrival.se, "balance_fen": balance });
+        let note = self.note(card.card, "card-arrived", &detail);
+        let report = reports::arrived(&card, &arrival, now);
+        let end = Closing { moved_from: Some(arrival.from), ..end };
+        let change = SpChange {
+            cards: vec![CardRecord { state: CardState::Active, proven, ..card }],
+            arrivals: vec![Arrival { state: ArrivalState::Opened, ..arrival }],
+            notes: vec![note],
+            ..SpChange::default()
+        };
+        self.close(fence, end, change, vec![report]).await
+    }
+
+    async fn contradicted(&self, card: &CardRecord, reason: &str) -> Result<Outcome, Stop> {
+        warn!(card = %card.card, reason, "a card that was migrated contradicts what was parked");
+        self.freeze(card, reason).await?;
+        Err(suspicious(reason))
+    }
+
+    /// Gives a migration up whose data were sent.
+    pub(super) async fn give_up_migration(
+        self: Arc<Self>,
+        mut session: Session,
+        se: SeId,
+        application: Aid,
+    ) -> Outcome {
+        let fence = match self.take_link(se, session.conversation, "give up migration").await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_giving_up(&mut session, fence, se, application).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+        outcome
+    }
+
+    async fn carry_giving_up(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        se: SeId,
+        application: Aid,
+    ) -> Result<Outcome, Stop> {
+        let arrival = self.store.open_arrival(se, application).await?.ok_or(ProblemCode::UnknownId)?;
+        let state = match arrival.state {
+            ArrivalState::Claiming | ArrivalState::Claimed => self.give_up_arrival(&arrival).await?.state,
+            ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => arrival.state,
+            ArrivalState::Writing | ArrivalState::GivingUp => {
+                session.progress.say(Stage::Observing, 10);
+                self.ask_whether_it_arrived(session, fence, arrival).await?
+            }
+        };
+        Ok(Outcome::done(OutcomeDetail::MigrationIn { aid: application.into(), state: state_to_wire(state) }))
+    }
+
+    /// A purse that holds the card has arrived after all. One that says that it holds nothing says so without
+    /// a MAC, so the application must be gone before the claim is given back.
+    async fn ask_whether_it_arrived(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        arrival: Arrival,
+    ) -> Result<ArrivalState, Stop> {
+        let (se, application, operation) = (arrival.se, arrival.application, arrival.operation);
+        let product = self.settings.product(&application).ok_or(ProblemCode::UnknownId)?;
+        let purse = product.purse().ok_or(ProblemCode::UnknownId)?;
+        let Issue { origin: Origin::Parked(arrival, parked), card, .. } =
+            self.arriving(product, purse, arrival).await?
+        else {
+            return Err(ProblemCode::Internal.into());
+        };
+        let opening = Opening {
+            operation: OperationId(session.conversation.0),
+            kind: OperationKind::Personalise,
+            se,
+            application,
+            observation: DomainObservation::default(),
+        };
+        let end = Closing { opening: &opening, observed: None, moved_from: None };
+        match self.close_arrival(session, fence, end, (arrival.clone(), &parked), card).await {
+            Ok(_) => return Ok(ArrivalState::Opened),
+            Err(Stop::Card(ProcedureError::Status { .. })) => {}
+            Err(stop) => return Err(stop),
+        }
+        let note = self.note(arrival.card, "migration-in-being-given-up", &json!({ "on": se }));
+        let with = With { notes: vec![note], ..With::default() };
+        let giving_up = self.store.move_arrival(operation, ArrivalState::GivingUp, with).await?;
+        session.progress.say(Stage::Observing, 60);
+        if self.is_gone(session, product, se).await? {
+            return Ok(self.give_up_arrival(&giving_up).await?.state);
+        }
+        Ok(giving_up.state)
+    }
+
+    /// Whether the registry shows under R-MAC that the application is not on the phone.
+    async fn is_gone(&self, session: &mut Session, product: &Product, se: SeId) -> Result<bool, Stop> {
+        let access = product.access.as_ref().ok_or_else(|| {
+            Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.")
+        })?;
+        let request = access.session(product.domain, se);
+        let mut script = Script::new();
+        let mut channel = open_channel(&mut session.card, &*self.keys, &request, &mut script).await?;
+        let seen = observe(&mut session.card, &mut channel, ObservationScope::Domain, script).await?;
+        Ok(seen.proves_absence(&product.application))
+    }
+
+    /// The SE-TSM saw the application go. An arrival that is being given up ends with it.
+    pub(super) async fn arrival_deleted(&self, se: SeId, application: Aid) -> Result<(), Stop> {
+        match self.store.open_arrival(se, application).await? {
+            Some(arrival) if arrival.state == ArrivalState::GivingUp => {
+                self.give_up_arrival(&arrival).await.map(drop)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Compares what a purse shows with what was parked. Spending is all that can have happened since: a load
+/// needs the issuer.
+fn compare(parked: &CardImage, seen: &CardImage) -> Seen {
+    let parts = parked.differences(seen);
+    if parts.is_empty() {
+        return Seen::Identical;
+    }
+    let by_use = |part: &ImagePart| {
+        matches!(
+            part,
+            ImagePart::Balance
+                | ImagePart::OverdraftUsed
+                | ImagePart::OfflineCounter
+                | ImagePart::Log
+                | ImagePart::History
+                | ImagePart::TransitRecord(_)
+        )
+    };
+    let (before, after) = (parked.state(), seen.state());
+    let spent = after.offline() > before.offline() && after.usable() <= before.usable();
+    if spent && parts.iter().all(by_use) { Seen::Used } else { Seen::Contradicts(parts) }
+}
