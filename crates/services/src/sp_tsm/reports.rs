@@ -81,7 +81,8 @@ struct RefundOrdered {
 /// A part of a returned card's balance on its way to a payment, and what the centre is told then.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct CardRefund {
-    payment: ids::PaymentId,
+    order: OrderId,
+    payment: PaymentReference,
     report: RefundPayment,
 }
 
@@ -293,15 +294,21 @@ fn unsubscribe(operation: ids::OperationId, se_id: HexBytes, aid: HexBytes, at: 
 /// A part of a returned card's balance goes back to one payment.
 fn card_refund(request: &RefundRequest, share: &Share, at: Timestamp) -> Delivery {
     let key = format!("{}/{}", request.operation, share.order);
-    let payment = ids::PaymentId(share.order.as_uuid());
+    let way = RefundWay::Payment { payment: ids::PaymentId(share.order.as_uuid()) };
     let report = RefundPayment {
         card: request.card.clone(),
         operation: request.operation,
         refund: ids::OperationId(names::derived(&["card-refund", &key])),
         amount_fen: to_wire(share.amount),
-        way: RefundWay::Payment { payment },
+        way,
     };
-    delivery(PAYMENT, CARD_REFUND, &key, &CardRefund { payment, report }, at)
+    delivery(
+        PAYMENT,
+        CARD_REFUND,
+        &key,
+        &CardRefund { order: share.order, payment: share.payment.clone(), report },
+        at,
+    )
 }
 
 fn order_report(order: OrderId, card: CardNumber, amount: Fen) -> OrderReport {
@@ -511,16 +518,13 @@ impl Reports {
 
     /// Gives a part back; the centre books it only after the platform has done it.
     async fn carry_card_refund(&self, sent: &Delivery) -> Carried {
-        let CardRefund { payment, report } = match read(sent) {
+        let CardRefund { order, payment, report } = match read(sent) {
             Ok(refund) => refund,
             Err(refused) => return refused,
         };
-        let Ok(reference) = payment.to_string().parse() else {
-            return Carried::Refused(ProblemCode::MalformedRequest.into());
-        };
         let refund = NewRefund {
-            order: OrderId::from_uuid(payment.0),
-            payment: reference,
+            order,
+            payment,
             refund: TransferId::from_uuid(report.refund.0),
             amount: Fen::new(report.amount_fen.into()),
             reason: "the card was returned".into(),

@@ -11,7 +11,7 @@ use tsm_api::conversation::{Outcome, OutcomeDetail};
 use tsm_api::problem::ProblemCode;
 use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
-use tsm_domain::{CardNumber, Fen, OrderId, SeId};
+use tsm_domain::{CardNumber, Fen, OrderId, PaymentReference, SeId};
 use tsm_iso7816::Aid;
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Fence;
@@ -24,9 +24,10 @@ use crate::conversation::Session;
 use crate::purse::to_wire;
 
 /// A part of a refund, and the order whose payment takes it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Share {
     pub order: OrderId,
+    pub payment: PaymentReference,
     pub amount: Fen,
 }
 
@@ -108,24 +109,24 @@ pub(super) async fn shares(
 fn distribute(orders: &[TopUpOrder], balance: Fen) -> Vec<Share> {
     let mut left = balance;
     let mut shares = Vec::new();
-    for order in orders.iter().filter(|order| is_credited(order)) {
+    for (order, payment) in orders.iter().filter_map(credited_by) {
         let amount = order.amount.min(left);
         if amount.is_zero() {
             break;
         }
         left = left.checked_sub(amount).unwrap_or(Fen::ZERO);
-        shares.push(Share { order: order.order, amount });
+        shares.push(Share { order: order.order, payment: payment.clone(), amount });
     }
     shares
 }
 
-/// Whether it is on the card, and was paid by a payment that can take it back. Cash cannot.
-fn is_credited(order: &TopUpOrder) -> bool {
+/// The payment of an order that is on the card, if it can take money back. Cash cannot.
+fn credited_by(order: &TopUpOrder) -> Option<(&TopUpOrder, &PaymentReference)> {
     match &order.state {
-        TopUpOrderState::Paid { payment, stage } => {
-            !payment.is_cash() && matches!(stage, TopUpStage::Loaded(..) | TopUpStage::Told(..))
+        TopUpOrderState::Paid { payment, stage: TopUpStage::Loaded(..) | TopUpStage::Told(..) } => {
+            (!payment.is_cash()).then_some((order, payment))
         }
-        TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => false,
+        _ => None,
     }
 }
 
