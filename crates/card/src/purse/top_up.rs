@@ -243,7 +243,7 @@ pub async fn observe_load(
     Ok(LoadObservation::Credited { tac, attempt })
 }
 
-const PROOF_REFUSALS: [StatusWord; 6] = [
+pub(super) const PROOF_REFUSALS: [StatusWord; 6] = [
     StatusWord::PROOF_NOT_AVAILABLE,
     StatusWord::CONDITIONS_NOT_SATISFIED,
     StatusWord::REFERENCED_DATA_NOT_FOUND,

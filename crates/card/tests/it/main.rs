@@ -6,6 +6,7 @@ mod interrupted;
 mod management;
 mod modes;
 mod opening;
+mod purchase;
 mod purse;
 mod relayed;
 mod support;

@@ -174,6 +174,28 @@ async fn one_payment_pays_once() {
 }
 
 #[tokio::test]
+async fn orders_that_nobody_paid_are_found_oldest_first() {
+    on_sp_tsm(async |store| {
+        let mut orders = Vec::new();
+        for number in 1..=4 {
+            let order = TopUpOrder { created_at: at(10 - number), ..top_up(number as u128, se(1), card_number(1)) };
+            orders.push(store.order_top_up(order).await.unwrap());
+        }
+        let unpaid = async |before, limit| {
+            let found = store.unpaid_top_ups(at(before), limit).await.unwrap();
+            found.into_iter().map(|order| order.order).collect::<Vec<_>>()
+        };
+        assert_eq!(unpaid(99, 9).await, [order_id(4), order_id(3), order_id(2), order_id(1)]);
+        assert_eq!(unpaid(99, 2).await, [order_id(4), order_id(3)]);
+        assert_eq!(unpaid(8, 9).await, [order_id(4), order_id(3)], "those made before");
+        store.confirm_payment(order_id(4), payment("P4"), Fen::new(5_000), with(1)).await.unwrap();
+        store.close_top_up(order_id(2)).await.unwrap();
+        assert_eq!(unpaid(99, 9).await, [order_id(3), order_id(1)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_terminal_number_never_returns() {
     on_sp_tsm(async |store| {
         let first = store.next_terminal_number(card_number(1), 3001).await.unwrap();
