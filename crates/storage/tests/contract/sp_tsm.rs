@@ -178,7 +178,8 @@ async fn orders_that_nobody_paid_are_found_oldest_first() {
     on_sp_tsm(async |store| {
         let mut orders = Vec::new();
         for number in 1..=4 {
-            let order = TopUpOrder { created_at: at(10 - number), ..top_up(number as u128, se(1), card_number(1)) };
+            let order =
+                TopUpOrder { created_at: at(10 - number), ..top_up(number as u128, se(1), card_number(1)) };
             orders.push(store.order_top_up(order).await.unwrap());
         }
         let unpaid = async |before, limit| {

@@ -134,8 +134,9 @@ async fn partners_may_do_their_own_part_only() {
     );
     let refused = city.sp_peer(&city.payment).pre_operation(&asked).await.unwrap_err();
     assert_eq!(code(refused), ProblemCode::PeerCertificateRequired);
+    // Its terminals take cash for cards; it does not ask in the SE-TSM's place.
     let refused = city.sp_peer(&city.gate_operator).pre_operation(&asked).await.unwrap_err();
-    assert_eq!(code(refused), ProblemCode::PeerCertificateRequired);
+    assert_eq!(code(refused), ProblemCode::NotAllowed);
     let refused = city.centre_peer(&city.payment).books().await.unwrap_err();
     assert_eq!(code(refused), ProblemCode::PeerCertificateRequired);
 }
