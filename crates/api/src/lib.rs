@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod payment;
 pub mod pki;
 pub mod problem;
+pub mod receipt;
 pub mod se_tsm;
 pub mod signature;
 pub mod sp_tsm;

@@ -16,6 +16,15 @@ pub fn derived(words: &[&str]) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
+/// An identity with its middle hidden: what people see of an SE.
+pub fn masked(text: &str) -> String {
+    let (head, tail) = (text.get(..4), text.get(text.len().saturating_sub(4)..));
+    match (head, tail) {
+        (Some(head), Some(tail)) if text.len() > 8 => format!("{head}…{tail}"),
+        _ => "…".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 pub mod closing;
 pub mod collection;
+pub mod evidence;
 pub mod lists;
 pub mod payments;
 
@@ -72,6 +73,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(payments::endpoints());
     all.extend(collection::endpoints());
     all.extend(lists::endpoints());
+    all.extend(evidence::endpoints());
     all
 }
 

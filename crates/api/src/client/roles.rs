@@ -1,6 +1,7 @@
 //! Typed clients of every role: a sentence for each endpoint.
 
 use crate::clearing::{closing, collection, lists};
+use crate::clearing::{closing, evidence};
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, TurnRequest};
 use crate::endpoint::Nothing;
@@ -9,6 +10,7 @@ use crate::ids::{
 };
 use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
 use crate::sp_tsm::{migration, peer as sp_peer, terminal, wallet as sp_wallet};
+use crate::sp_tsm::{evidence as sp_evidence, peer as sp_peer, terminal, wallet as sp_wallet};
 use crate::{HexBytes, clearing, payment};
 
 macro_rules! role_client {
@@ -206,6 +208,10 @@ role_client! {
         handover(; sp_peer::HandoverRequest) -> sp_peer::HandoverReply = sp_peer::HANDOVER;
         /// Reports a result.
         result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
+        /// Asks where a card and its money are.
+        explanation(; evidence::CardQuery) -> evidence::CardFacts = sp_evidence::EXPLANATION;
+        /// Asks what is being done.
+        flows(;) -> sp_evidence::Flows = sp_evidence::FLOWS;
     }
 }
 
@@ -268,6 +274,20 @@ role_client! {
         consumption(; clearing::ConsumptionReport) -> clearing::ConsumptionReceipt = clearing::CONSUMPTION;
         /// Reads an account.
         account(card: &HexBytes;) -> clearing::AccountRecord = clearing::ACCOUNT;
+        /// Reads a card's receipts.
+        receipts(; evidence::ReceiptQuery) -> evidence::ReceiptPage = evidence::RECEIPTS;
+        /// Asks where a card and its money are.
+        explanation(; evidence::CardQuery) -> evidence::CardFacts = evidence::EXPLANATION;
+        /// Lists cards.
+        cards(; evidence::CardsQuery) -> evidence::CardPage = evidence::CARDS;
+        /// Reads the last transactions.
+        activity(;) -> evidence::Activity = evidence::ACTIVITY;
+        /// Compares some of the journal with the books.
+        comparison(; evidence::ComparisonQuery) -> evidence::ComparisonPage = evidence::COMPARISON;
+        /// Seals the journal.
+        seal(;) -> evidence::SealPage = evidence::SEAL;
+        /// Reads the seals.
+        seals(; evidence::SealsQuery) -> evidence::SealPage = evidence::SEALS;
         /// Reads the money equation.
         books(;) -> clearing::Books = clearing::BOOKS;
         /// Begins a closing.

@@ -15,6 +15,8 @@ mod credit;
 mod entries;
 mod list_key;
 mod lists;
+mod evidence;
+mod journal;
 mod open_account;
 mod order_reports;
 mod parking;
@@ -24,11 +26,12 @@ mod terminals;
 
 use std::sync::Arc;
 
-use tsm_api::clearing;
+use tsm_api::clearing::{self, evidence as api_evidence};
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
 pub use collection::{FileServer, Protection, TransportSettings, serve_files};
+pub use journal::{journal_key, published_journal_key};
 pub use terminals::{RegisteredTerminal, Terminals};
 
 use crate::purse::PurseKeys;
@@ -114,4 +117,11 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::lists::PROPOSE, lists::propose)
         .on(&clearing::lists::DECIDE, lists::decide)
         .on(&clearing::lists::PROPOSALS, lists::proposals)
+        .on(&api_evidence::RECEIPTS, evidence::receipts)
+        .on(&api_evidence::EXPLANATION, evidence::explanation)
+        .on(&api_evidence::CARDS, evidence::cards)
+        .on(&api_evidence::ACTIVITY, evidence::activity)
+        .on(&api_evidence::COMPARISON, journal::comparison)
+        .on(&api_evidence::SEAL, journal::seal)
+        .on(&api_evidence::SEALS, journal::seals)
 }

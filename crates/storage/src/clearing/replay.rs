@@ -185,7 +185,7 @@ async fn accounts_between<S: ClearingStore + ?Sized>(
 }
 
 /// Follows and replays one chain, and compares the rows. Looked at again while the chain grows meanwhile.
-async fn compare_chain<S: ClearingStore + ?Sized>(store: &S, chain: ChainKey) -> Result<Compared> {
+pub async fn compare_chain<S: ClearingStore + ?Sized>(store: &S, chain: ChainKey) -> Result<Compared> {
     const LOOKS: usize = 8;
     let mut found = Compared::default();
     for _ in 0..LOOKS {
