@@ -6,6 +6,7 @@
 
 pub mod clearing;
 pub mod conversation;
+pub mod explain;
 pub mod names;
 pub mod outbox;
 pub mod payment;

@@ -162,6 +162,16 @@ impl Engine {
         })
     }
 
+    /// Every conversation that holds its secure element now.
+    pub fn running(&self) -> Vec<(SeId, RunningTask)> {
+        let all: Vec<_> = self.table(|table| {
+            let entries = table.conversations.values();
+            entries.map(|entry| (entry.conversation.se, entry.running.clone())).collect()
+        });
+        let holds = |(se, task): &(SeId, RunningTask)| self.lines.at(se).first() == Some(&task.conversation);
+        all.into_iter().filter(holds).collect()
+    }
+
     fn requested(&self, se: &SeId, request: RequestId) -> Option<Entry> {
         self.table(|table| {
             let id = table.requests.get(&(*se, request))?;

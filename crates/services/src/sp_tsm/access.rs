@@ -26,6 +26,8 @@ pub enum Caller {
     Payment(Box<Notification>),
     /// An institution whose terminals take cash, by its number.
     TopUpTerminals(String),
+    /// The issuer's own staff and tools, which show the SP-TSM's own certificate.
+    OwnTools,
     /// Another process of this SP-TSM, which passes on what the SE-TSM asked it.
     Sibling,
 }
@@ -44,9 +46,12 @@ impl Caller {
     pub(super) fn wallet(self) -> Result<WalletCaller, Problem> {
         match self {
             Self::Wallet(wallet) => Ok(wallet),
-            Self::Anyone | Self::SeTsm | Self::Payment(_) | Self::TopUpTerminals(_) | Self::Sibling => {
-                Err(ProblemCode::SessionRequired.into())
-            }
+            Self::Anyone
+            | Self::SeTsm
+            | Self::Payment(_)
+            | Self::TopUpTerminals(_)
+            | Self::Sibling
+            | Self::OwnTools => Err(ProblemCode::SessionRequired.into()),
         }
     }
 
@@ -54,9 +59,22 @@ impl Caller {
     pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
         match self {
             Self::SeTsm | Self::Sibling => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::Payment(_) | Self::TopUpTerminals(_) => {
+            Self::Anyone | Self::Wallet(_) | Self::Payment(_) | Self::TopUpTerminals(_) | Self::OwnTools => {
                 Err(ProblemCode::NotAllowed.into())
             }
+        }
+    }
+
+    /// Nobody but the issuer's own staff and tools.
+    pub(super) fn require_own_tools(&self) -> Result<(), Problem> {
+        match self {
+            Self::OwnTools => Ok(()),
+            Self::Anyone
+            | Self::Wallet(_)
+            | Self::SeTsm
+            | Self::Payment(_)
+            | Self::TopUpTerminals(_)
+            | Self::Sibling => Err(ProblemCode::NotAllowed.into()),
         }
     }
 
@@ -64,9 +82,12 @@ impl Caller {
     pub(super) fn payment(self) -> Result<Notification, Problem> {
         match self {
             Self::Payment(notification) => Ok(*notification),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::TopUpTerminals(_) | Self::Sibling => {
-                Err(ProblemCode::NotAllowed.into())
-            }
+            Self::Anyone
+            | Self::Wallet(_)
+            | Self::SeTsm
+            | Self::TopUpTerminals(_)
+            | Self::Sibling
+            | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
         }
     }
 
@@ -74,9 +95,12 @@ impl Caller {
     pub(super) fn top_up_institution(self) -> Result<String, Problem> {
         match self {
             Self::TopUpTerminals(institution) => Ok(institution),
-            Self::Anyone | Self::Wallet(_) | Self::SeTsm | Self::Payment(_) | Self::Sibling => {
-                Err(ProblemCode::NotAllowed.into())
-            }
+            Self::Anyone
+            | Self::Wallet(_)
+            | Self::SeTsm
+            | Self::Payment(_)
+            | Self::Sibling
+            | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
         }
     }
 }
@@ -124,8 +148,12 @@ impl SpTsm {
             let peer = self.siblings.as_ref()?.peer();
             (peer.institution == claimed).then_some((peer, Caller::Sibling))
         };
-        let (peer, caller) =
-            known.or_else(terminals).or_else(sibling).ok_or(ProblemCode::PeerCertificateRequired)?;
+        let own = || {
+            let peer = self.own_tools.get()?;
+            (peer.institution == claimed).then_some((peer, Caller::OwnTools))
+        };
+        let known = known.or_else(terminals).or_else(sibling).or_else(own);
+        let (peer, caller) = known.ok_or(ProblemCode::PeerCertificateRequired)?;
         self.gate.admit(credentials, peer, self.now())?;
         Ok(caller)
     }

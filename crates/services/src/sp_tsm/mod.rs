@@ -8,6 +8,7 @@
 //! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
 //! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
+//! | `evidence` | what riders and the issuer's own staff are shown |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
 //!
 //! The phone between is not trusted: what moves money is proven by MAC1, TAC or R-MAC, and an intention is
@@ -23,6 +24,7 @@ mod card_record;
 mod cash_top_up;
 mod closing_card;
 mod conversations;
+mod evidence;
 mod handover;
 mod interrupted;
 mod locks;
@@ -42,12 +44,13 @@ mod stop;
 mod synchronisation;
 mod top_up;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, SeTsmPeer};
 use tsm_api::sp_tsm::{migration, peer, terminal, wallet};
+use tsm_api::sp_tsm::{evidence as api_evidence, peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
@@ -121,6 +124,7 @@ pub struct SpTsm {
     confirmed: watch::Sender<()>,
     siblings: Option<Arc<dyn Siblings>>,
     ordered: watch::Sender<()>,
+    own_tools: OnceLock<Peer>,
 }
 
 impl SpTsm {
@@ -153,10 +157,18 @@ impl SpTsm {
             confirmed: watch::channel(()).0,
             siblings,
             ordered,
+            own_tools: OnceLock::new(),
         });
         let job = payment_watch::run(Arc::downgrade(&tsm), environment.clone(), orders);
         environment.spawner.spawn(job.boxed());
         Ok(tsm)
+    }
+
+    /// Admits the issuer's own staff and tools, which show this certificate and sign with this key. They may
+    /// read what the issuer knows of its cards, and nothing else. Said again, it changes nothing.
+    pub fn admit_own_tools(&self, own: Peer) {
+        // The first word stands.
+        let _ = self.own_tools.set(own);
     }
 
     fn now(&self) -> jiff::Timestamp {
@@ -179,6 +191,9 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&wallet::CANCEL, conversations::cancel)
         .on(&wallet::CARD, card_record::card)
         .on(&wallet::INTERRUPTED, interrupted::interrupted)
+        .on(&api_evidence::RECEIPTS, evidence::receipts)
+        .on(&api_evidence::EXPLANATION, evidence::explanation)
+        .on(&api_evidence::FLOWS, evidence::flows)
         .on(&peer::PRE_OPERATION, pre_operation::pre_operation)
         .on(&peer::HANDOVER, handover::handover)
         .on(&peer::RESULT, result::result)

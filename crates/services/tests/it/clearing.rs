@@ -103,7 +103,7 @@ async fn start(
     net.serve(routes(centre).into_router()).await
 }
 
-fn account(card: &PurseCard) -> NewAccount {
+pub fn account(card: &PurseCard) -> NewAccount {
     NewAccount { card: card.wire(), se_id: HexBytes(SE.to_vec()), aid: HexBytes(vec![0xA0; 8]) }
 }
 
@@ -193,6 +193,7 @@ async fn a_life(centre: Centre<impl ClearingStore + 'static>) {
     let journal = centre.journal(&card).await;
     let once = [
         "account-opened",
+        "card-live",
         "payment-confirmed",
         "credit-recorded",
         "purchase-recorded",

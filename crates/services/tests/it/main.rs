@@ -7,6 +7,7 @@ mod collection;
 mod content;
 mod conversation;
 mod desk;
+mod evidence;
 mod hostile;
 mod institution;
 mod issuer;
