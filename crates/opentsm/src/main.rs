@@ -8,6 +8,7 @@ mod demo;
 mod environment;
 mod folders;
 mod handset;
+mod live;
 mod packages;
 mod phone;
 mod profile;
@@ -38,6 +39,10 @@ enum Command {
     Serve(commands::serve::Options),
     /// Where the money of a running city is.
     Books(commands::books::Options),
+    /// Where a card and its money are, and why, in plain words with the evidence.
+    Explain(commands::explain::Options),
+    /// Receipts that riders keep.
+    Receipt(commands::receipt::Options),
     /// Phones that top up at a running city without pause, whatever happens to its servers.
     Load(commands::load::Options),
     /// The wallet on the command line.
@@ -68,6 +73,8 @@ fn main() -> ExitCode {
         Command::Up(options) => commands::up::run(&options),
         Command::Serve(options) => commands::serve::run(&options),
         Command::Books(options) => commands::books::run(&options),
+        Command::Explain(options) => commands::explain::run(&options),
+        Command::Receipt(options) => commands::receipt::run(&options),
         Command::Load(options) => commands::load::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),
         Command::Terminal(options) => commands::terminal::run(&options),

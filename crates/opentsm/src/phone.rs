@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tsm_api::HexBytes;
 use tsm_api::client::{Client, Counters, HttpsTransport};
 use tsm_api::pki::{self, Trust};
+use tsm_api::signature::MessageVerifier;
 use tsm_wallet::network::Network;
 use tsm_wallet::storage::{self, StorageError, WalletRecord, WalletStorage};
 use tsm_wallet::{Wallet, WalletError};
@@ -31,6 +33,17 @@ pub struct Servers {
     pub payment: SocketAddr,
     /// The authority of their certificates, in PEM. No other is trusted.
     pub authority_pem: String,
+    /// The key with which the clearing centre signs riders' receipts, once it has published it: an uncompressed
+    /// point on P-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_key: Option<HexBytes>,
+}
+
+impl Servers {
+    /// Checks the centre's receipts.
+    pub fn receipt_verifier(&self) -> Option<MessageVerifier> {
+        MessageVerifier::from_point(self.receipt_key.as_ref()?.as_bytes()).ok()
+    }
 }
 
 /// A phone with its wallet.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tsm_api::HexBytes;
+use tsm_api::clearing::evidence::{CardLine, CardsQuery, ComparisonPage, ComparisonQuery, SealsQuery};
 use tsm_api::clearing::{Books, ConsumptionReport, ConsumptionVerdict};
-use tsm_api::client::ClearingPeer;
+use tsm_api::client::{ClearingPeer, SpTsmPeer};
 use tsm_services::runtime::Environment;
 
 use super::plan::{CityPlan, Role};
@@ -27,6 +29,59 @@ impl Centre {
         let client = roles::partner(plan, Role::SpTsm, Role::Clearing, &environment);
         let link = ClearingPeer::new(client.map_err(in_step("reaching the clearing centre"))?);
         Ok(Self { link, environment })
+    }
+
+    /// The centre's own interface.
+    pub const fn link(&self) -> &ClearingPeer {
+        &self.link
+    }
+
+    /// The key with which the centre signs receipts and seals.
+    pub async fn receipt_key(&self) -> Result<HexBytes, CityError> {
+        let page = self.link.seals(&SealsQuery::default()).await;
+        Ok(page.map_err(in_step("asking for the centre's key"))?.key)
+    }
+
+    /// The card that this number, or its last digits, names.
+    pub async fn card(&self, number: &str) -> Result<HexBytes, CityError> {
+        let step = "finding the card";
+        let mut query = CardsQuery::default();
+        let mut found = Vec::new();
+        loop {
+            let page = self.link.cards(&query).await.map_err(in_step(step))?;
+            // An application serial is a zero and the nineteen digits.
+            let named = |line: &CardLine| number.len() >= 4 && line.card.to_string().ends_with(number);
+            found.extend(page.cards.iter().filter(|line| named(line)).map(|line| line.card.clone()));
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        match found.as_slice() {
+            [card] => Ok(card.clone()),
+            [] => Err(in_step(step)(format!("no card's number ends with {number}"))),
+            several => {
+                Err(in_step(step)(format!("{} cards end with {number}: give more digits", several.len())))
+            }
+        }
+    }
+
+    /// Follows and replays the whole journal, and compares it with the books.
+    pub async fn compare(&self) -> Result<ComparisonPage, CityError> {
+        let step = "comparing the journal with the books";
+        let mut all = self.link.comparison(&ComparisonQuery::default()).await.map_err(in_step(step))?;
+        while let Some(after) = all.next.take() {
+            let query = ComparisonQuery { after: Some(after) };
+            let page = self.link.comparison(&query).await.map_err(in_step(step))?;
+            all.chains += page.chains;
+            all.entries += page.entries;
+            all.transfers += page.transfers;
+            all.transactions += page.transactions;
+            all.paid_in_fen += page.paid_in_fen;
+            all.findings.extend(page.findings);
+            all.next = page.next;
+        }
+        Ok(all)
     }
 
     /// Delivers a gate's transactions until the centre has taken them all. It takes them only after
@@ -97,4 +152,11 @@ fn equation(books: &Books) -> MoneyEquation {
         spent: fen(books.spent_fen),
         refunded: fen(books.refunded_fen),
     }
+}
+
+/// The card issuer's SP-TSM, as its own tools reach it.
+pub fn issuer(plan: &CityPlan) -> Result<SpTsmPeer, CityError> {
+    let environment = roles::runtime();
+    let client = roles::partner(plan, Role::SpTsm, Role::SpTsm, &environment);
+    Ok(SpTsmPeer::new(client.map_err(in_step("reaching the SP-TSM"))?))
 }

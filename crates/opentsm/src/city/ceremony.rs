@@ -15,7 +15,8 @@ use tsm_globalplatform::Privileges;
 use tsm_iso7816::Aid;
 use tsm_keys::software::{OpenError, Passphrase, PassphraseCost};
 use tsm_keys::{
-    DomainKey, KeyAlgorithm, KeyError, KeyPurpose, KeyReference, KeySetReference, SoftwareKeyService,
+    DomainKey, KeyAlgorithm, KeyError, KeyPurpose, KeyReference, KeyService as _, KeySetReference,
+    SoftwareKeyService,
 };
 use tsm_se::open::registry::CodeMemory;
 use tsm_se::profile::{PresetInstance, PresetLoadFile, Profile, Protocol, secure_channel_keys};
@@ -162,6 +163,7 @@ pub fn hold(
     }
     let sealing = Zeroizing::new(draw::<32>(entropy).to_vec());
     clearing.import_clear(&parked_cards_key(), KeyAlgorithm::Aes256, sealing)?;
+    clearing.generate(&tsm_services::clearing::journal_key(), KeyAlgorithm::EcdsaP256)?;
     let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
     plan.payment_keys = Some(payment_keys(&sp_tsm, &payment)?);
     Ok((maker, roots))

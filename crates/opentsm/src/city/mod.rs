@@ -38,6 +38,7 @@ use tsm_api::pki;
 use tsm_api::se_tsm::operator;
 use tsm_domain::environment::Entropy;
 
+use centre::Centre;
 use ceremony::{CardMakerKeys, TerminalRoots, TerminalSecrets};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
@@ -127,6 +128,7 @@ impl City {
         for role in [Role::Clearing, Role::Payment, Role::SpTsm] {
             host.start(&plan, role).await?;
         }
+        publish_receipt_key(folder, &mut plan).await?;
         progress.done("clearing centre, payment sandbox and SP-TSM serve");
         Ok((Self { plan, maker, host }, terminal_roots))
     }
@@ -166,6 +168,7 @@ impl City {
         for role in Role::ALL {
             host.start(&plan, role).await?;
         }
+        publish_receipt_key(folder, &mut plan).await?;
         progress.done("every role serves again, from its own store and keys");
         Ok(Self { plan, maker, host: Box::new(host) })
     }
@@ -180,6 +183,12 @@ impl City {
         self.host.stop().await;
         stores::forget(&self.plan).await.map_err(in_step("removing the city's tables"))
     }
+}
+
+/// Riders check receipts with a key that they were given beforehand, not with one that comes along.
+async fn publish_receipt_key(folder: &CityFolder, plan: &mut CityPlan) -> Result<(), CityError> {
+    plan.receipt_key = Some(Centre::of(plan)?.receipt_key().await?);
+    keep(folder, plan)
 }
 
 fn keep(folder: &CityFolder, plan: &CityPlan) -> Result<(), CityError> {

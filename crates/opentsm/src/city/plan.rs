@@ -86,6 +86,9 @@ pub struct CityPlan {
     pub database: Option<Database>,
     /// What the operator's desk set up, once it has.
     pub published: Option<Published>,
+    /// The key with which the clearing centre signs riders' receipts, once it has published it.
+    #[serde(default)]
+    pub receipt_key: Option<tsm_api::HexBytes>,
     /// The public keys that the card issuer and the payment platform gave each other.
     #[serde(default)]
     pub payment_keys: Option<PaymentKeys>,
@@ -182,6 +185,7 @@ impl CityPlan {
             published: None,
             payment_keys: None,
             payment_faults: Faults::doubled(),
+            receipt_key: None,
         })
     }
 
@@ -217,6 +221,7 @@ impl CityPlan {
             sp_tsm: self.sp_tsm.address,
             payment: self.payment.address,
             authority_pem: self.authority_pem.clone(),
+            receipt_key: self.receipt_key.clone(),
         }
     }
 

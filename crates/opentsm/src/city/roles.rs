@@ -49,6 +49,9 @@ pub const CARD_NUMBER_PREFIX: &str = "31049990";
 /// The operator's own provider number.
 pub const OPERATOR_NUMBER: &str = "OPERATOR";
 
+/// How often the centre seals its journal.
+const SEALED_EVERY: Duration = Duration::from_secs(60);
+
 /// How long one organisation waits for another.
 pub const PARTNER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -228,6 +231,7 @@ async fn clearing(
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
     });
     service.start_collection();
+    service.seal_regularly(SEALED_EVERY);
     Ok(clearing::routes(service).into_router())
 }
 
@@ -263,6 +267,7 @@ async fn sp_tsm(
         limits: Limits::default(),
     };
     let service = sp_tsm::SpTsm::among(parts, siblings).map_err(|error| why(&error))?;
+    service.admit_own_tools(peer(&plan.sp_tsm).map_err(|error| why(&error))?);
     Ok(sp_tsm::routes(service).into_router())
 }
 

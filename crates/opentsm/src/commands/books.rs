@@ -1,5 +1,7 @@
 //! `opentsm books`: where the money of a running city is.
 
+mod replay;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,6 +16,11 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     city: PathBuf,
 
+    /// Also follows every journal from its first entry, plays it again and compares it with the books; and
+    /// follows the seals. The city may run or be stopped.
+    #[arg(long)]
+    replay: bool,
+
     /// One JSON object, in fen.
     #[arg(long)]
     json: bool,
@@ -23,6 +30,9 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let plan = CityPlan::read(&options.city.join("plan.json")).map_err(|error| error.to_string())?;
+    if options.replay {
+        return replay::run(&runtime, &plan, options.json);
+    }
     let books = runtime.block_on(async { Centre::of(&plan)?.balanced().await });
     let books = books.map_err(|error| error.to_string())?;
     if options.json {

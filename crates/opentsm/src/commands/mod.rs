@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod books;
 pub mod doctor;
+pub mod explain;
 pub mod load;
+pub mod receipt;
 pub mod se;
 pub mod serve;
 pub mod terminal;

@@ -1,5 +1,6 @@
 //! `opentsm up`: a whole city that keeps running, with riders in it, to be looked at and used by hand.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use crate::city::centre::Centre;
 use crate::city::folder::CityFolder;
 use crate::city::{City, CityError, Place, in_step};
 use crate::commands::se;
+use crate::demo::gates::CityGate;
 use crate::demo::here::PhoneHere;
 use crate::demo::narrator::{Audience, Narrator};
 use crate::demo::{gates, story};
 use crate::folders::{self, TemporaryFolder};
 use crate::handset::Watched;
+use crate::live::LivePage;
+use crate::live::traffic::Streets;
 use crate::report::MoneyEquation;
 use crate::stop::Attendance;
 
@@ -34,6 +38,10 @@ pub struct Options {
     /// Certificates, keys and phones stay in the folder. Without --data the tables go away with the city.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+
+    /// So many simulated riders live in the city while it runs, so that there is something to see.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    traffic: u32,
 
     /// One JSON object when everything serves.
     #[arg(long)]
@@ -68,16 +76,23 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     };
     let audience = if options.json { Audience::Program } else { Audience::Person };
     let mut narrator = Narrator::new(audience);
-    let city = if folder.plan().exists() {
+    let (city, gates) = if folder.plan().exists() {
         narrator.chapter("The city comes up again");
-        City::reopen(&folder, options.database.as_deref(), &mut narrator).await?
+        (City::reopen(&folder, options.database.as_deref(), &mut narrator).await?, None)
     } else {
         bring_up(&folder, options.database.as_deref(), &mut narrator).await?
     };
     let money = Centre::of(&city.plan)?.balanced().await?;
-    announce(&folder, &city, money, options);
+    let streets = Streets::new(gates);
+    let page = LivePage::open(&city.plan, streets.clone()).await?;
+    if options.traffic > 0 {
+        streets.let_live(&folder, &city, options.traffic)?;
+    }
+    announce(&folder, &city, page.address, money, options);
     options.attendance.until_asked().await;
     narrator.chapter("The city stops; requests that run are finished");
+    streets.stop();
+    page.close();
     if options.data.is_some() {
         city.stop().await;
         Ok(())
@@ -91,7 +106,7 @@ async fn bring_up(
     folder: &CityFolder,
     database: Option<&str>,
     narrator: &mut Narrator,
-) -> Result<City, CityError> {
+) -> Result<(City, Option<[CityGate; 2]>), CityError> {
     narrator.chapter("The city comes up");
     let (city, roots) = City::bring_up(folder, Place::Together, database, narrator).await?;
     let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
@@ -106,16 +121,17 @@ async fn bring_up(
     for batch in gates::batches(&gates) {
         centre.deliver(&batch).await?;
     }
-    Ok(city)
+    Ok((city, Some(gates)))
 }
 
-fn announce(folder: &CityFolder, city: &City, money: MoneyEquation, options: &Options) {
+fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEquation, options: &Options) {
     let plan = &city.plan;
     if options.json {
         let line = json!({
             "ready": true, "folder": folder.path(), "money": money,
             "se_tsm": plan.se_tsm.address, "sp_tsm": plan.sp_tsm.address,
             "payment": plan.payment.address, "clearing": plan.clearing.address,
+            "page": format!("http://{page}/"),
         });
         println!("{line}");
         return;
@@ -125,11 +141,13 @@ fn announce(folder: &CityFolder, city: &City, money: MoneyEquation, options: &Op
     let phone = folder.phone(number);
     let phone = phone.display();
     println!("\nThe books: {}\n", money.sentence());
+    println!("Look at the city: http://{page}/\n");
     println!("SE-TSM           https://{}", plan.se_tsm.address);
     println!("SP-TSM           https://{}", plan.sp_tsm.address);
     println!("payment sandbox  https://{}", plan.payment.address);
     println!("clearing centre  https://{}", plan.clearing.address);
-    println!("\nThe books later on: opentsm books --city {path}");
+    println!("\nThe books later on: opentsm books --city {path}, with --replay also from the journal alone");
+    println!("Where a card and its money are: opentsm explain card NUMBER --city {path}");
     println!("\nFor a phone of your own, in a second terminal:");
     println!("  opentsm se --city {path} --number {number}");
     println!("and in a third one:");

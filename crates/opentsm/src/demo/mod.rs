@@ -17,7 +17,7 @@ mod cut;
 pub mod gates;
 pub mod here;
 pub mod narrator;
-mod rider;
+pub mod rider;
 pub mod story;
 
 use std::path::Path;

@@ -235,7 +235,7 @@ async fn an_account_is_opened_once() {
         again,
         AccountRecord { credited_fen: 900, proven_balance_fen: 900, online_counter: 1, ..first }
     );
-    assert_eq!(centre.journal(&card).await, ["account-opened", "credit-recorded"]);
+    assert_eq!(centre.journal(&card).await, ["account-opened", "card-live", "credit-recorded"]);
 
     let elsewhere = NewAccount { se_id: HexBytes(vec![0x22; 8]), ..account(&card) };
     assert_eq!(
@@ -330,7 +330,7 @@ async fn a_crash_at_any_commit_loses_and_doubles_nothing() {
             };
             assert_eq!(books, expected, "{crash:?} {commit}");
             let journal = centre.journal(&card).await;
-            assert_eq!(journal.len(), 8, "{crash:?} {commit}: {journal:?}");
+            assert_eq!(journal.len(), 9, "{crash:?} {commit}: {journal:?}");
             let recorded = centre.store.transactions_of(card.number, 10).await.unwrap();
             assert_eq!(recorded.len(), 3, "{crash:?} {commit}");
             if !died {
@@ -381,7 +381,7 @@ async fn a_forged_credit_moves_nothing() {
     let books = balanced(centre.peer.books().await.unwrap());
     assert_eq!((books.in_flight_fen, books.purses_fen), (500, 0));
     assert!(centre.incidents().await.iter().all(|kind| kind == "wrong-tac"));
-    assert_eq!(centre.journal(&card).await, ["account-opened", "payment-confirmed"]);
+    assert_eq!(centre.journal(&card).await, ["account-opened", "card-live", "payment-confirmed"]);
     centre.peer.credit(&genuine).await.unwrap();
     assert_eq!(balanced(centre.peer.books().await.unwrap()).purses_fen, 500);
 }

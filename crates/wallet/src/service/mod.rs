@@ -9,6 +9,7 @@ mod interrupted;
 mod locking;
 mod login;
 mod opening;
+mod receipts;
 mod registration;
 mod returning;
 mod synchronisation;
@@ -101,6 +102,9 @@ pub enum WalletError {
     /// The server's outcome does not fit the operation.
     #[error("the server's outcome does not fit the operation; update the wallet")]
     UnexpectedOutcome,
+    /// A receipt is not the centre's.
+    #[error("{0}; do not rely on it, and tell the card's issuer")]
+    Receipt(tsm_api::receipt::ReceiptError),
     /// The application is not in the list that would allow the operation.
     #[error("the application {0} is not offered for this here")]
     NotOffered(HexBytes),

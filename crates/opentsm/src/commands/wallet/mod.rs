@@ -12,14 +12,17 @@ use clap::{Args, Subcommand};
 use tsm_api::HexBytes;
 use tsm_api::conversation::Progress;
 use tsm_api::se_tsm::wallet::{CatalogueEntry, CatalogueList};
+use tsm_api::signature::MessageVerifier;
 use tsm_epurse::DateTime;
 use tsm_iso7816::Aid;
 use tsm_se::Interface;
 use tsm_se::readers::RemoteCard;
+use tsm_services::explain::Language;
 use tsm_wallet::Interaction;
 use tsm_wallet::interaction::stage_words;
 use tsm_wallet::service::{CardView, Entrance, PaidTopUp, TopUpResult};
 
+use super::receipt;
 use super::se::{Addresses, CARD_ADDRESS};
 use crate::handset::{CardLink, Meter, Watched};
 use crate::phone::{Phone, Servers};
@@ -108,6 +111,12 @@ enum Operation {
         /// How much, in fen; not needed when it is paid already.
         amount_fen: Option<u32>,
     },
+    /// The clearing centre's signed receipts for a card; --json gives them to keep, and `opentsm receipt
+    /// verify` checks them later.
+    Receipts {
+        /// Name or AID.
+        application: String,
+    },
     /// Deletes an application.
     Delete {
         /// Name or AID.
@@ -157,7 +166,8 @@ async fn run_in_runtime(options: &Options) -> Result<(), String> {
     let link = CardLink::remote(card, Interface::Contact, meter);
     let phone = Phone::start(&servers, &place.home, link).await.map_err(|error| error.to_string())?;
     let shown = Shown { quiet: options.json, spoken: options.language, last: None };
-    let mut session = Session { phone, shown, login: Cost::default() };
+    let centre = servers.receipt_verifier();
+    let mut session = Session { phone, shown, login: Cost::default(), centre };
     let result = session.operate(&options.operation).await;
     let operation = session.phone.spent() - session.login;
     let error = result.as_ref().err().map(|error| options.language.trouble(error));
@@ -217,6 +227,8 @@ struct Session {
     shown: Shown,
     /// What had been spent when the operation itself began.
     login: Cost,
+    /// The key with which the clearing centre signs receipts.
+    centre: Option<MessageVerifier>,
 }
 
 impl Session {
@@ -247,6 +259,7 @@ impl Session {
                 Ok(Detail { aid: Some(aid), ..Detail::default() })
             }
             Operation::TopUp { application, amount_fen } => self.top_up(application, *amount_fen).await,
+            Operation::Receipts { application } => self.receipts(application).await,
             Operation::Delete { application } => self.delete(application).await,
             Operation::Return { application } => self.return_card(application).await,
             Operation::MigrateOut { application } => self.migrate_out(application).await,
@@ -397,6 +410,18 @@ impl Session {
         }
         let aid = Some(paid.aid);
         Ok(Detail { aid, credited: Some(credited), balance_fen: Some(balance_fen), ..Detail::default() })
+    }
+
+    async fn receipts(&mut self, application: &str) -> Result<Detail, Trouble> {
+        let aid = self.log_in_for(application).await?;
+        let centre = self.centre.clone().ok_or(Trouble::NoCentreKey)?;
+        let receipts = self.phone.wallet.receipts(&aid, 0, &centre).await?;
+        for signed in &receipts {
+            let [english, chinese] = [Language::English, Language::Chinese]
+                .map(|language| receipt::line(&signed.receipt, language));
+            self.say(english, chinese);
+        }
+        Ok(Detail { aid: Some(aid), receipts: Some(receipts), ..Detail::default() })
     }
 
     async fn delete(&mut self, application: &str) -> Result<Detail, Trouble> {

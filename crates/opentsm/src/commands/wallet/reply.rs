@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tsm_api::HexBytes;
+use tsm_api::receipt::SignedReceipt;
 use tsm_api::se_tsm::wallet::CatalogueEntry;
 use tsm_wallet::WalletError;
 
@@ -69,6 +70,9 @@ pub struct Detail {
     /// How many operations are interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<usize>,
+    /// The centre's receipts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<Vec<SignedReceipt>>,
     /// The catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<CatalogueEntry>>,
@@ -79,7 +83,10 @@ impl Ending {
     pub const fn with(trouble: &Trouble) -> Self {
         let error = match trouble {
             Trouble::Wallet(error) => error,
-            Trouble::NotHere(_) | Trouble::NotToBeOpened { .. } | Trouble::NoAmount => return Self::Failed,
+            Trouble::NotHere(_)
+            | Trouble::NotToBeOpened { .. }
+            | Trouble::NoAmount
+            | Trouble::NoCentreKey => return Self::Failed,
         };
         match error {
             WalletError::Refused(_) => Self::Refused,
@@ -92,6 +99,7 @@ impl Ending {
             | WalletError::NoSession
             | WalletError::UnreadableCard(_)
             | WalletError::UnexpectedOutcome
+            | WalletError::Receipt(_)
             | WalletError::NotOffered(_) => Self::Failed,
         }
     }

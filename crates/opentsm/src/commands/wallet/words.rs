@@ -31,6 +31,9 @@ pub enum Trouble {
     /// Nothing is paid, and no amount was given.
     #[error("say how much, in fen: `top-up` APPLICATION 5000 adds 50 yuan")]
     NoAmount,
+    /// The centre's key is not known.
+    #[error("servers.json does not tell the clearing centre's key; start the city again with this version")]
+    NoCentreKey,
 }
 
 /// The languages on the command line.
@@ -105,6 +108,9 @@ impl Spoken {
             (Self::Zh, Trouble::Wallet(error)) => chinese(error),
             (Self::Zh, Trouble::NotHere(name)) => format!("此处没有“{name}”，可用 list 查看"),
             (Self::Zh, Trouble::NotToBeOpened { name, why }) => format!("{name} 无法开通：{why}"),
+            (Self::Zh, Trouble::NoCentreKey) => {
+                "servers.json 中没有清算中心的公钥；请用此版本重新启动城市".to_owned()
+            }
             (Self::Zh, Trouble::NoAmount) => "请给出金额（分）：top-up 应用 5000 即充值 50 元".to_owned(),
         }
     }
@@ -177,6 +183,7 @@ fn chinese(error: &WalletError) -> String {
         WalletError::NoSession => "此操作需要先成功登录".to_owned(),
         WalletError::UnreadableCard(command) => format!("无法读取卡片对 {command} 的应答，请重试"),
         WalletError::UnexpectedOutcome => "服务器的结果与操作不符，请更新钱包".to_owned(),
+        WalletError::Receipt(_) => "收据签名无效，请勿采信，并告知发卡方".into(),
         WalletError::NotOffered(aid) => format!("此处不提供应用 {aid}"),
     }
 }

@@ -1,0 +1,45 @@
+//! Words of the page in both languages.
+
+use tsm_api::clearing::AccountState;
+use tsm_services::explain::Language;
+
+/// The page's name.
+pub const fn title(language: Language) -> &'static str {
+    match language {
+        Language::English => "The city, live",
+        Language::Chinese => "城市实况",
+    }
+}
+
+/// How a card stands, in a word.
+pub const fn state(state: AccountState, language: Language) -> &'static str {
+    let (english, chinese) = match state {
+        AccountState::Opening => ("being opened", "开通中"),
+        AccountState::Live => ("in use", "正常"),
+        AccountState::Closing => ("being closed", "注销中"),
+        AccountState::Parked => ("parked", "已停放"),
+        AccountState::RefundPayable => ("refund due", "待退款"),
+        AccountState::Refunded => ("paid back", "已退款"),
+    };
+    match language {
+        Language::English => english,
+        Language::Chinese => chinese,
+    }
+}
+
+/// A flow in words; one that has none yet keeps its own.
+pub fn flow(operation: &str, language: Language) -> String {
+    let (english, chinese) = match operation {
+        "top-up" => ("topping up", "充值"),
+        "open" | "opening" | "open card" => ("opening a card", "开卡"),
+        "lock" => ("locking", "锁定"),
+        "unlock" => ("unlocking", "解锁"),
+        "synchronise" => ("comparing with the card", "同步"),
+        "return" => ("returning a card", "退卡"),
+        "migrate-out" | "migrate out" => ("moving a card out", "迁出"),
+        "migrate-in" | "migrate in" => ("moving a card in", "迁入"),
+        "personalise" | "re-personalise" | "repersonalise" => ("personalising", "个人化"),
+        other => return other.to_owned(),
+    };
+    language.choose(english, chinese).to_owned()
+}
