@@ -249,11 +249,10 @@ fn lists(facts: &CardFacts, language: Language) -> Vec<Sentence> {
 
 fn last_transaction(facts: &CardFacts, language: Language) -> Option<Sentence> {
     let newest = facts.transactions.first()?;
-    let (what, amount) = (kind(newest.kind, language), yuan(newest.amount_fen));
-    let (at, terminal) = (moment(newest.at), &newest.terminal);
+    let (what, at, terminal) = (deed(newest, language), moment(newest.at), &newest.terminal);
     let text = language.choose(
-        format!("The last thing it did: {what} {amount} at terminal {terminal} on {at}."),
-        format!("最近一笔：{at} 在终端 {terminal} {what} {amount}。"),
+        format!("The last thing it did: {what} at terminal {terminal} on {at}."),
+        format!("最近一笔：{at} 在终端 {terminal} {what}。"),
     );
     let others = facts.transactions.iter().map(|found| transaction(found, language));
     Some(Sentence::new(Weight::Plain, text).because(others))
@@ -261,7 +260,7 @@ fn last_transaction(facts: &CardFacts, language: Language) -> Option<Sentence> {
 
 /// A transaction in one line.
 pub fn transaction(found: &TransactionFact, language: Language) -> String {
-    let (what, amount, at) = (kind(found.kind, language), yuan(found.amount_fen), moment(found.at));
+    let (what, at) = (deed(found, language), moment(found.at));
     let proof = match found.proof {
         ProofWord::Tac => language.choose("TAC verified", "TAC 已验证"),
         ProofWord::Counter => {
@@ -274,20 +273,25 @@ pub fn transaction(found: &TransactionFact, language: Language) -> String {
     });
     let left = left.unwrap_or_default();
     language.choose(
-        format!("{at}: {what} {amount}{left} (number {}, {proof})", found.counter),
-        format!("{at}：{what} {amount}{left}（第 {} 笔，{proof}）", found.counter),
+        format!("{at}: {what}{left} (number {}, {proof})", found.counter),
+        format!("{at}：{what}{left}（第 {} 笔，{proof}）", found.counter),
     )
 }
 
-/// A kind of transaction in words.
-pub fn kind(word: TransactionWord, language: Language) -> &'static str {
-    match word {
+/// What a card did, with the amount.
+pub fn deed(found: &TransactionFact, language: Language) -> String {
+    let what = match found.kind {
         TransactionWord::Load => language.choose("top-up of", "充值"),
         TransactionWord::Unload => language.choose("return of", "退卡扣款"),
         TransactionWord::Purchase => language.choose("purchase of", "消费"),
         TransactionWord::OverdraftUpdate => language.choose("overdraft limit of", "透支限额"),
+        // The fare is taken on the way out.
+        TransactionWord::Transit if found.amount_fen == 0 => {
+            return language.choose("entry", "进站").to_owned();
+        }
         TransactionWord::Transit => language.choose("ride for", "乘车"),
-    }
+    };
+    format!("{what} {}", yuan(found.amount_fen))
 }
 
 fn gaps(facts: &CardFacts, language: Language) -> Option<Sentence> {

@@ -19,8 +19,8 @@ pub enum Extent {
 
 /// Debian packages that the tests drive: the virtual reader, the PC/SC daemon and its tools, an
 /// independent card tool, the header that the PC/SC client library links against, what isolates
-/// them, what the host in Python needs, and the database server.
-const PACKAGES: [&str; 11] = [
+/// them, what the host in Python needs, the database server, and a browser for the live page.
+const PACKAGES: [&str; 12] = [
     "vsmartcard-vpcd",
     "pcscd",
     "pcsc-tools",
@@ -32,6 +32,7 @@ const PACKAGES: [&str; 11] = [
     "python3",
     "python3-cryptography",
     "postgresql",
+    "chromium",
 ];
 
 /// Runs everything, or the fast part.

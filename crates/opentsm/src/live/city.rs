@@ -64,7 +64,7 @@ fn money(books: &Books, language: Language) -> Markup {
                 @if books.cash_in_fen > 0 {
                     " " (language.choose("(of it in cash ", "（其中现金 ")) (yuan(books.cash_in_fen)) (language.choose(")", "）"))
                 }
-                ". " span class=(if holds { "holds" } else { "breaks" }) { (if holds { "✓ " } else { "! " }) (verdict) }
+                (language.choose(". ", "。")) span class=(if holds { "holds" } else { "breaks" }) { (if holds { "✓ " } else { "! " }) (verdict) }
             }
             (bar(&terms, paid, language))
             dl.terms {
@@ -212,12 +212,16 @@ fn transaction(found: &RecentTransaction, language: Language) -> Markup {
         ProofWord::Tac => language.choose("TAC ✓", "TAC ✓"),
         ProofWord::Counter => language.choose("by counter", "按计数器"),
     };
+    let at = moment(fact.at);
+    let time = at.split_once(' ').map_or(at.as_str(), |(_, time)| time);
+    let ending = found.masked.rsplit('*').next().unwrap_or_default();
     html! {
         li {
-            span.faint { (moment(fact.at)) } " "
-            strong { (explain::kind(fact.kind, language)) " " (yuan(fact.amount_fen)) } " "
+            span.faint { (time) }
+            strong { (explain::deed(fact, language)) }
             a #{ "last-" (found.account.0) "-" (fact.counter) "-" (fact.kind.is_online()) }
-                href={ "/cards/" (found.account.0) "?lang=" (language.choose("en", "zh")) } { (found.masked) } " "
+                href={ "/cards/" (found.account.0) "?lang=" (language.choose("en", "zh")) }
+                aria-label={ (language.choose("card", "卡")) " " (found.masked) } { "…" (ending) }
             span.faint { (proof) }
         }
     }

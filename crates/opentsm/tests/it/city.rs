@@ -8,13 +8,13 @@ const CARD: &str = "Harbour Transit Card";
 const GREETING: &str = "Greeting Card";
 
 /// A phone of the city, its secure element running.
-struct Phone {
+pub struct Phone {
     home: String,
     _element: Running,
 }
 
 impl Phone {
-    fn switch_on(city: &Folder, number: &str) -> Self {
+    pub fn switch_on(city: &Folder, number: &str) -> Self {
         let mut element = Running::start(&["se", "--city", city.text(), "--number", number, "--json"]);
         let addresses: Value = serde_json::from_str(&element.line()).unwrap();
         assert_ne!(addresses["contact"], addresses["contactless"]);
@@ -31,7 +31,7 @@ impl Phone {
     }
 
     /// Runs an operation that is done, and returns what came of it.
-    fn done(&self, operation: &[&str]) -> Value {
+    pub fn done(&self, operation: &[&str]) -> Value {
         let reply = self.ask(operation);
         assert_eq!(reply["ending"], "done", "{operation:?}: {reply}");
         reply["detail"].clone()

@@ -3,6 +3,7 @@
 mod city;
 mod demo;
 mod killed;
+mod live;
 mod postgres;
 mod running;
 mod serve;

@@ -86,7 +86,8 @@ Its journal of 4 entries is whole, and played again it gives exactly these books
 #[test]
 fn each_fact_is_said() {
     type Case = (fn(&mut CardFacts), Weight, &'static str, &'static str);
-    let cases: [Case; 15] = [
+    let cases: [Case; 16] = [
+        (|facts| facts.transactions[0].amount_fen = 0, Weight::Plain, "did: entry at terminal", "进站"),
         (|facts| facts.state = AccountState::Opening, Weight::Waiting, "cannot spend yet", "尚不能消费"),
         (
             |facts| (facts.state, facts.closing) = (AccountState::Closing, Some(ClosingWord::Migration)),
