@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tsm_api::clearing::ConsumptionVerdict;
+use tsm_api::clearing::collection::{BatchReceipt, FileStage};
 use tsm_domain::environment::{Clock as _, Entropy};
 use tsm_se::SecureElement;
 use tsm_se::card::SystemRandomness;
 use tsm_se::memory::LoadFileLibrary;
 use tsm_terminal::gate::Passage;
-use tsm_terminal::upload::next_batch;
+use tsm_terminal::upload;
 use tsm_wallet::Quiet;
 
 use crate::city::centre::Centre;
@@ -76,7 +77,7 @@ impl Streets {
                 chinese,
                 terminal: hex::encode(gate.terminal().number().to_bytes()),
                 taps: taps.load(Ordering::Relaxed),
-                waiting: gate.terminal().state().records().len(),
+                waiting: gate.terminal().state().undelivered(),
             })
             .collect()
         })
@@ -139,15 +140,25 @@ async fn deliver(streets: Arc<Streets>, centre: Centre) {
     let timer = roles::runtime().timer;
     while !streets.is_stopped() {
         timer.sleep(DELIVERY).await;
-        let batches = streets.with_gates(|gates| {
-            [0, 1].map(|number| next_batch(gates[number].terminal(), BATCH).map(|batch| (number, batch)))
-        });
-        for (number, batch) in batches.into_iter().flatten().flatten() {
-            let Ok(receipt) = centre.link().consumption(&batch.report).await else { continue };
-            if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
-                continue;
+        for number in [0, 1] {
+            let batch =
+                streets.with_gates(|gates| upload::next_batch(gates[number].terminal_mut(), BATCH, None));
+            let Some(Ok(Some(batch))) = batch else { continue };
+            let report = upload::notice_of(&batch);
+            if !report.transactions.is_empty() {
+                let Ok(receipt) = centre.link().consumption(&report).await else { continue };
+                if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
+                    continue;
+                }
             }
-            let forgotten = streets.with_gates(|gates| gates[number].terminal_mut().acknowledge(batch.up_to));
+            let taken = BatchReceipt {
+                terminal: batch.header.terminal,
+                sequence: batch.header.sequence,
+                stage: FileStage::Taken,
+                verdicts: Vec::new(),
+            };
+            let forgotten =
+                streets.with_gates(|gates| upload::delivered(gates[number].terminal_mut(), &taken));
             if let Some(Err(error)) = forgotten {
                 tracing::warn!(%error, "a gate could not forget what it delivered");
             }

@@ -47,7 +47,7 @@ pub fn published_journal_key(keys: &dyn KeyService) -> Result<HexBytes, KeyError
     };
     match found? {
         PublicKey::EcdsaP256(point) => Ok(HexBytes(point.to_vec())),
-        PublicKey::Rsa { .. } => Err(KeyError::Unusable(reference)),
+        PublicKey::Sm2(_) | PublicKey::Rsa { .. } => Err(KeyError::Unusable(reference)),
     }
 }
 
