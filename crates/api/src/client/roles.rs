@@ -1,7 +1,6 @@
 //! Typed clients of every role: a sentence for each endpoint.
 
-use crate::clearing::{closing, collection, lists};
-use crate::clearing::{closing, evidence};
+use crate::clearing::{closing, collection, evidence, lists};
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, TurnRequest};
 use crate::endpoint::Nothing;
@@ -9,8 +8,7 @@ use crate::ids::{
     ApplicationId, ConversationId, DomainId, OperationId, OrderId, PaymentId, ProviderId, TaskId,
 };
 use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
-use crate::sp_tsm::{migration, peer as sp_peer, terminal, wallet as sp_wallet};
-use crate::sp_tsm::{evidence as sp_evidence, peer as sp_peer, terminal, wallet as sp_wallet};
+use crate::sp_tsm::{evidence as sp_evidence, migration, peer as sp_peer, terminal, wallet as sp_wallet};
 use crate::{HexBytes, clearing, payment};
 
 macro_rules! role_client {

@@ -1,7 +1,7 @@
 //! The SP-TSM: the card issuer's trusted service manager.
 
-pub mod migration;
 pub mod evidence;
+pub mod migration;
 pub mod peer;
 pub mod terminal;
 pub mod wallet;
@@ -10,6 +10,12 @@ use crate::endpoint::EndpointInfo;
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    [wallet::endpoints(), migration::endpoints(), peer::endpoints(), terminal::endpoints()].concat()
-    [wallet::endpoints(), peer::endpoints(), evidence::endpoints(), terminal::endpoints()].concat()
+    [
+        wallet::endpoints(),
+        migration::endpoints(),
+        peer::endpoints(),
+        evidence::endpoints(),
+        terminal::endpoints(),
+    ]
+    .concat()
 }

@@ -49,8 +49,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, SeTsmPeer};
-use tsm_api::sp_tsm::{migration, peer, terminal, wallet};
-use tsm_api::sp_tsm::{evidence as api_evidence, peer, terminal, wallet};
+use tsm_api::sp_tsm::{evidence as api_evidence, migration, peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
