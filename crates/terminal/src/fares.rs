@@ -144,7 +144,7 @@ fn decimal(byte: u8) -> Option<i8> {
 
 const fn packed(value: i8) -> u8 {
     let value = value.unsigned_abs();
-    (value / 10) << 4 | value % 10
+    ((value / 10) << 4) | (value % 10)
 }
 
 #[cfg(test)]

@@ -91,10 +91,11 @@ impl<K: CardKeys, S: TerminalStore> Terminal<K, S> {
     /// A purchase that was recorded in the moment in which the terminal stopped: whoever comes back for it within
     /// minutes is told of it and pays nothing more.
     fn tell_untold(&mut self, card: &PurseCard, at: DateTime) -> Settled {
-        let Some(untold) = self.untold.take() else { return Settled::Nothing };
+        let Some(untold) = self.untold.take_if(|untold| untold.record.card == card.serial()) else {
+            return Settled::Nothing;
+        };
         let passed = at.seconds().zip(untold.record.at.seconds()).map(|(now, then)| now - then);
-        let soon = passed.is_some_and(|passed| (0..=UNTOLD_S).contains(&passed));
-        if soon && untold.record.card == card.serial() {
+        if passed.is_some_and(|passed| (0..=UNTOLD_S).contains(&passed)) {
             return Settled::Happened { purpose: untold.purpose, record: untold.record };
         }
         Settled::Nothing

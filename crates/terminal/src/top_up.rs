@@ -141,12 +141,14 @@ pub struct TopUpTerminal<S> {
     number: TerminalNumber,
     state: TerminalState,
     store: S,
+    /// After a failed write the store may have more than the state: only starting again tells.
+    broken: bool,
 }
 
 impl<S: TerminalStore> TopUpTerminal<S> {
     /// A terminal that goes on where `state` left off.
     pub const fn new(class: TerminalClass, number: TerminalNumber, state: TerminalState, store: S) -> Self {
-        Self { class, number, state, store }
+        Self { class, number, state, store, broken: false }
     }
 
     /// The terminal's class.
@@ -356,10 +358,19 @@ impl<S: TerminalStore> TopUpTerminal<S> {
     }
 
     fn commit(&mut self, change: CashChange) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError("an earlier write failed; start the terminal again".into()));
+        }
         let line = Line { psam: PsamState::default(), changes: vec![Change::Cash(change)] };
-        self.store.append(&line)?;
-        self.state.apply(&line);
-        if self.store.wants_compaction() { self.store.compact(&self.state) } else { Ok(()) }
+        let mut written = self.store.append(&line);
+        if written.is_ok() {
+            self.state.apply(&line);
+            if self.store.wants_compaction() {
+                written = self.store.compact(&self.state);
+            }
+        }
+        self.broken = written.is_err();
+        written
     }
 }
 

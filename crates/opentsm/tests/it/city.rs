@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::running::{Folder, Running, Up, assert_money_adds_up, last_line, opentsm};
 
-const CARD: &str = "Harbour Transit Card";
+pub const CARD: &str = "Harbour Transit Card";
 const GREETING: &str = "Greeting Card";
 
 /// A phone of the city, its secure element running.
 pub struct Phone {
-    home: String,
+    pub home: String,
     _element: Running,
 }
 

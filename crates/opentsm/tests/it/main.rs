@@ -7,6 +7,7 @@ mod live;
 mod postgres;
 mod running;
 mod serve;
+mod terminal;
 
 use serde_json::Value;
 

@@ -150,5 +150,6 @@ impl Up {
 pub fn assert_money_adds_up(money: &Value) {
     let fen = |term: &str| money[term].as_i64().unwrap();
     let elsewhere = ["purses", "in_flight", "parked", "refund_payable", "spent", "refunded"];
-    assert_eq!(fen("paid_in"), elsewhere.into_iter().map(fen).sum::<i64>(), "{money}");
+    let paid = fen("paid_in") + fen("cash_in");
+    assert_eq!(paid, elsewhere.into_iter().map(fen).sum::<i64>(), "{money}");
 }

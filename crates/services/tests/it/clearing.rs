@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tsm_api::HexBytes;
 use tsm_api::clearing::{
     self, AccountRecord, AccountState, Books, Consumption, ConsumptionReport, ConsumptionVerdict as Verdict,
-    CreditReport, NewAccount, OrderReport,
+    CreditMeans, CreditReport, NewAccount, OrderReport,
 };
 use tsm_api::client::{ClearingPeer, ClientError};
 use tsm_api::ids::OrderId;
@@ -384,6 +384,31 @@ async fn a_forged_credit_moves_nothing() {
     assert_eq!(centre.journal(&card).await, ["account-opened", "card-live", "payment-confirmed"]);
     centre.peer.credit(&genuine).await.unwrap();
     assert_eq!(balanced(centre.peer.books().await.unwrap()).purses_fen, 500);
+}
+
+/// Cash is in the books from the card's proof on; the same credit is not booked a second time as a payment, and
+/// an order that was paid is not credited with cash.
+#[tokio::test]
+async fn cash_and_payments_are_booked_apart() {
+    let centre = Centre::on(MemoryClearing::new()).await;
+    let mut card = centre.card(1).await;
+    centre.peer.payment(&order(1, &card, 500)).await.unwrap();
+    let terminal = HexBytes(vec![0x09, 0x99, 0, 0, 0, 0x51]);
+    let cash = CreditMeans::Cash { terminal };
+    let paid = card.load(1, 500);
+    let as_cash = CreditReport { means: cash.clone(), ..paid.clone() };
+    assert_eq!(code(centre.peer.credit(&as_cash).await), ProblemCode::OrderUsed);
+    centre.peer.credit(&paid).await.unwrap();
+    let in_cash = CreditReport { means: cash, ..card.load(2, 300) };
+    let receipt = centre.peer.credit(&in_cash).await.unwrap();
+    assert_eq!(centre.peer.credit(&in_cash).await.unwrap(), receipt, "reported again");
+    let as_payment = CreditReport { means: CreditMeans::Payment, ..in_cash.clone() };
+    let _ = centre.peer.credit(&as_payment).await;
+    let books = balanced(centre.peer.books().await.unwrap());
+    let expected = Books { paid_in_fen: 500, cash_in_fen: 300, purses_fen: 800, ..Books::default() };
+    assert_eq!(books, expected);
+    let account = centre.peer.account(&card.wire()).await.unwrap();
+    assert_eq!((account.credited_fen, account.online_counter), (800, 2));
 }
 
 /// A signed report that is changed or sent again on its way is refused.

@@ -9,7 +9,7 @@ use tsm_terminal::{
     gate::Booking,
     pos::PosProfile,
     state::Limits,
-    store::{Cut, FileStoreError, MemoryMedium, OnLoss, Opened, Remark, StoreKey},
+    store::{Cut, FileStoreError, Folder, MemoryMedium, OnLoss, Opened, Remark, StoreKey},
     upload::{self, Delivery},
 };
 
@@ -339,8 +339,6 @@ fn jumps_of_the_clock_are_noted() {
 }
 
 /// Every card comes to a gate that has never met the centre for three days, and all of it is delivered in the end.
-///
-/// req: B-7.3.1.a
 #[test]
 fn three_days_offline() {
     let medium = MemoryMedium::default();
@@ -373,4 +371,50 @@ fn three_days_offline() {
         assert_eq!(upload::delivered(&mut terminal, &receipt).unwrap(), Delivery::Taken);
     }
     assert_eq!(delivered, u64::from(paid));
+}
+
+/// The same files in a folder of the file system.
+#[test]
+fn a_folder_keeps_what_a_terminal_writes() {
+    let path = std::env::temp_dir().join(format!("tsm-terminal-{}", std::process::id()));
+    let open = || FileStore::open(Folder::open(&path).unwrap(), key(), number(), OnLoss::Refuse).unwrap();
+    let start = || {
+        let Opened { store, state, remarks, .. } = open();
+        assert_eq!(remarks, []);
+        let profile = psam_profile(NUMBER);
+        let limits = Limits::default();
+        Terminal::start(TerminalClass::A, profile, root_keys(), state, store, limits).unwrap()
+    };
+    let mut gate = Gate::new(gate_profile(9), start());
+    gate.leave(&mut Field::of(&mut inside(), None), at(8, 30, 0)).unwrap();
+    let mut again = start();
+    assert_eq!(again.state(), gate.terminal().state());
+    assert_eq!(sums(again.state()), (FARE_FEN, 0));
+    // A torn write at the end is left out, and written over.
+    let journal = path.join("journal");
+    let whole = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, [&whole[..], &[0, 0, 1]].concat()).unwrap();
+    assert_eq!(open().remarks, [Remark::TornWrite { bytes: 3 }]);
+    drop(gate);
+    let batch = upload::next_batch(&mut again, 10, None).unwrap().unwrap();
+    assert_eq!(batch.rows.len(), 1);
+    assert_eq!(start().state().batches().open, Some(1));
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// The power failed when the record was written: the rider who paid in that moment is told of it once and pays once.
+#[test]
+fn whoever_paid_in_the_last_moment_pays_once() {
+    let medium = MemoryMedium::default();
+    let (mut payer, mut other) = (inside(), inside());
+    let mut gate = exit_gate(&medium);
+    medium.cut(Cut { at: medium.writes() + 2, torn: usize::MAX });
+    gate.leave(&mut Field::of(&mut payer, None), at(8, 30, 0)).unwrap_err();
+    medium.restart();
+    let mut gate = exit_gate(&medium);
+    let left = gate.leave(&mut Field::of(&mut payer, None), at(8, 30, 9)).unwrap();
+    assert!(matches!(left, Passage::Left { booking: Booking::Before, .. }), "{left:?}");
+    let left = gate.leave(&mut Field::of(&mut other, None), at(8, 31, 0)).unwrap();
+    assert!(matches!(left, Passage::Left { booking: Booking::Now, .. }), "{left:?}");
+    assert_eq!((payer.balance(), other.balance()), (START_FEN - FARE_FEN, START_FEN - FARE_FEN));
 }

@@ -22,14 +22,14 @@ use crate::issuer::city::{City, PURSE};
 use crate::issuer::phone::{Lost, Phone, request_id, uuid};
 
 /// The phone as it lies on a terminal.
-struct Field {
+pub struct Field {
     card: Arc<Mutex<SecureElement>>,
     lost: Lost,
     sent: usize,
 }
 
 impl Field {
-    fn of(phone: &Phone, lost: Lost) -> Self {
+    pub fn of(phone: &Phone, lost: Lost) -> Self {
         phone.card.lock().unwrap().reset(Interface::Contactless);
         Self { card: phone.card.clone(), lost, sent: 0 }
     }
@@ -54,22 +54,22 @@ impl CardReader for Field {
 }
 
 /// Which message fails, and whether it arrives before its answer is lost. After it the line is down.
-type LostMessage = Option<(usize, bool)>;
+pub type LostMessage = Option<(usize, bool)>;
 
-struct Station {
+pub struct Station {
     terminal: TopUpTerminal<InMemory>,
     line: SpTsmTerminal,
 }
 
 impl Station {
-    fn new(city: &City, number: u8) -> Self {
+    pub fn new(city: &City, number: u8) -> Self {
         let number = TerminalNumber::new([0x09, 0x99, 0, 0, 0, number]);
         let (state, store) = (TerminalState::default(), InMemory::default());
         let terminal = TopUpTerminal::new(TerminalClass::A, number, state, store);
         Self { terminal, line: city.terminal_line(&city.gate_operator) }
     }
 
-    async fn insert(
+    pub async fn insert(
         &mut self,
         field: &mut Field,
         amount: u32,
@@ -145,7 +145,7 @@ fn at() -> DateTime {
     DateTime::from_calendar((2027, 3, 14), (10, 0, 0)).unwrap()
 }
 
-async fn opened(city: &City) -> Phone {
+pub async fn opened(city: &City) -> Phone {
     let mut phone = Phone::for_terminals(city, 1);
     assert!(crate::issuer::phone::installed(&phone.open(city).await.unwrap()));
     phone

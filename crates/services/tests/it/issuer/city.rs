@@ -22,7 +22,7 @@ use tsm_api::{Access, HexBytes};
 use tsm_capfile::{CapBuilder, Descriptor};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::file::Management;
-use tsm_epurse::{Algorithm, IssuerFactor, KeyRole};
+use tsm_epurse::{Algorithm, IssuerFactor, Key, KeyRole, KeyVersion};
 use tsm_globalplatform::privileges::Privileges;
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_iso7816::Aid;
@@ -44,6 +44,7 @@ use tsm_services::sp_tsm::{
 };
 use tsm_services::{clearing, purse};
 use tsm_storage::memory::{Faults, MemoryClearing, MemoryPayment, MemorySpTsm};
+use tsm_terminal::RootKeys;
 use zeroize::Zeroizing;
 
 use crate::merchants::{PLATFORM, Signer, Way};
@@ -127,6 +128,8 @@ pub struct City {
     pub net: Net,
     pub operator: SoftwareKeyService,
     pub provider: SoftwareKeyService,
+    /// What goes into the PSAMs of terminals.
+    pub terminal_roots: RootKeys,
     pub faults: Arc<Faults>,
     pub store: Arc<MemorySpTsm>,
     pub centre_store: Arc<MemoryClearing>,
@@ -195,7 +198,7 @@ impl City {
         let (centre_listener, centre_at) = listener().await;
         let (se_listener, se) = listener().await;
         let places = Places { sp, payment: payment_at, centre: centre_at, se };
-        let (operator, provider, clearing_keys) = keys();
+        let (operator, provider, clearing_keys, terminal_roots) = keys();
         let platform = Signer::platform(PaymentSignature::Sm2Sm3);
         let merchant_name = name("message/provider/merchant/1");
         let merchant = draw_key(&provider, &merchant_name, PaymentSignature::Sm2Sm3).unwrap();
@@ -205,6 +208,7 @@ impl City {
         let mut city = Self {
             operator,
             provider,
+            terminal_roots,
             clearing_keys,
             store: Arc::new(MemorySpTsm::with_faults(faults.clone())),
             faults,
@@ -502,7 +506,7 @@ impl City {
 }
 
 /// The keys of the operator, the provider and the centre. Each holds what it would have in the field.
-fn keys() -> (SoftwareKeyService, SoftwareKeyService, SoftwareKeyService) {
+fn keys() -> (SoftwareKeyService, SoftwareKeyService, SoftwareKeyService, RootKeys) {
     let service = || SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
     let (operator, provider, centre) = (service(), service(), service());
     let random = |length| {
@@ -519,13 +523,20 @@ fn keys() -> (SoftwareKeyService, SoftwareKeyService, SoftwareKeyService) {
     operator.import_clear(&name(KEK), KeyAlgorithm::Aes256, kek.clone()).unwrap();
     provider.import_clear(&name(KEK), KeyAlgorithm::Aes256, kek).unwrap();
     provider.import_clear(&name(ROOT), KeyAlgorithm::Aes128, random(16)).unwrap();
+    let mut terminals = RootKeys { purchase: Vec::new(), block: None };
     for role in KeyRole::ALL {
         let root = KeyReference::new(KeyPurpose::Purse(role), "provider", "city", 1).unwrap();
         let value = random(16);
+        let key = || Key::new(Algorithm::TripleDes, value.as_slice().try_into().unwrap());
+        match role {
+            KeyRole::Purchase => terminals.purchase.push((KeyVersion(1), key())),
+            KeyRole::ApplicationBlock => terminals.block = Some(key()),
+            _ => {}
+        }
         provider.import_clear(&root, KeyAlgorithm::TripleDes, value.clone()).unwrap();
         if role == KeyRole::Tac {
             centre.import_clear(&root, KeyAlgorithm::TripleDes, value).unwrap();
         }
     }
-    (operator, provider, centre)
+    (operator, provider, centre, terminals)
 }

@@ -7,6 +7,7 @@ mod hostile_phone;
 mod interrupted;
 mod migrating_in;
 mod migrating_out;
+mod offline;
 mod opening;
 mod payment_watch;
 mod payments;
