@@ -90,7 +90,7 @@ impl Row {
             self.tally.bytes().to_string(),
             ms(slow),
             ms(fast),
-            ms(self.card),
+            format!("{:.3} ms", self.card.as_secs_f64() * 1_000.0),
             ms(slow + self.card),
             ms(fast + self.card),
             ms(slow + self.tally.published_card_time()),
