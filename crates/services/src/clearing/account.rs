@@ -7,9 +7,10 @@ use tsm_api::clearing::{AccountRecord, AccountState};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::AccountId;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{AccountKind, TransactionType, TransferCode};
+use tsm_domain::money::{AccountKind, ListKind, ListReason, TransactionType, TransferCode};
 use tsm_domain::{CardNumber, Fen};
 use tsm_storage::StorageError;
+use tsm_storage::clearing::AccountRow;
 
 use super::Clearing;
 use super::access::Institution;
@@ -52,7 +53,22 @@ impl Clearing {
             spent_fen: sum(TransferCode::Spent).get(),
             proven_balance_fen: to_wire(purse.posted),
             online_counter: loads.map(|load| load.key.counter).max().unwrap_or(0),
-            held: row.account.freeze.map(|freeze| freeze.reason),
+            held: self.hold_on(&row).await?,
         })
+    }
+
+    /// Why nothing may be done with a card, while somebody has to look at it first: it is frozen, or listed for
+    /// another reason than that it is closed.
+    pub(super) async fn hold_on(&self, row: &AccountRow) -> Result<Option<String>, Problem> {
+        if let Some(freeze) = &row.account.freeze {
+            return Ok(Some(freeze.reason.clone()));
+        }
+        let listing = self.store.listing(row.card).await.map_err(|error| stored::problem(&error))?;
+        let listed =
+            listing.map(|listing| listing.listed).filter(|listed| listed.reason != ListReason::Closed);
+        Ok(listed.map(|listed| match listed.kind {
+            ListKind::Black => "the card is on the black list".into(),
+            ListKind::Grey => "the card is on the grey list".into(),
+        }))
     }
 }

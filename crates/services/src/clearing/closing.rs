@@ -54,13 +54,17 @@ pub(super) async fn begin_closing(
     let card = card_from_wire(&request.card)?;
     let (se, purpose) = (se_from_wire(&request.se_id)?, purpose_from_wire(request.purpose));
     let operation = operation_from_wire(request.operation);
-    centre.known(card).await?;
+    let hold = centre.hold_on(&centre.known(card).await?).await?;
     centre
         .step_closing(&institution, card, operation, |row, known| {
             if known.is_some() {
                 return Ok(None);
             }
             require_carrier(row, se)?;
+            if let Some(reason) = &hold {
+                let reason = format_args!("In detail: {reason}.");
+                return Err(Problem::because(ProblemCode::SuspiciousCard, reason));
+            }
             let closing = Closing::begin(card, operation, se, purpose, centre.now());
             Ok(Some(Decided::new(closing.begun(), "closing-begun", json!({ "purpose": purpose }))))
         })

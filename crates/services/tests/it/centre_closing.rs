@@ -8,8 +8,10 @@ use tsm_api::clearing::closing::{
 use tsm_api::clearing::{AccountState, ConsumptionVerdict as Verdict, NewAccount};
 use tsm_api::ids::{OperationId, PaymentId};
 use tsm_api::problem::ProblemCode;
+use tsm_domain::money::{ListAction, ListKind, ListReason};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_storage::ClearingStore;
+use tsm_storage::clearing::{Books, Lists as _};
 use tsm_storage::memory::MemoryClearing;
 use uuid::Uuid;
 
@@ -294,4 +296,22 @@ async fn an_image_must_be_the_cards_own() {
     for report in wrong {
         assert_eq!(centre.peer.park(&report).await.unwrap_err().code(), Some(ProblemCode::ValueRefused));
     }
+}
+
+/// A card that is reported lost is neither returned nor migrated, and its holder is told of it.
+#[tokio::test]
+async fn a_listed_card_is_not_closed() {
+    let centre = Centre::on(MemoryClearing::new()).await;
+    let card = loaded(&centre, 1, 5000).await;
+    let list = async |action| {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        centre.store.edit_list(card.number, action, at, Books::default()).await.unwrap();
+    };
+    list(ListAction::Put(ListKind::Black, ListReason::Lost)).await;
+    let refused = centre.peer.begin_closing(&begin(&card, 7, ClosingPurpose::Return)).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::SuspiciousCard));
+    let held = centre.peer.account(&card.wire()).await.unwrap().held;
+    assert_eq!(held.as_deref(), Some("the card is on the black list"));
+    list(ListAction::Remove).await;
+    centre.peer.begin_closing(&begin(&card, 8, ClosingPurpose::Return)).await.unwrap();
 }
