@@ -339,3 +339,47 @@ async fn no_sp_tsm_is_served_before_its_approval() {
     world.people.auditor.audit_provider(&record.provider, &crate::world::pass()).await.unwrap();
     assert_eq!(peer.whoami().await.unwrap().institution, record.provider.0);
 }
+
+/// A migration is a deletion there and a download here, of one subscription; between phones of two numbers it
+/// is refused before a command reaches the card.
+///
+/// req: P-5.5.4.a, P-5.5.4.b, P-5.5.4.c, B-7.6.1.g
+#[tokio::test]
+async fn a_migration_keeps_its_subscription_between_phones_of_one_number() {
+    use tsm_domain::subscription::Subscribed;
+    let opening = Opening::new().await;
+    let mut old = opening.phone(1).await;
+    let ticket = opening.ticket(&old).await;
+    done(old.operate(Operation::Download, &opening.aid(), &ticket).await);
+    let what = Subscribed::Application(opening.aid().to_aid().unwrap());
+    let subscription = async |phone: &Phone| {
+        let se = tsm_domain::SeId::new(&phone.se_id).unwrap();
+        let all = opening.world.store.subscriptions_of(se).await.unwrap();
+        all.into_iter().find(|subscription| subscription.what == what)
+    };
+    let before = subscription(&old).await.unwrap();
+
+    let peer = peer_client(&opening.world, &opening.institution);
+    let (operation, se_id) = (OperationId(uuid::Uuid::from_u128(7)), HexBytes(old.se_id.clone()));
+    peer.unsubscribe_notice(&Notice { operation, se_id, aid: opening.aid() }).await.unwrap();
+    let lists = old.wallet.lists().await.unwrap();
+    done(old.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
+    assert!(!subscription(&old).await.unwrap().is_active());
+    *opening.served.provider.moved_from.lock().unwrap() = Some(HexBytes(old.se_id.clone()));
+
+    let mut stranger = opening.world.phone(3);
+    opening.served.reach(&opening.world, &mut stranger);
+    done(stranger.register("13900139000").await);
+    let ticket = opening.ticket(&stranger).await;
+    stranger.seen.clear();
+    let refused = outcome(stranger.operate(Operation::Download, &opening.aid(), &ticket).await);
+    assert_eq!(refused.problem.unwrap().code, ProblemCode::NotAllowed);
+    assert!(stranger.seen.is_empty(), "no command reached the card");
+
+    let mut new = opening.phone(2).await;
+    let ticket = opening.ticket(&new).await;
+    done(new.operate(Operation::Download, &opening.aid(), &ticket).await);
+    let after = subscription(&new).await.unwrap();
+    assert_eq!((after.id, after.number.clone(), after.is_active()), (before.id, before.number, true));
+    assert!(subscription(&old).await.is_none(), "one subscription, on one phone");
+}

@@ -70,6 +70,8 @@ pub struct Provider {
     way: HandoverWay,
     pending: Mutex<HashMap<OperationId, Pending>>,
     pub peer: Mutex<Option<SeTsmPeer>>,
+    /// The secure element that its cards leave, while they migrate.
+    pub moved_from: Mutex<Option<HexBytes>>,
     /// What it was told about deletions.
     pub told: Mutex<Vec<OperationResult>>,
 }
@@ -95,6 +97,7 @@ impl Provider {
             way,
             pending: Mutex::default(),
             peer: Mutex::default(),
+            moved_from: Mutex::default(),
             told: Mutex::default(),
         });
         let routes = Routes::new(provider.clone())
@@ -196,7 +199,7 @@ async fn pre_operation(
         }),
         initialize_update: Some(initialize_update),
         way: provider.way,
-        moved_from: None,
+        moved_from: provider.moved_from.lock().unwrap().clone(),
     })
 }
 
@@ -215,6 +218,7 @@ async fn handover(
     let domain = HexBytes::from(pending.domain);
     let personalized =
         request.observation.applications.iter().any(|entry| entry.aid == domain && entry.life_cycle == 0x0F);
+    let moved_from = provider.moved_from.lock().unwrap().clone();
     let start = Start {
         se,
         request: Phone::request_id(),
@@ -265,7 +269,7 @@ async fn handover(
                     result: outcome.result,
                     problem: None,
                     observation: None,
-                    moved_from: None,
+                    moved_from,
                 };
                 if outcome.result == OutcomeResult::Done {
                     peer.result(&report).await.unwrap();
