@@ -137,6 +137,17 @@ impl CardLink {
         self.meter.clone()
     }
 
+    /// Takes the phone out of the reader's field: the interface starts anew the next time. A card that is
+    /// gone has left it already.
+    pub fn leave_field(&mut self) {
+        match &mut self.place {
+            Place::Here(element) => {
+                element.lock().unwrap_or_else(PoisonError::into_inner).reset(self.interface);
+            }
+            Place::Remote(card) => drop(card.reset()),
+        }
+    }
+
     /// Sends a command and waits for the answer; `None` when the card is gone.
     pub fn exchange(&mut self, command: &CommandApdu) -> Option<ResponseApdu> {
         self.battery.spend()?;

@@ -188,6 +188,32 @@ impl RiderPhone for PhoneApart {
         }
     }
 
+    async fn lock(&mut self, aid: &HexBytes, _: &mut dyn Interaction) -> Result<Cost, CityError> {
+        Ok(self.operate("locking a card", &["lock", &aid.to_string()]).await?.operation)
+    }
+
+    async fn unlock(&mut self, aid: &HexBytes, _: &mut dyn Interaction) -> Result<Cost, CityError> {
+        Ok(self.operate("unlocking a card", &["unlock", &aid.to_string()]).await?.operation)
+    }
+
+    async fn migrate_out(
+        &mut self,
+        aid: &HexBytes,
+        _: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let reply = self.operate("migrating a card out", &["migrate-out", &aid.to_string()]).await?;
+        Ok((reply.detail.balance_fen.unwrap_or_default(), reply.operation))
+    }
+
+    async fn return_card(
+        &mut self,
+        aid: &HexBytes,
+        _: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let reply = self.operate("returning a card", &["return", &aid.to_string()]).await?;
+        Ok((reply.detail.balance_fen.unwrap_or_default(), reply.operation))
+    }
+
     fn hold_to_gate(&mut self) -> Result<&mut CardLink, CityError> {
         let step = "holding the phone to a gate";
         let link = match self.element.at_gate.take() {

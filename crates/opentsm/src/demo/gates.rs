@@ -80,12 +80,16 @@ pub fn profile(station: u16) -> Result<GateProfile, FareTableError> {
 
 /// The rider holds the phone to the gate on the way in.
 pub fn enter(gate: &mut CityGate, phone: &mut CardLink, at: jiff::Timestamp) -> Result<Passage, TapError> {
-    gate.enter(&mut reader(phone), card_time(at))
+    let passage = gate.enter(&mut reader(phone), card_time(at));
+    phone.leave_field();
+    passage
 }
 
 /// The rider holds the phone to the gate on the way out.
 pub fn leave(gate: &mut CityGate, phone: &mut CardLink, at: jiff::Timestamp) -> Result<Passage, TapError> {
-    gate.leave(&mut reader(phone), card_time(at))
+    let passage = gate.leave(&mut reader(phone), card_time(at));
+    phone.leave_field();
+    passage
 }
 
 fn reader(

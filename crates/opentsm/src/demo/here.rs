@@ -151,6 +151,38 @@ impl RiderPhone for PhoneHere {
         }
     }
 
+    async fn lock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError> {
+        let before = self.phone.spent();
+        self.phone.wallet.lock_card(aid, shown).await.map_err(in_step("locking a card"))?;
+        Ok(self.phone.spent() - before)
+    }
+
+    async fn unlock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError> {
+        let before = self.phone.spent();
+        self.phone.wallet.unlock_card(aid, shown).await.map_err(in_step("unlocking a card"))?;
+        Ok(self.phone.spent() - before)
+    }
+
+    async fn migrate_out(
+        &mut self,
+        aid: &HexBytes,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let before = self.phone.spent();
+        let balance = self.phone.wallet.migrate_out(aid, shown).await.map_err(in_step("migrating a card out"))?;
+        Ok((balance, self.phone.spent() - before))
+    }
+
+    async fn return_card(
+        &mut self,
+        aid: &HexBytes,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let before = self.phone.spent();
+        let returned = self.phone.wallet.return_card(aid, shown).await.map_err(in_step("returning a card"))?;
+        Ok((returned.balance_fen, self.phone.spent() - before))
+    }
+
     fn hold_to_gate(&mut self) -> Result<&mut CardLink, CityError> {
         Ok(&mut self.contactless)
     }

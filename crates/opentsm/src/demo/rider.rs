@@ -65,6 +65,26 @@ pub trait RiderPhone: Send {
     /// Deletes an application.
     async fn delete(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Deletion, CityError>;
 
+    /// Locks a card.
+    async fn lock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError>;
+
+    /// Unlocks it.
+    async fn unlock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError>;
+
+    /// Parks a card at the centre for another phone. Returns its balance in fen.
+    async fn migrate_out(
+        &mut self,
+        aid: &HexBytes,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError>;
+
+    /// Returns a card for what is on it. Returns that in fen.
+    async fn return_card(
+        &mut self,
+        aid: &HexBytes,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError>;
+
     /// Holds the phone to a gate: its contactless interface.
     fn hold_to_gate(&mut self) -> Result<&mut CardLink, CityError>;
 }

@@ -3,6 +3,7 @@
 use tsm_api::HexBytes;
 use tsm_domain::environment::Clock as _;
 use tsm_terminal::gate::Passage;
+use tsm_terminal::terminal::TapError;
 
 use super::gates::{self, CityGate};
 use super::narrator::Narrator;
@@ -42,6 +43,7 @@ pub async fn first_rider(
     let card = rider.open("open_card", TRANSIT_CARD).await?;
     rider.pay_and_top_up(&card, TOP_UP_FEN).await?;
     rider.take_a_trip(gates)?;
+    rider.lock_and_unlock(&card, &mut gates[0]).await?;
     rider.read_back(&card).await?;
     let greeting = rider.open("download", GREETING_CARD).await?;
     rider.delete(&greeting).await?;
@@ -64,7 +66,8 @@ pub async fn second_rider(
     let card = rider.open("open_card_resumed", TRANSIT_CARD).await?;
     rider.pay_and_top_up(&card, TOP_UP_FEN).await?;
     rider.take_a_trip(gates)?;
-    rider.read_back(&card).await
+    rider.read_back(&card).await?;
+    rider.return_card(&card).await
 }
 
 /// A rider of a city that goes on: registered, a card with money, one trip.
@@ -165,6 +168,41 @@ impl Rider<'_> {
         let (fare, balance) = (yuan(i64::from(fare.fen())), yuan(i64::from(balance.fen())));
         self.narrator.happened(&format!("out at Lighthouse: {fare} for eight kilometres, {balance} left"));
         Ok(())
+    }
+
+    async fn lock_and_unlock(&mut self, aid: &HexBytes, gate: &mut CityGate) -> Result<(), CityError> {
+        let cost = self.phone.lock(aid, self.narrator).await?;
+        self.book("lock", cost);
+        let step = "holding a locked card to a gate";
+        match gates::enter(gate, self.phone.hold_to_gate()?, SystemClock.now()) {
+            Err(TapError::Refused(why)) => {
+                self.narrator.happened(&format!("the card is locked; the gate says: {why}"));
+            }
+            Err(error) => return Err(in_step(step)(error)),
+            Ok(_) => return Err(in_step(step)("the gate let it in")),
+        }
+        let cost = self.phone.unlock(aid, self.narrator).await?;
+        self.book("unlock", cost);
+        self.narrator.happened("unlocked again, by the rider who locked it");
+        Ok(())
+    }
+
+    async fn return_card(&mut self, aid: &HexBytes) -> Result<(), CityError> {
+        let (balance_fen, cost) = self.phone.return_card(aid, self.narrator).await?;
+        self.book("return_card", cost);
+        let balance = yuan(i64::from(balance_fen));
+        self.narrator.happened(&format!(
+            "returned: the card was blocked, then proved {balance}, which goes back to the payment"
+        ));
+        self.phone.log_in(self.narrator).await?;
+        match self.phone.delete(aid, self.narrator).await? {
+            Deletion::Done(cost) => {
+                self.book("delete_returned", cost);
+                self.narrator.happened("what is left of it is deleted");
+                Ok(())
+            }
+            Deletion::Refused(why) => Err(in_step("deleting a returned card")(why)),
+        }
     }
 
     async fn read_back(&mut self, aid: &HexBytes) -> Result<(), CityError> {

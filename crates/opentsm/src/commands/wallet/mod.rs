@@ -2,6 +2,7 @@
 
 mod arriving;
 mod leaving;
+mod locking;
 pub mod reply;
 mod words;
 
@@ -119,6 +120,16 @@ enum Operation {
     },
     /// Deletes an application.
     Delete {
+        /// Name or AID.
+        application: String,
+    },
+    /// Locks a card, until it is unlocked.
+    Lock {
+        /// Name or AID.
+        application: String,
+    },
+    /// Unlocks a card that the rider locked.
+    Unlock {
         /// Name or AID.
         application: String,
     },
@@ -261,6 +272,8 @@ impl Session {
             Operation::TopUp { application, amount_fen } => self.top_up(application, *amount_fen).await,
             Operation::Receipts { application } => self.receipts(application).await,
             Operation::Delete { application } => self.delete(application).await,
+            Operation::Lock { application } => self.lock(application).await,
+            Operation::Unlock { application } => self.unlock(application).await,
             Operation::Return { application } => self.return_card(application).await,
             Operation::MigrateOut { application } => self.migrate_out(application).await,
             Operation::Parked => self.parked().await,
