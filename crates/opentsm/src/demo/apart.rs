@@ -205,6 +205,10 @@ impl RiderPhone for PhoneApart {
         Ok((reply.detail.balance_fen.unwrap_or_default(), reply.operation))
     }
 
+    async fn migrate_in(&mut self, name: &str, _: &mut dyn Interaction) -> Result<Cost, CityError> {
+        Ok(self.operate("bringing a card to another phone", &["migrate-in", name]).await?.operation)
+    }
+
     async fn return_card(
         &mut self,
         aid: &HexBytes,

@@ -169,8 +169,17 @@ impl RiderPhone for PhoneHere {
         shown: &mut dyn Interaction,
     ) -> Result<(u32, Cost), CityError> {
         let before = self.phone.spent();
-        let balance = self.phone.wallet.migrate_out(aid, shown).await.map_err(in_step("migrating a card out"))?;
+        let balance =
+            self.phone.wallet.migrate_out(aid, shown).await.map_err(in_step("migrating a card out"))?;
         Ok((balance, self.phone.spent() - before))
+    }
+
+    async fn migrate_in(&mut self, name: &str, shown: &mut dyn Interaction) -> Result<Cost, CityError> {
+        let entry = self.find(name).await?;
+        let before = self.phone.spent();
+        let arrived = self.phone.wallet.migrate_in(&entry.aid, None, shown).await;
+        arrived.map_err(in_step("bringing a card to another phone"))?;
+        Ok(self.phone.spent() - before)
     }
 
     async fn return_card(
@@ -179,7 +188,8 @@ impl RiderPhone for PhoneHere {
         shown: &mut dyn Interaction,
     ) -> Result<(u32, Cost), CityError> {
         let before = self.phone.spent();
-        let returned = self.phone.wallet.return_card(aid, shown).await.map_err(in_step("returning a card"))?;
+        let returned =
+            self.phone.wallet.return_card(aid, shown).await.map_err(in_step("returning a card"))?;
         Ok((returned.balance_fen, self.phone.spent() - before))
     }
 

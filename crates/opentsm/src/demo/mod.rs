@@ -3,8 +3,10 @@
 //! ```text
 //! city       the roles come up, the desk publishes        crate::city
 //! phone one  registers, opens a card, pays, tops up,
-//!            rides, reads back, downloads, deletes        story.rs
-//! phone two  the same, and the power goes in mid-download story.rs
+//!            rides, locks, downloads, deletes, parks      story.rs
+//! phone two  the same, and the power goes in mid-download;
+//!            the card is returned for its money           story.rs
+//! new phone  the parked card comes to it as it was        story.rs
 //! end        what each step cost; the money equation
 //!
 //! rider.rs   what a rider does with a phone
@@ -93,6 +95,7 @@ async fn tell(
     let mut steps = Vec::new();
     story::first_rider(phones.switch_on(1).await?, &mut gates, narrator, &mut steps).await?;
     story::second_rider(phones.switch_on(2).await?, &mut gates, narrator, &mut steps).await?;
+    story::new_phone(phones.switch_on(3).await?, &mut gates, narrator, &mut steps).await?;
     narrator.chapter("The clearing centre closes the day");
     let centre = Centre::of(&city.plan)?;
     for batch in gates::batches(&gates) {

@@ -78,6 +78,9 @@ pub trait RiderPhone: Send {
         shown: &mut dyn Interaction,
     ) -> Result<(u32, Cost), CityError>;
 
+    /// Brings a parked card to this phone.
+    async fn migrate_in(&mut self, name: &str, shown: &mut dyn Interaction) -> Result<Cost, CityError>;
+
     /// Returns a card for what is on it. Returns that in fen.
     async fn return_card(
         &mut self,

@@ -8,7 +8,7 @@ use tsm_terminal::terminal::TapError;
 use super::gates::{self, CityGate};
 use super::narrator::Narrator;
 use super::rider::{Deletion, RiderPhone};
-use crate::city::{CityError, in_step};
+use crate::city::{CityError, TRANSIT_AID, in_step};
 use crate::environment::SystemClock;
 use crate::report::{Cost, StepCost, yuan};
 
@@ -47,7 +47,24 @@ pub async fn first_rider(
     rider.read_back(&card).await?;
     let greeting = rider.open("download", GREETING_CARD).await?;
     rider.delete(&greeting).await?;
-    rider.try_to_delete_value(&card).await
+    rider.try_to_delete_value(&card).await?;
+    rider.park(&card).await
+}
+
+/// The first rider has a new phone, with the same number: the card comes to it as it was.
+pub async fn new_phone(
+    phone: Box<dyn RiderPhone>,
+    gates: &mut [CityGate; 2],
+    narrator: &mut Narrator,
+    steps: &mut Vec<StepCost>,
+) -> Result<(), CityError> {
+    narrator.chapter("The first rider's new phone");
+    let mut rider = Rider { phone, suffix: "_new_phone", narrator, steps };
+    rider.register("8613900000001").await?;
+    rider.log_in().await?;
+    let card = rider.bring_here(TRANSIT_CARD).await?;
+    rider.read_back(&card).await?;
+    rider.take_a_trip(gates)
 }
 
 /// The second rider's day: the power goes in the middle of the download.
@@ -194,14 +211,36 @@ impl Rider<'_> {
         self.narrator.happened(&format!(
             "returned: the card was blocked, then proved {balance}, which goes back to the payment"
         ));
+        self.delete_what_is_left("delete_returned", aid).await
+    }
+
+    async fn park(&mut self, aid: &HexBytes) -> Result<(), CityError> {
+        let (balance_fen, cost) = self.phone.migrate_out(aid, self.narrator).await?;
+        self.book("migrate_out", cost);
+        let balance = yuan(i64::from(balance_fen));
+        self.narrator.happened(&format!(
+            "migrated out: blocked, read to the last record under R-MAC, parked at the centre with {balance}"
+        ));
+        self.delete_what_is_left("delete_migrated", aid).await
+    }
+
+    async fn bring_here(&mut self, name: &str) -> Result<HexBytes, CityError> {
+        let cost = self.phone.migrate_in(name, self.narrator).await?;
+        self.book("migrate_in", cost);
+        self.narrator.happened("migrated in: the same card, byte for byte, on another secure element");
+        Ok(HexBytes(TRANSIT_AID.to_vec()))
+    }
+
+    /// A closed card holds nothing; the platform lets the phone delete it once the centre has it.
+    async fn delete_what_is_left(&mut self, step: &str, aid: &HexBytes) -> Result<(), CityError> {
         self.phone.log_in(self.narrator).await?;
         match self.phone.delete(aid, self.narrator).await? {
             Deletion::Done(cost) => {
-                self.book("delete_returned", cost);
-                self.narrator.happened("what is left of it is deleted");
+                self.book(step, cost);
+                self.narrator.happened("what is left of it on the phone is deleted");
                 Ok(())
             }
-            Deletion::Refused(why) => Err(in_step("deleting a returned card")(why)),
+            Deletion::Refused(why) => Err(in_step("deleting a closed card")(why)),
         }
     }
 
