@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use tsm_api::clearing::ConsumptionVerdict;
-use tsm_api::clearing::collection::{BatchReceipt, FileStage};
+use tsm_api::clearing::lists::ChangesQuery;
 use tsm_api::client::{ClearingPeer, ClientError, SpTsmTerminal};
+use tsm_api::signature::MessageVerifier;
 use tsm_domain::environment::{Clock as _, Entropy as _};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_epurse::file::Industry;
@@ -336,6 +336,7 @@ impl<'a> Place<'a> {
             while let Some(count) = deliver(&mut terminal, &centre, &runtime)? {
                 delivered += count;
             }
+            refresh_list(&mut terminal, &centre, &runtime)?;
             waiting += terminal.state().undelivered();
         }
         self.say(
@@ -361,26 +362,30 @@ fn deliver(
 ) -> Result<Option<usize>, String> {
     let batch = upload::next_batch(terminal, BATCH, None).map_err(|error| words::chain(&error))?;
     let Some(batch) = batch else { return Ok(None) };
-    let report = upload::notice_of(&batch);
-    if !report.transactions.is_empty() {
-        let receipt = runtime.block_on(centre.consumption(&report));
-        let receipt = receipt.map_err(|error| format!("the centre did not take the batch: {error}"))?;
-        // A credit is still on its way to the centre: the same batch is sent again later.
-        if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
-            return Ok(None);
-        }
-    }
+    let receipt = runtime.block_on(centre.batch(&batch));
+    let receipt = receipt.map_err(|error| format!("the centre did not take the batch: {error}"))?;
     let count = batch.rows.len();
-    let taken = BatchReceipt {
-        terminal: batch.header.terminal,
-        sequence: batch.header.sequence,
-        stage: FileStage::Taken,
-        verdicts: Vec::new(),
-    };
-    match upload::delivered(terminal, &taken).map_err(|error| words::chain(&error))? {
+    match upload::delivered(terminal, &receipt).map_err(|error| words::chain(&error))? {
         Delivery::Taken => Ok(Some(count)),
         Delivery::SendAgain => Ok(None),
     }
+}
+
+/// Brings a terminal's list of refused cards up to date. The centre's key comes over the institution's own
+/// connection; a terminal in the field has it in its configuration.
+fn refresh_list(
+    terminal: &mut Terminal<RootKeys, Store>,
+    centre: &ClearingPeer,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), String> {
+    let since = terminal.list().list.version().0;
+    let (key, update) = runtime
+        .block_on(async {
+            Ok((centre.list_key().await?, centre.list_changes(&ChangesQuery { since }).await?))
+        })
+        .map_err(|error: ClientError| format!("the centre's list could not be read: {error}"))?;
+    let key = MessageVerifier::from_point(key.point.as_bytes()).map_err(|error| words::chain(&error))?;
+    terminal.update_list(&update, &key).map_err(|error| words::chain(&error))
 }
 
 /// The issuer, over TLS.
