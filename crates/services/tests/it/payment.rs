@@ -328,7 +328,7 @@ async fn a_job_closes_what_has_expired() {
     world.pays(3).await;
     for left in [2, 0] {
         world.time.end_next_pause().await;
-        while world.store.expired_orders(world.time.now(), 9).await.unwrap() != [] {
+        while !world.store.expired_orders(world.time.now(), 9).await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         let open = world.store.next_expiry().await.unwrap();
