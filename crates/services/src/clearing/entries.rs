@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{CardTransaction, Change, TransactionKey, Transfer, TransferCode, TransferRefusal};
+use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode, TransferRefusal};
 use tsm_domain::{CardNumber, Fen, IncidentId, OrderId, TransferId};
 use tsm_epurse::KeyRole;
 use tsm_epurse::host::purchase::{PurchaseFacts, tac_input};
@@ -92,12 +92,6 @@ impl Clearing {
             event: event.into(),
             detail: detail.to_string(),
         }
-    }
-
-    /// What the centre says of a step that changes more than account, money and transactions: a list, a
-    /// transaction kept aside, a settlement.
-    pub(super) fn note_change(&self, card: CardNumber, actor: &str, change: &Change, detail: &Value) -> Note {
-        self.note(card, actor, change.word(), &json!({ "changes": [change], "said": detail }))
     }
 
     /// What somebody has to look at: a report that contradicts the records.

@@ -65,19 +65,6 @@ impl Caller {
         }
     }
 
-    /// Nobody but the issuer's own staff and tools.
-    pub(super) fn require_own_tools(&self) -> Result<(), Problem> {
-        match self {
-            Self::OwnTools => Ok(()),
-            Self::Anyone
-            | Self::Wallet(_)
-            | Self::SeTsm
-            | Self::Payment(_)
-            | Self::TopUpTerminals(_)
-            | Self::Sibling => Err(ProblemCode::NotAllowed.into()),
-        }
-    }
-
     /// What the payment platform says.
     pub(super) fn payment(self) -> Result<Notification, Problem> {
         match self {
@@ -134,6 +121,21 @@ impl SpTsm {
         let number = assertion.msisdn.map(|number| number.parse()).transpose();
         let number = number.map_err(|_| Problem::new(ProblemCode::SessionRequired))?;
         Ok(WalletCaller { se: se_from_wire(&assertion.se_id)?, number })
+    }
+
+    /// Nobody but the issuer's own staff and tools. The issuer's own top-up terminals and the other processes of
+    /// this SP-TSM show the same certificate.
+    pub(super) fn require_own_tools(&self, caller: &Caller) -> Result<(), Problem> {
+        let own = self.own_tools.get().ok_or(ProblemCode::NotAllowed)?;
+        let is_own = match caller {
+            Caller::OwnTools => true,
+            Caller::TopUpTerminals(institution) => *institution == own.institution,
+            Caller::Sibling => {
+                self.siblings.as_ref().is_some_and(|all| all.peer().institution == own.institution)
+            }
+            Caller::Anyone | Caller::Wallet(_) | Caller::SeTsm | Caller::Payment(_) => false,
+        };
+        if is_own { Ok(()) } else { Err(ProblemCode::NotAllowed.into()) }
     }
 
     fn peer_caller(&self, credentials: &Credentials<'_>) -> Result<Caller, Problem> {

@@ -47,7 +47,7 @@ pub(super) async fn explanation(
     tsm: Arc<SpTsm>,
     call: Call<Caller, CardQuery>,
 ) -> Result<CardFacts, Problem> {
-    call.caller.require_own_tools()?;
+    tsm.require_own_tools(&call.caller)?;
     let card = card_from_wire(&call.request.card)?;
     let facts = tsm.links.centre.explanation(&call.request).await.map_err(of_centre)?;
     Ok(CardFacts { issuer: tsm.issuer_facts(card).await?, ..facts })
@@ -55,7 +55,7 @@ pub(super) async fn explanation(
 
 /// What is being done now.
 pub(super) async fn flows(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<Flows, Problem> {
-    call.caller.require_own_tools()?;
+    tsm.require_own_tools(&call.caller)?;
     let mut running = tsm.engine.running();
     running.sort_by_key(|(_, task)| task.started_at);
     running.truncate(FLOWS);
