@@ -5,6 +5,7 @@ pub mod collection;
 pub mod evidence;
 pub mod lists;
 pub mod payments;
+pub mod settlement;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(collection::endpoints());
     all.extend(lists::endpoints());
     all.extend(evidence::endpoints());
+    all.extend(settlement::endpoints());
     all
 }
 
@@ -267,6 +269,21 @@ pub struct Books {
     pub refund_payable_fen: u64,
     /// Spent, by verified TACs.
     pub spent_fen: u64,
+    /// Kept as fees.
+    #[serde(default)]
+    pub fees_fen: u64,
+    /// Held as deposits.
+    #[serde(default)]
+    pub deposits_fen: u64,
+    /// Written off, less what was lost.
+    #[serde(default)]
+    pub write_offs_fen: i64,
+    /// Settled and owed to operators.
+    #[serde(default)]
+    pub operator_payable_fen: u64,
+    /// Paid to operators.
+    #[serde(default)]
+    pub operator_paid_fen: u64,
     /// Given back.
     pub refunded_fen: u64,
 }

@@ -229,10 +229,16 @@ async fn clearing(
         institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
+        duties: duties(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
     });
     service.start_collection();
     service.seal_regularly(SEALED_EVERY);
     Ok(clearing::routes(service).into_router())
+}
+
+fn duties(issuer: &str) -> Result<clearing::Duties, tsm_domain::IdError> {
+    let issuer: tsm_domain::InstitutionId = issuer.parse()?;
+    Ok(clearing::Duties::of_issuer(CARD_NUMBER_PREFIX, issuer.clone()).with_desk(issuer))
 }
 
 fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError> {

@@ -27,7 +27,9 @@ pub(super) async fn account(
 ) -> Result<AccountRecord, Problem> {
     let card =
         call.parameters.first().and_then(|text| hex::decode(text).ok()).ok_or(ProblemCode::UnknownId)?;
-    centre.account_record(card_from_wire(&HexBytes(card))?).await
+    let card = card_from_wire(&HexBytes(card))?;
+    centre.check_issuer(&call.caller.0, card)?;
+    centre.account_record(card).await
 }
 
 impl Clearing {

@@ -26,6 +26,7 @@ pub(super) async fn claim_parked(
 ) -> Result<ClaimedCard, Problem> {
     let Institution(institution) = call.caller;
     let card = card_from_wire(&call.request.card)?;
+    centre.check_issuer(&institution, card)?;
     let se = se_from_wire(&call.request.se_id)?;
     let claim = Claim { se, operation: operation_from_wire(call.request.operation) };
     let closings = centre.closings(card).await?;
@@ -52,6 +53,7 @@ pub(super) async fn release_claim(
     let Institution(institution) = call.caller;
     let ReleaseClaim { card, se_id, operation } = call.request;
     let (card, se) = (card_from_wire(&card)?, se_from_wire(&se_id)?);
+    centre.check_issuer(&institution, card)?;
     let closings = centre.closings(card).await?;
     let newest = closings.iter().find(|closing| closing.stage != ClosingStage::Undone);
     let newest = newest.ok_or(ProblemCode::StateForbids)?;

@@ -52,6 +52,7 @@ pub(super) async fn begin_closing(
     let Institution(institution) = call.caller;
     let request = call.request;
     let card = card_from_wire(&request.card)?;
+    centre.check_issuer(&institution, card)?;
     let (se, purpose) = (se_from_wire(&request.se_id)?, purpose_from_wire(request.purpose));
     let operation = operation_from_wire(request.operation);
     let hold = centre.hold_on(&centre.known(card).await?).await?;
@@ -79,6 +80,7 @@ pub(super) async fn undo_closing(
     let Institution(institution) = call.caller;
     let UndoClosing { card, operation, evidence } = call.request;
     let (card, operation) = (card_from_wire(&card)?, operation_from_wire(operation));
+    centre.check_issuer(&institution, card)?;
     let detail = match evidence {
         UndoEvidence::NeverSent => json!({ "evidence": "never sent" }),
         UndoEvidence::NotBlocked { balance_fen, online_counter } => {
@@ -110,6 +112,7 @@ pub(super) async fn closing(
 ) -> Result<ClosingRecord, Problem> {
     let ClosingQuery { card, operation } = call.request;
     let card = card_from_wire(&card)?;
+    centre.check_issuer(&call.caller.0, card)?;
     let row = centre.known(card).await?;
     let operation = operation.map(operation_from_wire);
     let closings = centre.closings(card).await?;

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use tsm_api::clearing::{CreditMeans, CreditReceipt, CreditReport};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{CardTransaction, LoadProof, Tac, TransactionKey, TransactionType, TransferCode};
+use tsm_domain::money::{
+    CardTransaction, LoadProof, Tac, TransactionKey, TransactionType, TransferCode, TransferRefusal,
+};
 use tsm_domain::{CardNumber, Fen, OrderId, TerminalNumber};
 use tsm_epurse::host::load::LoadFacts;
 use tsm_epurse::{Amount, DateTime, OnlineCounter};
 use tsm_keys::KeyError;
+use tsm_storage::StorageError;
 use tsm_storage::clearing::{Books, Recorded};
 
 use super::Clearing;
@@ -26,6 +29,7 @@ pub(super) async fn credit(
     let Institution(institution) = call.caller;
     let report = call.request;
     let card = card_from_wire(&report.card)?;
+    centre.check_issuer(&institution, card)?;
     centre.known(card).await?;
     let credit = Credit::read(&report, card)?;
     let transaction = credit.transaction();
@@ -34,23 +38,7 @@ pub(super) async fn credit(
     }
     let order = OrderId::from_uuid(report.order.0);
     centre.check_order(order, &report.means, &transaction).await?;
-    let books = Books {
-        transfers: match report.means {
-            CreditMeans::Payment => vec![
-                // The payment's own report may be slower; each is booked once.
-                centre.for_order(TransferCode::PaymentConfirmed, order, card, transaction.amount),
-                centre.for_order(TransferCode::Loaded, order, card, transaction.amount),
-            ],
-            // Cash is in the books from the card's proof on, and not before.
-            CreditMeans::Cash { .. } => {
-                vec![centre.for_order(TransferCode::CashLoaded, order, card, transaction.amount)]
-            }
-        },
-        notes: vec![centre.note(card, &institution, "credit-recorded", &detail_of(&transaction))],
-        ..Books::default()
-    };
-    let recorded = centre.store.record_transaction(transaction.clone(), books).await;
-    let recorded = recorded.map_err(|error| refused_entry(&error))?;
+    let recorded = centre.record_credit(&institution, order, &report.means, &transaction).await?;
     let booked = centre.transfers_of_order(order, card).await?;
     let booked = booked.iter().find(|known| is_loaded(known.code));
     match (recorded, booked) {
@@ -67,6 +55,43 @@ pub(super) async fn credit(
 }
 
 impl Clearing {
+    async fn record_credit(
+        &self,
+        institution: &str,
+        order: OrderId,
+        means: &CreditMeans,
+        transaction: &CardTransaction,
+    ) -> Result<Recorded, Problem> {
+        let card = transaction.key.card;
+        let entry = |code| self.for_order(code, order, card, transaction.amount);
+        loop {
+            let paid = self.payment_of(order, card).await?;
+            let transfers = match means {
+                // Without the payment's own report the issuer's word is booked as such: it is in doubt.
+                CreditMeans::Payment => {
+                    vec![entry(paid.unwrap_or(TransferCode::PaymentClaimed)), entry(TransferCode::Loaded)]
+                }
+                // Cash is in the books from the card's proof on, and not before.
+                CreditMeans::Cash { .. } => vec![entry(TransferCode::CashLoaded)],
+            };
+            let notes = vec![self.note(card, institution, "credit-recorded", &detail_of(transaction))];
+            let books = Books { transfers, notes, ..Books::default() };
+            match self.store.record_transaction(transaction.clone(), books).await {
+                Ok(recorded) => return Ok(recorded),
+                // The payment's report came between the look and the step.
+                Err(StorageError::Transfer(TransferRefusal::ExistsWithDifferences(_)))
+                    if paid != self.payment_of(order, card).await? => {}
+                Err(error) => return Err(refused_entry(&error)),
+            }
+        }
+    }
+
+    /// In which way an order's payment is booked.
+    async fn payment_of(&self, order: OrderId, card: CardNumber) -> Result<Option<TransferCode>, Problem> {
+        let booked = self.transfers_of_order(order, card).await?;
+        Ok(booked.iter().map(|known| known.code).find(|code| is_payment(*code)))
+    }
+
     async fn verify(&self, credit: &Credit, tac: Tac, key: TransactionKey) -> Result<(), Problem> {
         let tac_key = self.tac_key(credit.card)?;
         match self.keys.verify_load_tac(&tac_key, &credit.facts, tsm_epurse::Tac::new(tac.0)) {
@@ -94,11 +119,12 @@ impl Clearing {
         if find(TransferCode::TopUpCancelled).is_some() {
             return Err(Problem::because(ProblemCode::OrderUsed, "The order was cancelled."));
         }
-        if let Some(paid) = find(TransferCode::PaymentConfirmed).filter(|paid| paid.amount != credit.amount) {
+        let payment = booked.iter().find(|known| is_payment(known.code));
+        if let Some(paid) = payment.filter(|paid| paid.amount != credit.amount) {
             let reason = format!("The order was paid with {} yuan.", paid.amount);
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
-        if matches!(means, CreditMeans::Cash { .. }) && find(TransferCode::PaymentConfirmed).is_some() {
+        if matches!(means, CreditMeans::Cash { .. }) && payment.is_some() {
             return Err(Problem::because(ProblemCode::OrderUsed, "The order was paid, and not with cash."));
         }
         if !booked.iter().any(|known| is_loaded(known.code)) {
@@ -169,4 +195,9 @@ impl Credit {
             proof: self.tac.map_or(LoadProof::TacUnavailable, LoadProof::Tac),
         }
     }
+}
+
+/// Whether an entry is an order's payment, reported or claimed.
+const fn is_payment(code: TransferCode) -> bool {
+    matches!(code, TransferCode::PaymentConfirmed | TransferCode::PaymentClaimed)
 }

@@ -51,7 +51,12 @@ impl Clearing {
     ) -> Transfer {
         let settles =
             matches!(code, TransferCode::Loaded | TransferCode::CashLoaded | TransferCode::TopUpCancelled);
-        let place = if settles { "settled" } else { code.name() };
+        let place = match code {
+            _ if settles => "settled",
+            // An order is paid once, whether its payment is reported or claimed.
+            TransferCode::PaymentClaimed => TransferCode::PaymentConfirmed.name(),
+            other => other.name(),
+        };
         let id = TransferId::from_uuid(names::derived(&["transfer", place, &order.to_string()]));
         code.transfer(id, card, amount, self.now()).for_order(order)
     }

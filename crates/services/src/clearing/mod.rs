@@ -6,32 +6,46 @@
 
 mod access;
 mod account;
+mod alarm;
 mod books;
 mod claim;
 mod closing;
 mod collection;
 mod consumption;
 mod credit;
+mod days;
+mod differences;
+mod duties;
 mod entries;
 mod evidence;
 mod journal;
+mod jobs;
 mod list_key;
 mod lists;
 mod open_account;
 mod order_reports;
 mod parking;
 mod payment_incidents;
+mod reconciliation;
+mod resolution;
 mod returned;
+mod settlement;
 mod terminals;
 
 use std::sync::Arc;
 
 use tsm_api::clearing::{self, evidence as api_evidence};
+use tsm_api::clearing::{self, settlement as days_api};
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
+pub use alarm::{Watch, metrics_router};
 pub use collection::{FileServer, Protection, TransportSettings, serve_files};
 pub use journal::{journal_key, published_journal_key};
+pub use duties::Duties;
+pub use jobs::start as start_jobs;
+pub use reconciliation::{Reconciled, ReconciliationError};
+pub use settlement::SettlementError;
 pub use terminals::{RegisteredTerminal, Terminals};
 
 use crate::purse::PurseKeys;
@@ -54,6 +68,8 @@ pub struct Parts {
     pub sealing_key: KeyReference,
     /// The terminals whose consumption is taken, each from the institution whose it is.
     pub terminals: Terminals,
+    /// Whose cards they are, who the centre's desk is, fees and payment statements.
+    pub duties: Duties,
 }
 
 /// The clearing centre.
@@ -65,15 +81,29 @@ pub struct Clearing {
     issuers: Vec<(String, PurseKeys)>,
     sealing_key: KeyReference,
     terminals: Terminals,
+    duties: Duties,
+    watch: tokio::sync::Mutex<Watch>,
     gate: PeerGate,
 }
 
 impl Clearing {
     /// Builds the role.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, keys, environment, institutions, issuers, sealing_key, terminals } = parts;
+        let Parts { store, keys, environment, institutions, issuers, sealing_key, terminals, duties } = parts;
         let gate = PeerGate::open(environment.now());
-        Arc::new(Self { store, keys, environment, institutions, issuers, sealing_key, terminals, gate })
+        let watch = tokio::sync::Mutex::default();
+        Arc::new(Self {
+            store,
+            keys,
+            environment,
+            institutions,
+            issuers,
+            sealing_key,
+            terminals,
+            duties,
+            watch,
+            gate,
+        })
     }
 }
 
@@ -124,4 +154,16 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&api_evidence::COMPARISON, journal::comparison)
         .on(&api_evidence::SEAL, journal::seal)
         .on(&api_evidence::SEALS, journal::seals)
+        .on(&days_api::CLOSE_DAY, days::close_day)
+        .on(&days_api::RECONCILE_DAY, days::reconcile_day)
+        .on(&days_api::DAYS, days::days)
+        .on(&days_api::SETTLEMENTS, days::settlements)
+        .on(&days_api::FILES, days::files)
+        .on(&days_api::FILE, days::file)
+        .on(&days_api::PAY_OUT, days::pay_out)
+        .on(&days_api::DIFFERENCES, differences::differences)
+        .on(&days_api::DIFFERENCE, differences::difference)
+        .on(&days_api::PROPOSE, differences::propose)
+        .on(&days_api::APPROVE, differences::approve)
+        .on(&days_api::REJECT, differences::reject)
 }

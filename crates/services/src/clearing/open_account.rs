@@ -26,6 +26,7 @@ pub(super) async fn open_account(
     let se = se_from_wire(&call.request.se_id)?;
     // An account without a key could never have a credit verified.
     centre.tac_key(card)?;
+    centre.check_issuer(&institution, card)?;
     let note = centre.note(card, &institution, "account-opened", &json!({}));
     let books = Books { notes: vec![note], ..Books::default() };
     let problem = |error: StorageError| stored::problem(&error);

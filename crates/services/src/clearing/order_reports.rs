@@ -7,7 +7,7 @@ use tsm_api::clearing::OrderReport;
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{Transfer, TransferCode};
-use tsm_domain::{Fen, OrderId};
+use tsm_domain::{CardNumber, Fen, OrderId};
 use tsm_storage::clearing::Books;
 
 use super::Clearing;
@@ -68,6 +68,7 @@ impl Clearing {
         let Institution(institution) = call.caller;
         let OrderReport { order, card, amount_fen } = call.request;
         let card = card_from_wire(&card)?;
+        self.check_issuer(&institution, card)?;
         self.known(card).await?;
         if amount_fen == 0 {
             return Err(Problem::because(ProblemCode::ValueRefused, "An order is for at least one fen."));
@@ -76,6 +77,10 @@ impl Clearing {
         let transfer = self.for_order(entry.code, order, card, Fen::new(amount_fen.into()));
         let booked = self.transfers_of_order(order, card).await?;
         if let Some(known) = booked.iter().find(|known| known.id == transfer.id) {
+            if (known.code, entry.code) == (TransferCode::PaymentClaimed, TransferCode::PaymentConfirmed) {
+                check_amount(known, &transfer)?;
+                return self.confirm(&institution, card, order, &transfer).await;
+            }
             // Repeated: the books and the journal have their entry already.
             return check_same(known, &transfer).map(|()| Nothing {});
         }
@@ -88,6 +93,24 @@ impl Clearing {
         let books = Books { transfers: vec![transfer], notes: vec![note], ..Books::default() };
         self.store.transfer(books).await.map_err(|error| refused_entry(&error))?;
         Ok(Nothing {})
+    }
+}
+
+impl Clearing {
+    /// The payment's own report confirms what was booked on the issuer's word. Its money is booked already.
+    async fn confirm(
+        &self,
+        institution: &str,
+        card: CardNumber,
+        order: OrderId,
+        reported: &Transfer,
+    ) -> Result<Nothing, Problem> {
+        let amount = reported.amount;
+        let said = json!({ "order": order, "amount_fen": amount });
+        let notes = vec![self.note(card, institution, PAYMENT.event, &said)];
+        let books = Books { notes, ..Books::default() };
+        let confirmed = self.store.confirm_payment(order, card, amount, books, self.now()).await;
+        confirmed.map(|_| Nothing {}).map_err(|error| refused_entry(&error))
     }
 }
 

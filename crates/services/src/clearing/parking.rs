@@ -35,6 +35,7 @@ pub(super) async fn park(
     let Institution(institution) = call.caller;
     let report = call.request;
     let card = card_from_wire(&report.card)?;
+    centre.check_issuer(&institution, card)?;
     let se = se_from_wire(&report.se_id)?;
     let (operation, purpose) = (operation_from_wire(report.operation), purpose_from_wire(report.purpose));
     let parking = centre.parking(card, &report)?;

@@ -22,6 +22,7 @@ pub(super) async fn order_refund(
 ) -> Result<ClosingRecord, Problem> {
     let Institution(institution) = call.caller;
     let card = card_from_wire(&call.request.card)?;
+    centre.check_issuer(&institution, card)?;
     let refund = operation_from_wire(call.request.operation);
     let closings = centre.closings(card).await?;
     let ordered = closings.iter().find(|closing| is_refunded_by(closing, refund));
@@ -49,6 +50,7 @@ pub(super) async fn refund_paid(
     let Institution(institution) = call.caller;
     let RefundPayment { card, operation, refund, amount_fen, way } = call.request;
     let (card, operation) = (card_from_wire(&card)?, operation_from_wire(operation));
+    centre.check_issuer(&institution, card)?;
     let closings = centre.closings(card).await?;
     let closing = closings.iter().find(|closing| is_refunded_by(closing, operation));
     let closing = closing.ok_or_else(|| {

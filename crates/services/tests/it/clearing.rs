@@ -15,7 +15,7 @@ use tsm_domain::TerminalNumber;
 use tsm_domain::environment::Clock;
 use tsm_epurse::commands::PurchaseKind;
 use tsm_keys::{KeyAlgorithm, KeyReference, KeyService as _, SoftwareKeyService};
-use tsm_services::clearing::{Clearing, Parts, Terminals, routes};
+use tsm_services::clearing::{Clearing, Duties, Parts, Terminals, routes};
 use tsm_services::server::Server;
 use tsm_storage::memory::{Crash, Faults, MemoryClearing};
 use tsm_storage::shared::{ChainKey, Entry, IncidentFilter};
@@ -81,7 +81,7 @@ impl<S: ClearingStore + 'static> Centre<S> {
     }
 }
 
-fn sealing_key() -> KeyReference {
+pub fn sealing_key() -> KeyReference {
     "sealing/centre/parked-cards/1".parse().unwrap()
 }
 
@@ -99,6 +99,7 @@ async fn start(
         issuers: vec![(PREFIX.into(), purse_keys())],
         sealing_key: sealing_key(),
         terminals: Terminals::of(&city.number, [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
+        duties: Duties::of_issuer(PREFIX, city.number.parse().unwrap()),
     });
     net.serve(routes(centre).into_router()).await
 }
@@ -131,6 +132,7 @@ fn balanced(books: Books) -> Books {
         refund_payable_fen,
         spent_fen,
         refunded_fen,
+        ..
     } = books;
     let found = purses_fen + in_flight_fen + parked_fen + refund_payable_fen + spent_fen + refunded_fen;
     assert_eq!(paid_in_fen + cash_in_fen, found, "{books:?}");
@@ -587,6 +589,7 @@ async fn nobody_reports_without_certificate_and_signature() {
         issuers: Vec::new(),
         sealing_key: sealing_key(),
         terminals: Default::default(),
+        duties: Duties::default(),
     });
     assert_eq!(routes(centre).routed(), declared);
 }

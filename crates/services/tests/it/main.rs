@@ -21,5 +21,6 @@ mod provider;
 mod purse_card;
 mod se_tsm;
 mod server;
+mod settlement;
 mod support;
 mod world;

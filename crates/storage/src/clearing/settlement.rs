@@ -238,6 +238,8 @@ pub trait Settlements: Send + Sync {
     async fn transfer_by_id(&self, id: TransferId) -> Result<Option<Transfer>>;
     /// What the cards after `after` add up to, in order of number.
     async fn card_sums(&self, after: Option<CardNumber>, limit: usize) -> Result<CardPage>;
+    /// The terms of the transfers about cards whose numbers begin with these digits.
+    async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals>;
     /// The terms of the transfers that are about no card.
     async fn cardless_totals(&self) -> Result<MoneyTotals>;
 }
@@ -262,6 +264,8 @@ pub(crate) fn entry_of(transfer: &Transfer) -> Option<DayEntry> {
         TransferKind::Pending | TransferKind::Void(_) => return None,
     }
     let is_looked_at = match transfer.code {
+        // A hall's cash is in no payment statement.
+        T::RefundPaid if transfer.order.is_none() => false,
         T::PaymentConfirmed
         | T::PaymentClaimed
         | T::PaymentReversed

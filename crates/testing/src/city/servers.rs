@@ -355,6 +355,10 @@ impl Servers {
             sealing_key: keys::parked_cards_key(),
             institutions: vec![self.issuer().peer(), self.organisations.gates.peer()],
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
+            duties: clearing::Duties::of_issuer(
+                keys::NUMBER_PREFIX,
+                self.issuer().peer().institution.parse().expect("an institution's number"),
+            ),
             terminals: clearing::Terminals::of(
                 &self.organisations.gates.peer().institution,
                 self.terminals.iter().copied(),

@@ -121,10 +121,10 @@ async fn consumption_is_verified_recorded_once_and_kept_aside_when_wrong() {
         assert_eq!(verdict.verdicts, [Verdict::Contradicts], "counter {counter}");
     }
 
-    let books = gates.books().await.unwrap();
+    let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
     assert_eq!((books.paid_in_fen, books.purses_fen, books.spent_fen), (5000, 4500, 500));
     assert_eq!(phone.balance().await, 4500);
-    let account = gates.account(&first.card).await.unwrap();
+    let account = city.centre_peer(&city.sp_tsm).account(&first.card).await.unwrap();
     assert_eq!((account.spent_fen, account.proven_balance_fen), (500, 4500));
     let incidents = city.centre_store.incidents(IncidentFilter::Open, 10).await.unwrap();
     assert!(incidents.len() >= 3, "wrong TACs and contradictions are looked at by a person");
@@ -152,7 +152,7 @@ async fn consumption_before_its_credit_is_taken_later() {
     city.settled(5000).await;
     let later = gates.consumption(&report(vec![spent])).await.unwrap();
     assert_eq!(later.verdicts, [Verdict::Recorded]);
-    assert_eq!(gates.books().await.unwrap().purses_fen, 4700);
+    assert_eq!(city.centre_peer(&city.sp_tsm).books().await.unwrap().purses_fen, 4700);
 }
 
 /// Reports that do not fit the books move nothing.

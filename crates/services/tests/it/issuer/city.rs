@@ -328,6 +328,7 @@ impl City {
             environment: environment(),
             institutions: vec![self.sp_tsm.peer(), self.gate_operator.peer()],
             issuers: vec![(NUMBER_PREFIX.into(), purse_keys())],
+            duties: clearing::Duties::of_issuer(NUMBER_PREFIX, self.sp_tsm.name.parse().unwrap()),
             terminals: clearing::Terminals::of(
                 self.gate_operator.name,
                 [TerminalNumber::from_bcd(GATE).unwrap()],

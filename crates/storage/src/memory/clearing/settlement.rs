@@ -371,6 +371,16 @@ impl Settlements for Memory<ClearingState> {
         })
     }
 
+    async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        self.read(|state| {
+            let of_issuer = |transfer: &&Transfer| {
+                let card = transfer.debit.card().or(transfer.credit.card());
+                card.is_some_and(|card| card.as_str().starts_with(prefix))
+            };
+            Ok(MoneyTotals::of_transfers(state.ledger.transfers().iter().filter(of_issuer)))
+        })
+    }
+
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         self.read(|state| {
             let of_no_card =

@@ -18,8 +18,8 @@ use crate::clearing::{AccountRow, Books, Step};
 use crate::error::{Result, StorageError};
 use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{
-    all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one, params,
-    run,
+    Params, all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one,
+    params, run,
 };
 
 /// The tables.
@@ -644,18 +644,30 @@ impl Settlements for Postgres<ClearingTables> {
         single!(self, db, card_page(db, after, most).await)
     }
 
+    async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        // Card numbers are digits; a colon comes after all of them.
+        let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
+            WHERE card >= $1 AND card < $2 AND kind IN ('single', 'post') GROUP BY debit, credit";
+        let end = format!("{prefix}:");
+        single!(self, db, totals_by(db, sql, params![prefix, end]).await)
+    }
+
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";
-        let read = |row: &Row| {
-            let kind = |index| account_kind(column(row, index)?);
-            Ok((kind(0)?, kind(1)?, amount(column(row, 2)?)?))
-        };
-        let mut totals = MoneyTotals::default();
-        for (debit, credit, sum) in single!(self, db, all(db, sql, params![], read).await)? {
-            totals.add_sums(debit, sum, Fen::ZERO);
-            totals.add_sums(credit, Fen::ZERO, sum);
-        }
-        Ok(totals)
+        single!(self, db, totals_by(db, sql, params![]).await)
     }
+}
+
+async fn totals_by(db: &Db<'_>, sql: &str, values: Params<'_>) -> Result<MoneyTotals> {
+    let read = |row: &Row| {
+        let kind = |index| account_kind(column(row, index)?);
+        Ok((kind(0)?, kind(1)?, amount(column(row, 2)?)?))
+    };
+    let mut totals = MoneyTotals::default();
+    for (debit, credit, sum) in all(db, sql, values, read).await? {
+        totals.add_sums(debit, sum, Fen::ZERO);
+        totals.add_sums(credit, Fen::ZERO, sum);
+    }
+    Ok(totals)
 }

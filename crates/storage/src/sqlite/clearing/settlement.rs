@@ -652,17 +652,28 @@ impl Settlements for Sqlite<ClearingSchema> {
         self.read(|db| card_page(db, after, most))
     }
 
+    async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        // Card numbers are digits; a colon comes after all of them.
+        let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
+            WHERE card >= ?1 AND card < ?1 || ':' AND kind IN ('single', 'post') GROUP BY debit, credit";
+        self.read(|db| totals_by(db, sql, params![prefix]))
+    }
+
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";
-        let read =
-            |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
-        let mut totals = MoneyTotals::default();
-        for (debit, credit, sum) in self.read(|db| all(db, sql, [], read))? {
-            let sum = amount(sum)?;
-            totals.add_sums(account_kind(&debit)?, sum, Fen::ZERO);
-            totals.add_sums(account_kind(&credit)?, Fen::ZERO, sum);
-        }
-        Ok(totals)
+        self.read(|db| totals_by(db, sql, []))
     }
+}
+
+fn totals_by(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<MoneyTotals> {
+    let read =
+        |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+    let mut totals = MoneyTotals::default();
+    for (debit, credit, sum) in all(db, sql, values, read)? {
+        let sum = amount(sum)?;
+        totals.add_sums(account_kind(&debit)?, sum, Fen::ZERO);
+        totals.add_sums(account_kind(&credit)?, Fen::ZERO, sum);
+    }
+    Ok(totals)
 }

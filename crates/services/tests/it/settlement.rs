@@ -1,0 +1,8 @@
+//! Days at the centre: settled once whatever happens, reconciled three ways, resolved by two people, watched
+//! card by card.
+
+mod days;
+mod differences;
+mod institutions;
+mod watch;
+mod world;

@@ -1,0 +1,217 @@
+//! A centre with an issuer, two operators and a desk, on a clock that is set; a payment platform whose
+//! statements are whatever the test says.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use tsm_api::HexBytes;
+use tsm_api::clearing::{ConsumptionReport, NewAccount, OrderReport};
+use tsm_api::client::{ClearingPeer, Client};
+use tsm_api::ids::OrderId as WireOrder;
+use tsm_domain::environment::Clock;
+use tsm_domain::money::settlement::{BasisPoints, BusinessDay, FeeRule, FeeSchedule};
+use tsm_domain::money::{Statement, StatementKind, StatementLine};
+use tsm_domain::{Fen, OrderId, TerminalNumber, TransferId};
+use tsm_epurse::commands::PurchaseKind;
+use tsm_keys::SoftwareKeyService;
+use tsm_services::clearing::{Clearing, Duties, Parts, Terminals, routes};
+use tsm_services::payment::{
+    IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentPlatform,
+    PlatformOrder, RefundDone, StatementFailure,
+};
+use tsm_services::runtime::Environment;
+use tsm_services::server::Server;
+use tsm_storage::ClearingStore;
+use uuid::Uuid;
+
+use crate::clearing::sealing_key;
+use crate::institution::Institution;
+use crate::purse_card::{PREFIX, PurseCard, TERMINAL, import_tac_root, purse_keys};
+use crate::support::{Net, SystemClock, SystemEntropy, environment};
+
+/// The day of the tests.
+pub const DAY: &str = "2026-11-20";
+
+pub fn day() -> BusinessDay {
+    DAY.parse().unwrap()
+}
+
+/// A clock that stands where it is set.
+pub struct SetClock(Mutex<Timestamp>);
+
+impl SetClock {
+    pub fn set(&self, at: &str) {
+        *self.0.lock().unwrap() = at.parse().unwrap();
+    }
+
+    pub fn pass(&self, time: SignedDuration) {
+        let mut now = self.0.lock().unwrap();
+        *now += time;
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A platform that gives the statements it was told.
+#[derive(Default)]
+pub struct Statements(Mutex<Vec<StatementLine>>);
+
+impl Statements {
+    pub fn set(&self, lines: Vec<StatementLine>) {
+        *self.0.lock().unwrap() = lines;
+    }
+}
+
+#[async_trait]
+impl PaymentPlatform for Statements {
+    async fn create_order(&self, _: &NewOrder) -> Result<PlatformOrder, PaymentError> {
+        Err(PaymentError::NotSent("only statements".into()))
+    }
+    async fn query(&self, _: OrderId) -> Result<PlatformOrder, PaymentError> {
+        Err(PaymentError::NotSent("only statements".into()))
+    }
+    async fn close(&self, _: OrderId) -> Result<PlatformOrder, PaymentError> {
+        Err(PaymentError::NotSent("only statements".into()))
+    }
+    async fn refund(&self, _: &NewRefund) -> Result<RefundDone, PaymentError> {
+        Err(PaymentError::NotSent("only statements".into()))
+    }
+    async fn verify_notification(&self, _: &IncomingMessage<'_>) -> Result<Notification, NotificationError> {
+        Err(NotificationError::Stale)
+    }
+    async fn statement(&self, day: Date) -> Result<Statement, StatementFailure> {
+        Ok(Statement { merchant: "CITY".into(), day, lines: self.0.lock().unwrap().clone() })
+    }
+}
+
+/// The centre and who deals with it.
+pub struct World<S> {
+    pub net: Net,
+    pub store: Arc<S>,
+    pub clock: Arc<SetClock>,
+    pub statements: Arc<Statements>,
+    keys: SoftwareKeyService,
+    pub city: Institution,
+    pub metro: Institution,
+    pub desk: Institution,
+    pub centre: Arc<Clearing>,
+    pub server: Server,
+}
+
+impl<S: ClearingStore + 'static> World<S> {
+    pub async fn on(store: S) -> Self {
+        let net = Net::new();
+        let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
+        import_tac_root(&keys);
+        let of = |number| Institution::new(&net, number);
+        let (city, metro, desk) = (of("CITY"), of("METRO"), of("CENTRE"));
+        let store = Arc::new(store);
+        let clock = Arc::new(SetClock(Mutex::new("2026-11-20T04:00:00Z".parse().unwrap())));
+        let statements = Arc::new(Statements::default());
+        let peers = [&city, &metro, &desk];
+        let centre = build(store.clone(), &keys, &clock, &statements, &peers);
+        let server = net.serve(routes(centre.clone()).into_router()).await;
+        Self { net, store, clock, statements, keys, city, metro, desk, centre, server }
+    }
+
+    /// The process ends and another begins on what the store kept.
+    pub fn restart(&mut self) {
+        let peers = [&self.city, &self.metro, &self.desk];
+        self.centre = build(self.store.clone(), &self.keys, &self.clock, &self.statements, &peers);
+    }
+
+    /// A client of the restarted centre. Messages are signed now, whatever the centre's clock says.
+    pub fn client(&self, institution: &Institution) -> Client {
+        institution.client(&self.net, &self.server, self.clock.clone())
+    }
+
+    pub fn peer(&self, institution: &Institution) -> ClearingPeer {
+        ClearingPeer::new(self.client(institution))
+    }
+
+    pub async fn card(&self, own: u64) -> PurseCard {
+        let card = PurseCard::new(own);
+        self.peer(&self.city).open_account(&account(&card)).await.unwrap();
+        card
+    }
+
+    /// A top-up: paid and credited.
+    pub async fn top_up(&self, card: &mut PurseCard, order: u128, fen: u32) {
+        self.peer(&self.city).payment(&report(order, card, fen)).await.unwrap();
+        let credit = card.load(order, fen);
+        self.peer(&self.city).credit(&credit).await.unwrap();
+    }
+
+    /// A purchase at the metro's gate.
+    pub async fn spend(&self, card: &mut PurseCard, fen: u32) {
+        let sale = card.pay(PurchaseKind::Simple, fen);
+        let report = ConsumptionReport { terminal: HexBytes(TERMINAL.to_vec()), transactions: vec![sale] };
+        self.peer(&self.metro).consumption(&report).await.unwrap();
+    }
+}
+
+fn build(
+    store: Arc<dyn ClearingStore>,
+    keys: &SoftwareKeyService,
+    clock: &Arc<SetClock>,
+    statements: &Arc<Statements>,
+    peers: &[&Institution],
+) -> Arc<Clearing> {
+    let points = |points| BasisPoints::new(points).unwrap();
+    let rule = FeeRule {
+        operator: None,
+        issuer: None,
+        from: "2026-01-01".parse().unwrap(),
+        until: None,
+        rate: points(60),
+        issuer_share: points(30),
+        acquirer_share: points(20),
+    };
+    let duties = Duties {
+        fees: FeeSchedule::new(vec![rule]).unwrap(),
+        platforms: vec![statements.clone()],
+        in_flight_days: 1,
+        ..Duties::of_issuer(PREFIX, "CITY".parse().unwrap()).with_desk("CENTRE".parse().unwrap())
+    };
+    Clearing::new(Parts {
+        store,
+        keys: Arc::new(keys.clone()),
+        environment: Environment { clock: clock.clone(), ..environment() },
+        institutions: peers.iter().map(|institution| institution.peer()).collect(),
+        issuers: vec![(PREFIX.into(), purse_keys())],
+        sealing_key: sealing_key(),
+        terminals: Terminals::of("METRO", [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
+        duties,
+    })
+}
+
+pub fn account(card: &PurseCard) -> NewAccount {
+    NewAccount { card: card.wire(), se_id: HexBytes(vec![0x10; 8]), aid: HexBytes(vec![0xA0; 8]) }
+}
+
+pub fn report(order: u128, card: &PurseCard, amount_fen: u32) -> OrderReport {
+    OrderReport { order: WireOrder(Uuid::from_u128(order)), card: card.wire(), amount_fen }
+}
+
+/// A payment in the statement.
+pub fn paid(order: u128, fen: u64) -> StatementLine {
+    StatementLine {
+        order: OrderId::from_uuid(Uuid::from_u128(order)),
+        payment: format!("P{order}").parse().unwrap(),
+        kind: StatementKind::Paid,
+        amount: Fen::new(fen),
+        at: SystemClock.now(),
+    }
+}
+
+/// A refund in the statement.
+pub fn refunded(order: u128, fen: u64) -> StatementLine {
+    let refund = TransferId::from_uuid(Uuid::from_u128(order + 1_000));
+    StatementLine { kind: StatementKind::Refunded { refund }, ..paid(order, fen) }
+}
