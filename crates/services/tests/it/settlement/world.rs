@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tsm_api::HexBytes;
 use tsm_api::clearing::{ConsumptionReport, NewAccount, OrderReport};
 use tsm_api::client::{ClearingPeer, Client};
@@ -44,11 +44,6 @@ pub struct SetClock(Mutex<Timestamp>);
 impl SetClock {
     pub fn set(&self, at: &str) {
         *self.0.lock().unwrap() = at.parse().unwrap();
-    }
-
-    pub fn pass(&self, time: SignedDuration) {
-        let mut now = self.0.lock().unwrap();
-        *now += time;
     }
 }
 
