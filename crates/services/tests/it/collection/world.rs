@@ -186,6 +186,7 @@ fn build(
         terminals: Terminals::of("CITY", [terminal(TERMINAL), terminal(SIGNING)])
             .with_key(terminal(SIGNING), key)
             .and(Terminals::of("OTHER", [terminal(FOREIGN)])),
+        duties: tsm_services::clearing::Duties::of_issuer(PREFIX, "CITY".parse().unwrap()),
     })
 }
 

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use tsm_api::HexBytes;
 use tsm_api::clearing::{ConsumptionReport, NewAccount, OrderReport};
 use tsm_api::client::{ClearingPeer, Client};
