@@ -18,8 +18,8 @@ mod differences;
 mod duties;
 mod entries;
 mod evidence;
-mod journal;
 mod jobs;
+mod journal;
 mod list_key;
 mod lists;
 mod open_account;
@@ -34,16 +34,15 @@ mod terminals;
 
 use std::sync::Arc;
 
-use tsm_api::clearing::{self, evidence as api_evidence};
-use tsm_api::clearing::{self, settlement as days_api};
+use tsm_api::clearing::{self, evidence as api_evidence, settlement as days_api};
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
 pub use alarm::{Watch, metrics_router};
 pub use collection::{FileServer, Protection, TransportSettings, serve_files};
-pub use journal::{journal_key, published_journal_key};
 pub use duties::Duties;
 pub use jobs::start as start_jobs;
+pub use journal::{journal_key, published_journal_key};
 pub use reconciliation::{Reconciled, ReconciliationError};
 pub use settlement::SettlementError;
 pub use terminals::{RegisteredTerminal, Terminals};
