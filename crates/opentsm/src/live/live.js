@@ -26,6 +26,7 @@ function say(word) {
 }
 
 const events = new EventSource(content.dataset.events);
+content.dataset.updates = "on";
 events.addEventListener("open", () => say(status.dataset.live));
 events.addEventListener("error", () => say(status.dataset.lost));
 events.addEventListener("content", (event) => {
