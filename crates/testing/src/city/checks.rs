@@ -5,11 +5,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tsm_domain::money::AccountKind;
 use tsm_domain::se::MirrorKind;
+use tsm_domain::se_application::SeState;
 use tsm_domain::{CardNumber, SeId};
 use tsm_storage::shared::{ChainKey, Chains, Entry};
 use tsm_storage::{ClearingStore as _, SeTsmStore as _};
 
 use super::card::Card;
+use super::keys::TRANSIT;
 use super::truth::Violation;
 use super::world::World;
 
@@ -55,6 +57,25 @@ impl World {
             let difference = format!("recorded {believed:?}, on the card {held:?}");
             self.truth.find(Some(rider), Violation::Inventory { difference });
         }
+        self.check_state(rider, se, card);
+    }
+
+    /// The state of the transit card in table S.1 against the element.
+    fn check_state(&self, rider: u32, se: SeId, card: &Card) {
+        let Some(all) = now(self.servers.stores.se_tsm.applications_on(se)) else { return };
+        let recorded = all.iter().find(|on_se| on_se.application == TRANSIT);
+        let state = recorded.map_or(SeState::Ready, |on_se| on_se.record.state);
+        let there = card.look(|element| element.registry().find_application(&TRANSIT).is_some());
+        let personalised = self.truth.reading(rider).is_some();
+        let fits = match state {
+            SeState::Ready | SeState::Loaded => !there,
+            SeState::Instantiated => there,
+            SeState::Personalized | SeState::Useable | SeState::Locked => there && personalised,
+        };
+        if !fits {
+            let state = format!("{state:?}, the instance is there: {there}, personalised: {personalised}");
+            self.truth.find(Some(rider), Violation::State { state });
+        }
     }
 
     /// Everything, when all is quiet.
@@ -64,7 +85,7 @@ impl World {
             let kept = totals.purses + totals.in_flight + totals.parked + totals.refund_payable;
             let unspent = sums.on_cards + sums.departed + sums.unproven + sums.in_flight - sums.returned;
             let terms = [
-                ("paid in and not given back", totals.paid_in - totals.refunded, sums.held),
+                ("paid in and not given back", totals.paid_in + totals.cash_in - totals.refunded, sums.held),
                 ("on cards, on the way, or owed", kept, unspent),
                 ("spent", totals.spent, sums.spent - sums.unproven),
             ];

@@ -20,6 +20,7 @@ mod checks;
 pub mod desk;
 pub mod executor;
 pub mod keys;
+pub mod kiosk;
 pub mod network;
 pub mod phone;
 pub mod planted;

@@ -51,17 +51,25 @@ pub trait Distraction: Send + Sync {
 pub struct Handset {
     executor: Executor,
     card: Arc<Card>,
+    interface: Interface,
     distraction: Option<Arc<dyn Distraction>>,
 }
 
 impl Handset {
+    /// A machine's access to the card in its field.
+    pub fn contactless(executor: &Executor, card: &Arc<Card>) -> Self {
+        card.reset(Interface::Contactless);
+        let (executor, card) = (executor.clone(), card.clone());
+        Self { executor, card, interface: Interface::Contactless, distraction: None }
+    }
+
     fn send(&mut self, channel: LogicalChannel, command: &CommandApdu) -> Result<ResponseApdu, AccessError> {
         if let Some(distraction) = &self.distraction {
             distraction.before_command();
         }
         let cla = channel.apply(command.cla).map_err(|_| AccessError::Forbidden)?;
         let command = CommandApdu { cla, ..command.clone() };
-        match self.card.exchange(Interface::Contact, &command) {
+        match self.card.exchange(self.interface, &command) {
             Exchange::Answer(answer) => Ok(answer),
             Exchange::Dead => Err(AccessError::Lost),
         }
@@ -152,6 +160,7 @@ impl Phone {
         let handset = Handset {
             executor: self.executor.clone(),
             card: self.card.clone(),
+            interface: Interface::Contact,
             distraction: self.distraction.clone(),
         };
         Wallet::start(handset, network, self.drawer.clone(), self.clock.clone(), self.entropy.clone()).await

@@ -14,6 +14,7 @@ use tsm_wallet::{NetworkError, Quiet, WalletError};
 use super::card::{Card, Mishap};
 use super::desk::CARD_NAME;
 use super::keys::TRANSIT;
+use super::kiosk::{Cash, Kept};
 use super::lock;
 use super::phone::{Distraction, Phone, SimWallet};
 use super::random::Random;
@@ -43,6 +44,7 @@ pub struct Rider {
     inside: bool,
     pending: Option<Pending>,
     closing: Option<Closing>,
+    cash: Option<Cash>,
     amounts: BTreeSet<u32>,
     hurry: Arc<Hurry>,
     last_failure: String,
@@ -128,6 +130,7 @@ impl Rider {
             inside: false,
             pending: None,
             closing: None,
+            cash: None,
             amounts: BTreeSet::new(),
             hurry,
             last_failure: String::new(),
@@ -168,11 +171,18 @@ impl Rider {
             self.unlock().await;
             return;
         }
+        if self.cash.is_some() {
+            self.bring_cash().await;
+        }
         let balance = self.balance();
         if self.pending.is_some() {
             self.top_up().await;
         } else if balance < LOW || self.random.once_in(150) {
-            self.pay().await;
+            if self.random.once_in(8) {
+                self.pay_cash().await;
+            } else {
+                self.pay().await;
+            }
             if self.pending.is_some() {
                 self.top_up().await;
             }
@@ -182,8 +192,12 @@ impl Rider {
             1 => drop(self.synchronise().await),
             2 => drop(self.synchronise_purse().await),
             3 => self.delete().await,
-            4 if self.pending.is_none() && !self.inside => self.close(Closing::Returning).await,
-            5 if self.pending.is_none() && !self.inside => self.close(Closing::Parking).await,
+            4 if self.pending.is_none() && self.cash.is_none() && !self.inside => {
+                self.close(Closing::Returning).await
+            }
+            5 if self.pending.is_none() && self.cash.is_none() && !self.inside => {
+                self.close(Closing::Parking).await
+            }
             6..=120 => self.shop().await,
             _ => self.ride().await,
         }
@@ -286,16 +300,64 @@ impl Rider {
         }
     }
 
-    async fn pay(&mut self) {
+    /// An amount that this rider never paid before, so that a credit says what it is for.
+    fn new_amount(&mut self) -> u32 {
         let mut amount = self.random.between(3_000, 15_000) as u32;
         while !self.amounts.insert(amount) {
             amount += 1;
         }
+        amount
+    }
+
+    async fn pay(&mut self) {
+        let amount = self.new_amount();
         let aid: HexBytes = TRANSIT.into();
         let ordered = self.flow(Flow::Pay, async |wallet| wallet.order_top_up(&aid, amount).await).await;
         let Ended::Well((order, payment)) = ordered else { return };
         self.world.truth.ordered(self.number, tsm_domain::OrderId::from_uuid(order.0), amount);
         self.pending = Some(Pending { order, payment, amount, paid: false });
+    }
+
+    async fn pay_cash(&mut self) {
+        let Some(reading) = self.world.truth.reading(self.number) else { return };
+        if self.cash.is_none() && reading.spendable {
+            let amount = self.new_amount();
+            self.cash = Some(self.world.take_cash(self.number, reading.serial, amount));
+            self.bring_cash().await;
+        }
+    }
+
+    /// Holds the card to the kiosk until it knows where the cash is.
+    async fn bring_cash(&mut self) {
+        let Some(cash) = self.cash else { return };
+        if !self.phone.card.is_powered() {
+            self.phone.card.power_on();
+        }
+        // The phone's own death does not concern the kiosk.
+        let _ = self.prepare_mishap();
+        self.world.trace.rider(self.number, Event::Began(Flow::Cash));
+        let kept = self.world.bring_cash(&self.phone.card, cash).await;
+        self.phone.card.calm();
+        *lock(&self.hurry.left) = None;
+        if !self.phone.card.is_powered() {
+            self.phone.card.power_on();
+        }
+        match kept {
+            Kept::OnCard => {
+                self.world.finished(Flow::Cash);
+                self.world.trace.rider(self.number, Event::Done(Flow::Cash));
+                self.cash = None;
+            }
+            Kept::GivenBack => {
+                self.world.trace.rider(self.number, Event::Cancelled(cash.amount));
+                self.cash = None;
+            }
+            Kept::Unknown => {
+                self.last_failure = "Cash: the kiosk does not know where it is".into();
+                self.world.trace.rider(self.number, Event::Failed(Flow::Cash, "not known yet".into()));
+            }
+        }
+        self.world.truth.check_proven(self.number);
     }
 
     async fn top_up(&mut self) {
@@ -479,6 +541,10 @@ impl Rider {
                 let closing = if closing == Closing::Parked { Closing::Returning } else { closing };
                 self.close(closing).await;
                 settled &= self.closing.is_none();
+            }
+            if self.cash.is_some() {
+                self.bring_cash().await;
+                settled &= self.cash.is_none();
             }
             if self.locked && self.closing.is_none() {
                 self.unlock().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use tsm_api::client::{ClearingPeer, Client, SeTsmPeer, SpTsmPeer};
+use tsm_api::client::{ClearingPeer, Client, SeTsmPeer, SpTsmPeer, SpTsmTerminal};
 use tsm_api::problem::Problem;
 use tsm_api::se_tsm::wallet::Agreement;
 use tsm_api::sp_tsm::peer::HandoverWay;
@@ -227,6 +227,13 @@ impl Servers {
         let gates = &self.organisations.gates;
         let way = self.network.way(Role::Clearing, Some(gates.certificate.clone()));
         ClearingPeer::new(Client::new(way).signing(gates.signing(clock, entropy)))
+    }
+
+    /// A client of a machine that takes cash, at the card issuer.
+    pub fn kiosk_at_issuer(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> SpTsmTerminal {
+        let gates = &self.organisations.gates;
+        let way = self.network.way(Role::SpTsm, Some(gates.certificate.clone()));
+        SpTsmTerminal::new(Client::new(way).signing(gates.signing(clock, entropy)))
     }
 
     fn environment(&self, role: Role, owner: Owner) -> Environment {

@@ -90,6 +90,8 @@ pub enum Flow {
     MigrateOut,
     /// Cancelling a return or a migration.
     CancelClosing,
+    /// Topping up with cash at a kiosk.
+    Cash,
 }
 
 impl Flow {
@@ -108,6 +110,7 @@ impl Flow {
             Self::Return => "returning the card",
             Self::MigrateOut => "parking the card at the centre",
             Self::CancelClosing => "cancelling the closing of the card",
+            Self::Cash => "topping up with cash",
         }
     }
 }

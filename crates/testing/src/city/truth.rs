@@ -91,6 +91,11 @@ pub enum Violation {
         /// How.
         difference: String,
     },
+    /// The application's state in table S.1 is not that of the card.
+    State {
+        /// How.
+        state: String,
+    },
     /// A journal's chain is broken.
     Journal {
         /// Which one and where.
@@ -151,6 +156,7 @@ impl fmt::Display for Violation {
             Self::Inventory { difference } => {
                 write!(f, "the operator's records and the card differ: {difference}")
             }
+            Self::State { state } => write!(f, "the recorded state is not the card's: {state}"),
             Self::Journal { place } => write!(f, "the journal is broken: {place}"),
             Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),
         }
@@ -194,6 +200,18 @@ struct Order {
     amount: u32,
     /// The card that took it in.
     credited: Option<Serial>,
+    money: Money,
+}
+
+/// Where an order's money is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Money {
+    /// At the payment platform, which knows the rest.
+    Platform,
+    /// In a kiosk.
+    Kiosk,
+    /// Back in the rider's hand.
+    GivenBack,
 }
 
 /// What is so.
@@ -273,7 +291,29 @@ impl Truth {
         let mut state = lock(&self.state);
         let orders = &mut state.accounts[rider as usize].orders;
         if orders.iter().all(|known| known.order != order) {
-            orders.push(Order { order, amount, credited: None });
+            orders.push(Order { order, amount, credited: None, money: Money::Platform });
+        }
+    }
+
+    /// A kiosk has taken cash.
+    pub fn cash_taken(&self, rider: u32, operation: uuid::Uuid, amount: u32) {
+        let order =
+            Order { order: OrderId::from_uuid(operation), amount, credited: None, money: Money::Kiosk };
+        lock(&self.state).accounts[rider as usize].orders.push(order);
+    }
+
+    /// A kiosk has given cash back.
+    pub fn cash_given_back(&self, operation: uuid::Uuid) {
+        let order = OrderId::from_uuid(operation);
+        let mut state = lock(&self.state);
+        let given_back = state.accounts.iter_mut().enumerate().find_map(|(rider, account)| {
+            let known = account.orders.iter_mut().find(|known| known.order == order)?;
+            known.money = Money::GivenBack;
+            Some((rider as u32, known.amount, known.credited.is_some()))
+        });
+        drop(state);
+        if let Some((rider, amount, true)) = given_back {
+            self.find(Some(rider), Violation::RefundedAndCredited { amount });
         }
     }
 
@@ -396,8 +436,13 @@ impl Truth {
             return self.find(Some(rider), Violation::CreditWithoutPayment { amount });
         };
         order.credited = Some(serial);
-        let order = order.order;
+        let (order, money) = (order.order, order.money);
         drop(state);
+        match money {
+            Money::Platform => {}
+            Money::Kiosk => return,
+            Money::GivenBack => return self.find(Some(rider), Violation::RefundedAndCredited { amount }),
+        }
         match self.payment(order) {
             None | Some(PaymentState::Paid(_)) => {}
             Some(PaymentState::Refunded { .. }) => {
@@ -413,7 +458,10 @@ impl Truth {
     pub fn uncredited(&self) -> Vec<(OrderId, u32)> {
         let state = lock(&self.state);
         let orders = state.accounts.iter().flat_map(|account| &account.orders);
-        orders.filter(|order| order.credited.is_none()).map(|order| (order.order, order.amount)).collect()
+        orders
+            .filter(|order| order.credited.is_none() && order.money == Money::Platform)
+            .map(|order| (order.order, order.amount))
+            .collect()
     }
 
     /// How an order stands at the platform; `None` while the platform cannot be asked.
@@ -491,6 +539,12 @@ impl Truth {
             sums.spent += i128::from(account.spent);
             sums.unproven += i128::from(account.unproven);
             for order in &account.orders {
+                if order.money != Money::Platform {
+                    if order.credited.is_some() {
+                        sums.held += i128::from(order.amount);
+                    }
+                    continue;
+                }
                 let row = self.payments.order(order.order).now_or_never()?.ok()?;
                 let held = row.map_or(0, |row| i128::from(row.order.held().get()));
                 sums.held += held;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tsm_api::client::SpTsmTerminal;
+use tsm_domain::environment::Entropy as _;
 use tsm_storage::memory::Crash;
 
 use super::card::Card;
@@ -131,6 +133,7 @@ pub struct World {
     flows: Mutex<BTreeMap<Flow, u64>>,
     closing: AtomicBool,
     settled: AtomicU32,
+    machines: Arc<Stream>,
 }
 
 impl World {
@@ -152,6 +155,7 @@ impl World {
             truth,
             trace,
             random: Stream::new(seed, 3),
+            machines: Arc::new(Stream::new(seed, 4)),
             executor,
             faults,
             operations: AtomicU64::new(0),
@@ -159,6 +163,19 @@ impl World {
             closing: AtomicBool::new(false),
             settled: AtomicU32::new(0),
         })
+    }
+
+    /// A kiosk's way to the card issuer.
+    pub(super) fn kiosk(&self) -> SpTsmTerminal {
+        let clock = Arc::new(MachineClock::new(self.executor.clone()));
+        self.servers.kiosk_at_issuer(clock, self.machines.clone())
+    }
+
+    /// A number that is nobody else's.
+    pub(super) fn uuid(&self) -> uuid::Uuid {
+        let mut bytes = [0; 16];
+        self.machines.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     fn planted(&self, plant: Plant) -> bool {
