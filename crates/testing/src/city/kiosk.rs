@@ -8,6 +8,7 @@ use tsm_api::client::{ClientError, SpTsmTerminal};
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::ids::{OperationId, RequestId};
 use tsm_api::sp_tsm::terminal::{CashTopUpRecord, CashTopUpRequest, CashTopUpState};
+use tsm_se::Interface;
 use tsm_wallet::SeOperation;
 
 use super::card::Card;
@@ -77,15 +78,25 @@ impl World {
     ) -> Result<CashTopUpState, ClientError> {
         let begun = kiosk.begin(&self.request(cash)).await?;
         let mut element = SeOperation::new(Handset::contactless(&self.executor, card));
-        let mut reply = begun.conversation;
+        let carried = Self::carry(kiosk, &mut element, begun.conversation).await;
+        // The card leaves the field.
+        card.reset(Interface::Contactless);
+        carried?;
+        Ok(kiosk.status(cash.operation).await?.state)
+    }
+
+    async fn carry(
+        kiosk: &SpTsmTerminal,
+        element: &mut SeOperation<Handset>,
+        mut reply: Option<ConversationReply>,
+    ) -> Result<(), ClientError> {
         while let Some(ConversationReply::Steps { conversation, turn, steps, .. }) = reply {
             let answers = element.carry(&steps).await;
             let request =
                 TurnRequest { turn, responses: answers.responses, fault: answers.fault, ticket: None };
             reply = Some(kiosk.turn(conversation, &request).await?);
         }
-        element.release().await;
-        Ok(kiosk.status(cash.operation).await?.state)
+        Ok(())
     }
 
     fn request(&self, cash: Cash) -> CashTopUpRequest {

@@ -248,6 +248,8 @@ impl Terminals {
         let before = self.truth.reading(card.rider());
         let mut field = Field { card, count: 0, fault };
         let outcome = work(&mut post, &mut field, at);
+        // The card leaves the field.
+        card.reset(Interface::Contactless);
         let (tapped, died) = match outcome {
             Ok((fare, balance)) => (Tapped::Passed(fare, balance), false),
             Err(TapError::Refused(refusal)) => (Tapped::Turned(refusal.to_string()), false),
