@@ -490,6 +490,12 @@ impl Rider {
     async fn unlock(&mut self) {
         let aid: HexBytes = TRANSIT.into();
         let ended = self.flow(Flow::Unlock, async |wallet| wallet.unlock_card(&aid, &mut Quiet).await).await;
+        if let Ended::Badly(WalletError::Refused(_)) = ended
+            && !self.is_spendable()
+        {
+            // The lock's own end was lost, so its issuer knows of none: it is repeated, and then lifted.
+            let _ = self.flow(Flow::Lock, async |wallet| wallet.lock_card(&aid, &mut Quiet).await).await;
+        }
         self.locked = !matches!(ended, Ended::Well(())) && !self.is_spendable();
     }
 
