@@ -96,7 +96,12 @@ impl Summary {
         line("operations per second", format!("{rate:.0}"));
         line("virtual per real second", format!("{:.0}", numbers.virtual_per_real));
         line("seconds", format!("{:.1}", self.took.as_secs_f64()));
+        let unsettled: Vec<_> = self.outcomes.iter().flat_map(|outcome| &outcome.unsettled).collect();
+        line("unsettled riders", unsettled.len().to_string());
         line("violations", numbers.violations.to_string());
+        for why in unsettled.iter().take(5) {
+            let _ = writeln!(text, "{why}");
+        }
         text
     }
 }

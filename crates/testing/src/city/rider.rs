@@ -20,7 +20,6 @@ use super::phone::{Distraction, Phone, SimWallet};
 use super::random::Random;
 use super::terminals::{self, STATIONS, TapFault, Tapped};
 use super::trace::{Event, Flow};
-use super::truth::Violation;
 use super::world::World;
 
 /// A purse with less than this is topped up, in fen.
@@ -447,6 +446,17 @@ impl Rider {
         }
     }
 
+    /// A closing that the phone did not see begin is taken up again.
+    async fn take_up_closing(&mut self) {
+        let works = self.flow(Flow::Cancel, async |wallet| wallet.interrupted().await).await;
+        let Ended::Well(works) = works else { return };
+        self.closing = works.iter().find_map(|work| match work.kind {
+            InterruptedKind::Return => Some(Closing::Returning),
+            InterruptedKind::MigrationOut => Some(Closing::Parking),
+            _ => None,
+        });
+    }
+
     async fn cancel_closing(&mut self) {
         let _ = self
             .flow(Flow::CancelClosing, async |wallet| {
@@ -561,7 +571,11 @@ impl Rider {
                 settled &= self.pending.is_none_or(|pending| !pending.paid);
             }
             if self.holds_card && self.closing.is_none() {
-                settled &= self.synchronise_purse().await;
+                let agreed = self.synchronise_purse().await;
+                settled &= agreed;
+                if !agreed {
+                    self.take_up_closing().await;
+                }
             }
             settled &= self.synchronise().await;
             if settled {
@@ -570,7 +584,7 @@ impl Rider {
             self.wait(300).await;
         }
         let why = std::mem::take(&mut self.last_failure);
-        self.world.truth.find(Some(self.number), Violation::NeverSettled { why });
+        self.world.unsettled(self.number, why);
     }
 
     // The wallet around a flow.

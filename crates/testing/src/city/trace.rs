@@ -57,6 +57,8 @@ pub enum Event {
     Clock(Role, i64),
     /// A terminal lost its power and started again from what it had stored.
     TerminalRestarted(u32),
+    /// Nothing goes wrong any more, and still the rider cannot settle; what failed last.
+    Unsettled(String),
     /// A terminal delivered so many transactions.
     Delivered(u32, u32),
 }
@@ -150,6 +152,7 @@ impl fmt::Display for Event {
             Self::Started(role) => write!(f, "the {} serves again", role.name()),
             Self::Clock(role, seconds) => write!(f, "the clock of the {} is {seconds} s ahead", role.name()),
             Self::TerminalRestarted(number) => write!(f, "terminal {number} starts again after a power loss"),
+            Self::Unsettled(why) => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
             Self::Delivered(number, count) => write!(f, "terminal {number} delivers {count} transactions"),
         }
     }

@@ -66,11 +66,6 @@ pub enum Violation {
         /// How.
         verdict: String,
     },
-    /// A rider cannot settle what is open, although nothing goes wrong any more.
-    NeverSettled {
-        /// What failed last.
-        why: String,
-    },
     /// A debit that no terminal knows of.
     DebitWithoutRecord {
         /// How much.
@@ -137,9 +132,6 @@ impl fmt::Display for Violation {
             ),
             Self::MoneyOutOfNothing { balances: (before, after) } => {
                 write!(f, "the card's balance went from {before} to {after} fen outside any transaction")
-            }
-            Self::NeverSettled { why } => {
-                write!(f, "nothing goes wrong any more, and still the rider cannot settle: {why}")
             }
             Self::HonestRefused { verdict } => {
                 write!(f, "the centre refuses what the card paid: {verdict}")

@@ -98,6 +98,8 @@ pub struct Outcome {
     pub virtual_s: u64,
     /// One number for everything that happened.
     pub digest: u64,
+    /// The riders who could not settle at the last count, and why.
+    pub unsettled: Vec<String>,
     /// What must never be, and was.
     pub violation: Option<Report>,
 }
@@ -134,6 +136,7 @@ pub struct World {
     closing: AtomicBool,
     settled: AtomicU32,
     machines: Arc<Stream>,
+    unsettled: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -156,6 +159,7 @@ impl World {
             trace,
             random: Stream::new(seed, 3),
             machines: Arc::new(Stream::new(seed, 4)),
+            unsettled: Mutex::default(),
             executor,
             faults,
             operations: AtomicU64::new(0),
@@ -206,6 +210,12 @@ impl World {
     /// Whether something goes wrong now, once in so many times; nothing does at the last count.
     pub fn mischief(&self, random: &mut Random, once_in: u64) -> bool {
         random.once_in(once_in) && !self.is_closing()
+    }
+
+    /// A rider could not settle, although nothing goes wrong any more.
+    pub(super) fn unsettled(&self, rider: u32, why: String) {
+        lock(&self.unsettled).push(format!("rider {rider}: {why}"));
+        self.trace.rider(rider, Event::Unsettled(why));
     }
 
     /// A rider has nothing open any more.
@@ -358,6 +368,7 @@ impl World {
             messages: self.network.messages(),
             virtual_s: u64::try_from(self.executor.now().duration_since(start).as_secs()).unwrap_or(0),
             digest: self.trace.digest(),
+            unsettled: lock(&self.unsettled).clone(),
             violation,
         }
     }
