@@ -358,6 +358,11 @@ pub enum OutcomeDetail {
         /// The token.
         token: HexBytes,
     },
+    /// The card shows the new number and is bound to it; the sessions under the old one have ended.
+    NumberChanged {
+        /// The number.
+        msisdn: String,
+    },
     /// The application is installed.
     Installed {
         /// The application.

@@ -41,7 +41,23 @@ impl WritingRegistration {
         Ok(Self(channel.add(script, commands)?))
     }
 
-    /// Checks that the card stored both.
+    /// Adds STORE DATA for 2F14 alone to `script`: the number changes, and the TOKEN counts as before
+    /// (P-5.5.5).
+    pub fn add_number(
+        channel: &mut SecureChannel,
+        msisdn: &Msisdn,
+        script: &mut Script,
+    ) -> Result<Self, ProcedureError> {
+        let number = DataGroup { identifier: 0x2F14, value: msisdn_value(msisdn) }.to_bytes();
+        let commands = StoreData::sequence([number], DataEncryption::NoInformation, DataStructure::Dgi)
+            .unwrap_or_default()
+            .iter()
+            .map(|command| Command::new("STORE DATA of the number", command.to_apdu()))
+            .collect();
+        Ok(Self(channel.add(script, commands)?))
+    }
+
+    /// Checks that the card stored it.
     pub fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<(), ProcedureError> {
         channel.take(answers, &self.0).map(drop)
     }
@@ -108,5 +124,33 @@ impl ReadingRegistration {
             msisdn: read(number, names[0], trust, parse_msisdn)?,
             binding: read(token, names[1], trust, |data| BindingData::parse_answer(data, self.form))?,
         })
+    }
+}
+
+/// A reading of the number alone.
+#[derive(Debug)]
+pub struct ReadingNumber(Ticket);
+
+impl ReadingNumber {
+    /// Adds GET DATA 2F14 to `script`.
+    pub fn add(channel: &mut SecureChannel, script: &mut Script) -> Result<Self, ProcedureError> {
+        let command = Command::new("GET DATA", GetData::MSISDN.to_apdu());
+        let command = command.or(&[StatusWord::REFERENCED_DATA_NOT_FOUND]);
+        Ok(Self(channel.add(script, vec![command])?))
+    }
+
+    /// Takes the number that the card holds, if it holds one.
+    pub fn take(
+        self,
+        channel: &mut SecureChannel,
+        answers: &mut Answers,
+    ) -> Result<Option<Observed<Msisdn>>, ProcedureError> {
+        let name = answers.name(&self.0, 0);
+        let trust = trust(channel);
+        let responses = channel.take(answers, &self.0)?;
+        let [number] = &responses[..] else {
+            return Err(ProcedureError::Impossible("a number was taken twice".to_owned()));
+        };
+        read(number, name, trust, parse_msisdn)
     }
 }

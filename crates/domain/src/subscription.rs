@@ -67,6 +67,11 @@ impl Subscription {
         Self { se, state: SubscriptionState::Active, ..self }
     }
 
+    /// Its user goes on under another number (P-5.5.5).
+    pub fn renumbered(self, number: Msisdn) -> Self {
+        Self { number, ..self }
+    }
+
     /// The business side cancels it.
     pub fn cancelled(self, at: jiff::Timestamp) -> Self {
         match self.state {

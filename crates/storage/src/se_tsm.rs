@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tsm_domain::application::{Application, DeletionMode, SubscriberState};
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, Inventory, LossReport, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, Binding, Inventory, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeApplication;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::staff::Role;
@@ -120,6 +120,15 @@ pub enum Registered {
     BoundTo(Msisdn),
 }
 
+/// The result of ordering a change of the bound number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NumberChangeOrdered {
+    /// It is under way, in place of any that was, or it was carried out before.
+    Accepted(SeRecord),
+    /// The SE is bound to neither of the two numbers. Nothing changed.
+    BoundElsewhere,
+}
+
 /// The result of a log-off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unbound {
@@ -171,6 +180,8 @@ pub enum Intended {
     Unlock(Aid),
     /// Write number and TOKEN.
     WriteRegistration,
+    /// Write this number in place of the bound one.
+    ChangeNumber(Msisdn),
     /// Hand the conversation over to the provider's SP-TSM.
     HandOver(ProviderId),
 }
@@ -207,6 +218,8 @@ pub struct Intention {
 pub struct SeChange {
     /// What was seen on the SE, and when.
     pub observed: Option<(Inventory, jiff::Timestamp)>,
+    /// The number that the SE is bound to from now on. It ends the change of number that is under way.
+    pub renumbered: Option<Binding>,
     /// Applications on the SE.
     pub applications: Vec<ApplicationOnSe>,
     /// Security domains on the SE.
@@ -324,6 +337,13 @@ pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains {
     async fn ses_of(&self, number: &Msisdn) -> Result<Vec<SeRecord>>;
     /// Registers an SE: binding and TOKEN together. Never two numbers on one SE.
     async fn register_se(&self, registration: Registration) -> Result<Registered>;
+    /// Orders a change of the bound number. The binding stays until the SE shows the new number.
+    async fn order_number_change(
+        &self,
+        se: SeId,
+        change: NumberChange,
+        notes: Vec<Note>,
+    ) -> Result<NumberChangeOrdered>;
     /// Releases a binding when nothing is subscribed by that number on the SE.
     async fn unbind_se(&self, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Result<Unbound>;
     /// Sets an SE's standing and loss report.
@@ -392,6 +412,18 @@ impl std::fmt::Debug for StaffAccount {
             .field("roles", &self.roles)
             .finish_non_exhaustive()
     }
+}
+
+/// The record with a change of number under way; `None` where it is about neither number. A change that was
+/// carried out before changes nothing.
+pub(crate) fn with_number_change(record: SeRecord, change: NumberChange) -> Option<SeRecord> {
+    let bound = record.binding.as_ref().map(|binding| &binding.number)?;
+    if *bound == change.to && record.number_change.is_none() {
+        return Some(record);
+    }
+    let concerned = *bound == change.from || *bound == change.to;
+    let change = NumberChange { from: bound.clone(), ..change };
+    concerned.then_some(SeRecord { number_change: Some(change), ..record })
 }
 
 impl<T> Versioned<T> {

@@ -2,7 +2,7 @@
 
 use crate::clearing::{closing, collection, evidence, lists};
 use crate::client::{Client, ClientError};
-use crate::conversation::{ConversationReply, TurnRequest};
+use crate::conversation::{ConversationReply, StartOptions, TurnRequest};
 use crate::endpoint::Nothing;
 use crate::ids::{
     ApplicationId, ConversationId, DomainId, OperationId, OrderId, PaymentId, ProviderId, TaskId,
@@ -130,6 +130,10 @@ role_client! {
         report_loss(se_id: &HexBytes; operator::LossReport) -> operator::ElementRecord = operator::REPORT_LOSS;
         /// Records what became of the bound number.
         number_state(se_id: &HexBytes; operator::NumberState) -> operator::ElementRecord = operator::NUMBER_STATE;
+        /// Changes the bound number.
+        change_number(se_id: &HexBytes; operator::NumberChange) -> operator::ElementRecord = operator::CHANGE_NUMBER;
+        /// Writes the new number into the card.
+        write_number(se_id: &HexBytes; StartOptions) -> ConversationReply = operator::WRITE_NUMBER;
         /// Terminates a task.
         terminate(task: TaskId;) -> Nothing = operator::TERMINATE;
         /// Reads the audit trail.
@@ -206,6 +210,8 @@ role_client! {
         handover(; sp_peer::HandoverRequest) -> sp_peer::HandoverReply = sp_peer::HANDOVER;
         /// Reports a result.
         result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
+        /// Tells that a rider has another number.
+        number_changed(; sp_peer::NumberChanged) -> Nothing = sp_peer::NUMBER_CHANGED;
         /// Asks where a card and its money are.
         explanation(; evidence::CardQuery) -> evidence::CardFacts = sp_evidence::EXPLANATION;
         /// Asks what is being done.

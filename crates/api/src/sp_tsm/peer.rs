@@ -28,6 +28,12 @@ pub const RESULT: Endpoint<OperationResult, Nothing> = Endpoint::post(
     Access::Peer,
     "Reports how an operation at the SE-TSM ended; repeating the report changes nothing.",
 );
+/// Change of a rider's number.
+pub const NUMBER_CHANGED: Endpoint<NumberChanged, Nothing> = Endpoint::post(
+    "/peer/v1/number-changes",
+    Access::Peer,
+    "Tells that the user of a secure element has another number; telling it again changes nothing.",
+);
 /// Payment notification.
 pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoint::post(
     "/peer/v1/payment-notifications",
@@ -37,7 +43,24 @@ pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoin
 
 /// Every endpoint for institutions.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![PRE_OPERATION.describe(), HANDOVER.describe(), RESULT.describe(), PAYMENT_NOTIFICATION.describe()]
+    vec![
+        PRE_OPERATION.describe(),
+        HANDOVER.describe(),
+        RESULT.describe(),
+        NUMBER_CHANGED.describe(),
+        PAYMENT_NOTIFICATION.describe(),
+    ]
+}
+
+/// The user of a secure element has another number (P-5.5.5).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NumberChanged {
+    /// The secure element.
+    pub se_id: HexBytes,
+    /// The number that it is bound to now.
+    pub msisdn: String,
+    /// The numbers that the same user had on it before.
+    pub formerly: Vec<String>,
 }
 
 /// Asks for consent (B-8.5.2.b, B-8.5.3.b).

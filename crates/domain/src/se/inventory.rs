@@ -75,6 +75,20 @@ pub struct Binding {
     pub number: Msisdn,
     /// Since when.
     pub since: jiff::Timestamp,
+    /// The numbers that the same user had on it before (P-5.5.5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formerly: Vec<Msisdn>,
+}
+
+/// A change of the bound number that the carrier has made, until the SE shows the new one (P-5.5.5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberChange {
+    /// The number that the SE is bound to until then.
+    pub from: Msisdn,
+    /// The number that it will be bound to.
+    pub to: Msisdn,
+    /// Since when.
+    pub since: jiff::Timestamp,
 }
 
 /// The record of one SE. Applications and domains on it have records of their own.
@@ -86,6 +100,9 @@ pub struct SeRecord {
     pub batch: BatchId,
     /// The number it is bound to. At most one, always.
     pub binding: Option<Binding>,
+    /// The change of that number which is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number_change: Option<NumberChange>,
     /// Whether it may be served.
     pub standing: SeStanding,
     /// The loss report, while there is one.
@@ -149,6 +166,23 @@ impl Inventory {
     }
 }
 
+impl Binding {
+    /// A new user's.
+    pub const fn new(number: Msisdn, since: jiff::Timestamp) -> Self {
+        Self { number, since, formerly: Vec::new() }
+    }
+
+    /// The same user's, under another number.
+    pub fn renumbered(self, number: Msisdn, since: jiff::Timestamp) -> Self {
+        let mut formerly = self.formerly;
+        if self.number != number {
+            formerly.push(self.number);
+        }
+        formerly.retain(|former| *former != number);
+        Self { number, since, formerly }
+    }
+}
+
 impl SeRecord {
     /// The record of an SE that was never seen, from its batch.
     pub fn new(se: SeId, batch: &Batch) -> Self {
@@ -156,6 +190,7 @@ impl SeRecord {
             se,
             batch: batch.id.clone(),
             binding: None,
+            number_change: None,
             standing: SeStanding::Active,
             loss: None,
             inventory: Inventory::initial(batch),

@@ -9,7 +9,9 @@ pub(crate) use batch::tests::batch as batch_for_tests;
 pub use batch::{
     Batch, BatchBook, BatchError, IssuerKeyScheme, PresetApplication, PresetDomain, SeIdRange, SeKind,
 };
-pub use inventory::{Binding, Inventory, LossReport, MirrorEntry, MirrorKind, SeRecord, SeStanding};
+pub use inventory::{
+    Binding, Inventory, LossReport, MirrorEntry, MirrorKind, NumberChange, SeRecord, SeStanding,
+};
 pub use reconcile::{
     Difference, Presence, Reconciled, presence, reconcile_application, registry_differences,
 };

@@ -107,12 +107,12 @@ pub(super) async fn terminate(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> R
 }
 
 impl SeTsm {
-    async fn found_element<Q>(&self, call: &Call<Caller, Q>) -> Result<SeRecord, Problem> {
+    pub(super) async fn found_element<Q>(&self, call: &Call<Caller, Q>) -> Result<SeRecord, Problem> {
         let se: SeId = call.parameter()?;
         self.store.se(se).await.map_err(stored)?.ok_or_else(|| ProblemCode::UnknownId.into())
     }
 
-    async fn element_to_wire(&self, record: SeRecord) -> Result<ElementRecord, Problem> {
+    pub(super) async fn element_to_wire(&self, record: SeRecord) -> Result<ElementRecord, Problem> {
         let applications = self.store.applications_on(record.se).await.map_err(stored)?;
         let token = self.store.token(record.se).await.map_err(stored)?;
         let of = |kind| {
@@ -123,6 +123,7 @@ impl SeTsm {
             se_id: se_to_wire(&record.se),
             batch: BatchId(record.batch.to_string()),
             msisdn: record.binding.as_ref().map(|binding| binding.number.to_string()),
+            changing_to: record.number_change.as_ref().map(|change| change.to.to_string()),
             loss: if record.standing == SeStanding::Lost { Listing::On } else { Listing::Off },
             free_bytes: record.inventory.free.data,
             registered_at: record.binding.as_ref().filter(|_| token.is_some()).map(|binding| binding.since),

@@ -22,6 +22,7 @@ use super::SeTsm;
 use super::access::Caller;
 use super::convert::{se_id, se_to_wire, state_to_wire};
 use super::locks::{self, Lockdown};
+use super::number_change;
 use super::registration::{binding_seen_from, stop_to_problem};
 use super::stop::{Stop, field, keyed, stored};
 use super::token_renewal;
@@ -88,7 +89,10 @@ impl SeTsm {
     ) -> Result<LoginReply, Stop> {
         let known = Known::of(self, record).await?;
         // Without a number from the bearer the wallet stands for the bound one (D-24).
-        let seen_from = number.as_ref().or(known.record.binding.as_ref().map(|binding| &binding.number));
+        let bound = known.record.binding.as_ref().map(|binding| &binding.number);
+        // The number that it is about to be bound to is the same user's (P-5.5.5).
+        let next = known.record.number_change.as_ref().map(|change| &change.to);
+        let seen_from = number.as_ref().filter(|number| Some(*number) != next).or(bound);
         let question = LoginQuestion {
             lost: if known.record.standing == SeStanding::Lost { Lost::Yes } else { Lost::No },
             kind: known.batch.kind,
@@ -152,6 +156,9 @@ impl SeTsm {
                     Box::new(move |session| locks::run_all(tsm, session, se, Lockdown::Loss).boxed()),
                 ),
             },
+            (SessionRights::Full, _) if known.record.number_change.is_some() => {
+                ("change number", Box::new(move |session| number_change::run(tsm, session, se).boxed()))
+            }
             (SessionRights::Full, TokenCheck::RenewFirst) => {
                 ("renew token", Box::new(move |session| token_renewal::run(tsm, session, se).boxed()))
             }

@@ -5,8 +5,8 @@
 //! | [`access`], `tickets`, `passwords` | who calls, and what shows that it may |
 //! | `registration`, `login`, `catalogue`, `lists` | the wallet's way in |
 //! | `conversations`, `work`, `record` | operations on a card: their durable story |
-//! | `download`, `deletion`, `locks`, `synchronisation`, `token_renewal` | one flow each |
-//! | `peers`, `sp_tsms` | the SP-TSMs: what they tell, and how they are asked |
+//! | `download`, `deletion`, `locks`, `synchronisation`, `token_renewal`, `number_change` | one flow each |
+//! | `peers`, `sp_tsms`, `notices` | the SP-TSMs: what they tell, how they are asked, what they are told |
 //! | `staff`, `batches`, `providers`, `domains`, `applications`, `elements`, `audit` | the operator's desk |
 //!
 //! A flow begins with an observation and ends with one; what the card says under its MAC is what gets
@@ -30,6 +30,8 @@ mod lists;
 mod locks;
 mod login;
 mod migration;
+mod notices;
+mod number_change;
 mod passwords;
 mod peers;
 mod provider_portal;
@@ -56,6 +58,7 @@ use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::SeTsmStore;
 
 use crate::conversation::{Engine, Limits};
+use crate::outbox::Dispatcher;
 use crate::runtime::Environment;
 use crate::server::{PeerGate, Routes};
 use crate::siblings::Siblings;
@@ -63,6 +66,7 @@ use crate::siblings::Siblings;
 pub use sp_tsms::{HttpsSpTsms, SpTsms};
 pub use staff::FirstAdministrator;
 
+use notices::Notices;
 use store_leases::StoreLeases;
 
 /// What an operator sets.
@@ -117,6 +121,7 @@ pub struct SeTsm {
     sp_tsms: Arc<dyn SpTsms>,
     settings: Settings,
     engine: Engine,
+    outbox: Dispatcher,
     gate: PeerGate,
     siblings: Option<Arc<dyn Siblings>>,
 }
@@ -134,7 +139,9 @@ impl SeTsm {
         let leases = Arc::new(StoreLeases::new(store.clone(), environment.clone(), here));
         let engine = Engine::new(environment.clone(), leases, settings.limits);
         let gate = PeerGate::open(environment.now());
-        Arc::new(Self { store, keys, environment, signer, sp_tsms, settings, engine, gate, siblings })
+        let notices = Notices { store: store.clone(), sp_tsms: sp_tsms.clone() };
+        let outbox = Dispatcher::start(store.clone(), Arc::new(notices), environment.clone());
+        Arc::new(Self { store, keys, environment, signer, sp_tsms, settings, engine, outbox, gate, siblings })
     }
 
     fn now(&self) -> jiff::Timestamp {
@@ -192,6 +199,8 @@ fn operator_routes(routes: Routes<SeTsm>) -> Routes<SeTsm> {
         .on(&operator::ELEMENT_TASKS, elements::tasks)
         .on(&operator::REPORT_LOSS, elements::report_loss)
         .on(&operator::NUMBER_STATE, elements::number_state)
+        .on(&operator::CHANGE_NUMBER, number_change::change)
+        .on(&operator::WRITE_NUMBER, number_change::write)
         .on(&operator::TERMINATE, elements::terminate)
         .on(&operator::AUDIT_TRAIL, audit::trail)
 }

@@ -240,7 +240,8 @@ fn concerns(what: &Intended, aid: &Aid) -> bool {
         Intended::CreateDomain(_)
         | Intended::ReplaceKeys { .. }
         | Intended::DeleteDomain(_)
-        | Intended::WriteRegistration => false,
+        | Intended::WriteRegistration
+        | Intended::ChangeNumber(_) => false,
     }
 }
 
@@ -263,7 +264,10 @@ fn outcome_of(what: &Intended, catalogue: &[Application], observed: &Inventory) 
         Intended::DeleteDomain(domain) => done(observed.entry(domain).is_none()),
         Intended::Lock(application) => done(seen(application)? == Presence::Locked),
         Intended::Unlock(application) => done(seen(application)? == Presence::Instantiated),
-        Intended::Personalise(_) | Intended::WriteRegistration | Intended::HandOver(_) => None,
+        Intended::Personalise(_)
+        | Intended::WriteRegistration
+        | Intended::ChangeNumber(_)
+        | Intended::HandOver(_) => None,
     }
 }
 

@@ -13,6 +13,7 @@ mod institution;
 mod issuer;
 mod manual_time;
 mod merchants;
+mod number_change;
 mod opening;
 mod payment;
 mod payment_protocol;

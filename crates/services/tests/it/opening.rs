@@ -25,16 +25,16 @@ const PUT_KEY: u8 = 0xD8;
 const DELETE: u8 = 0xE4;
 const GET_STATUS: u8 = 0xF2;
 
-struct Opening {
-    world: World,
-    served: Served,
+pub struct Opening {
+    pub world: World,
+    pub served: Served,
     application: ApplicationRecord,
     domain: DomainRecord,
     institution: String,
 }
 
 impl Opening {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let (mode, managing) = (DomainMode::AuthorizedManagement, ManagingDomain::Own);
         Self::with(HandoverWay::LoadAndPersonalise, mode, managing, PersonalisationWay::None).await
     }
@@ -56,18 +56,18 @@ impl Opening {
         Self { world, served, application, domain, institution }
     }
 
-    async fn phone(&self, number: u8) -> Phone {
+    pub async fn phone(&self, number: u8) -> Phone {
         let mut phone = self.world.phone(number);
         self.served.reach(&self.world, &mut phone);
         done(phone.register(NUMBER).await);
         phone
     }
 
-    fn aid(&self) -> HexBytes {
+    pub fn aid(&self) -> HexBytes {
         self.application.aid.clone().unwrap()
     }
 
-    async fn ticket(&self, phone: &Phone) -> String {
+    pub async fn ticket(&self, phone: &Phone) -> String {
         let page = phone.wallet.applications(&CatalogueQuery::default()).await.unwrap();
         page.entries[0].ticket.clone().unwrap_or_else(|| panic!("{:?}", page.entries[0].condition))
     }

@@ -14,8 +14,8 @@ use tsm_api::ids::{OperationId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_api::sp_tsm::peer::{
-    HANDOVER, HandoverReply, HandoverRequest, HandoverWay, KeyAlgorithm as WireAlgorithm, PRE_OPERATION,
-    PreOperationReply, PreOperationRequest, RESULT, WrappedKey, WrappedKeySet,
+    HANDOVER, HandoverReply, HandoverRequest, HandoverWay, KeyAlgorithm as WireAlgorithm, NUMBER_CHANGED,
+    NumberChanged, PRE_OPERATION, PreOperationReply, PreOperationRequest, RESULT, WrappedKey, WrappedKeySet,
 };
 use tsm_api::sp_tsm::wallet::TURN;
 use tsm_capfile::{CapBuilder, Descriptor};
@@ -74,6 +74,8 @@ pub struct Provider {
     pub moved_from: Mutex<Option<HexBytes>>,
     /// What it was told about deletions.
     pub told: Mutex<Vec<OperationResult>>,
+    /// What it was told about numbers.
+    pub numbers: Mutex<Vec<NumberChanged>>,
 }
 
 /// A provider that is being served.
@@ -99,11 +101,13 @@ impl Provider {
             peer: Mutex::default(),
             moved_from: Mutex::default(),
             told: Mutex::default(),
+            numbers: Mutex::default(),
         });
         let routes = Routes::new(provider.clone())
             .on(&PRE_OPERATION, pre_operation)
             .on(&HANDOVER, handover)
             .on(&RESULT, result)
+            .on(&NUMBER_CHANGED, number_changed)
             .on(&TURN, turn);
         let server = world.net.serve(routes.into_router()).await;
         Served { provider, server }
@@ -294,5 +298,10 @@ async fn turn(provider: Arc<Provider>, call: Call<(), TurnRequest>) -> Result<Co
 
 async fn result(provider: Arc<Provider>, call: Call<(), OperationResult>) -> Result<Nothing, Problem> {
     provider.told.lock().unwrap().push(call.request);
+    Ok(Nothing {})
+}
+
+async fn number_changed(provider: Arc<Provider>, call: Call<(), NumberChanged>) -> Result<Nothing, Problem> {
+    provider.numbers.lock().unwrap().push(call.request);
     Ok(Nothing {})
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::subscription::Subscription;
@@ -103,7 +103,8 @@ impl SeTsmState {
         }
         let record = self.se_mut(registration.se)?;
         if bound != registration.number {
-            record.binding = registration.number.map(|number| Binding { number, since: registration.at });
+            record.binding = registration.number.map(|number| Binding::new(number, registration.at));
+            record.number_change = None;
         }
         let record = record.clone();
         self.tokens.insert(registration.se, registration.token);
@@ -118,6 +119,10 @@ impl SeTsmState {
         if let Some((inventory, at)) = change.observed {
             record.inventory = inventory;
             record.observed_at = Some(at);
+        }
+        if let Some(binding) = change.renumbered {
+            record.binding = Some(binding);
+            record.number_change = None;
         }
         for application in change.applications {
             self.on_se.insert((se, application.application), application);
@@ -294,6 +299,22 @@ impl SeTsmStore for Memory<SeTsmState> {
         self.write(|state| state.register(registration))
     }
 
+    async fn order_number_change(
+        &self,
+        se: SeId,
+        change: NumberChange,
+        notes: Vec<Note>,
+    ) -> Result<NumberChangeOrdered> {
+        self.write(|state| {
+            let Some(record) = with_number_change(state.se(se)?.clone(), change) else {
+                return Ok(NumberChangeOrdered::BoundElsewhere);
+            };
+            state.ses.insert(se, record.clone());
+            state.shared.append_notes(notes);
+            Ok(NumberChangeOrdered::Accepted(record))
+        })
+    }
+
     async fn unbind_se(&self, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Result<Unbound> {
         self.write(|state| {
             if state.se(se)?.binding.as_ref().is_none_or(|binding| binding.number != *number) {
@@ -308,7 +329,9 @@ impl SeTsmStore for Memory<SeTsmState> {
                 subscribed.sort();
                 return Ok(Unbound::Subscribed(subscribed));
             }
-            state.se_mut(se)?.binding = None;
+            let record = state.se_mut(se)?;
+            record.binding = None;
+            record.number_change = None;
             state.tokens.remove(&se);
             state.shared.append_notes(notes);
             Ok(Unbound::Done)

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::subscription::Subscription;
@@ -222,7 +222,8 @@ async fn register(db: &Db<'_>, registration: &Registration) -> Result<Registered
         return Ok(Registered::BoundTo(bound));
     }
     if bound != registration.number {
-        record.binding = registration.number.clone().map(|number| Binding { number, since: registration.at });
+        record.binding = registration.number.clone().map(|number| Binding::new(number, registration.at));
+        record.number_change = None;
         put_se(db, &record).await?;
     }
     put_token(db, registration.se, &registration.token).await?;
@@ -244,6 +245,7 @@ async fn unbind(db: &Db<'_>, se: SeId, number: &Msisdn, notes: &[Note]) -> Resul
         return Ok(Unbound::Subscribed(subscribed));
     }
     record.binding = None;
+    record.number_change = None;
     put_se(db, &record).await?;
     run(db, "DELETE FROM tokens WHERE se = $1", params![se.to_string()]).await?;
     append_notes(db, notes).await?;
@@ -257,6 +259,11 @@ async fn commit(db: &Db<'_>, fence: Fence, change: &SeChange) -> Result<()> {
     if let Some((inventory, at)) = &change.observed {
         record.inventory = inventory.clone();
         record.observed_at = Some(*at);
+        put_se(db, &record).await?;
+    }
+    if let Some(binding) = &change.renumbered {
+        record.binding = Some(binding.clone());
+        record.number_change = None;
         put_se(db, &record).await?;
     }
     for application in &change.applications {
@@ -481,6 +488,22 @@ impl SeTsmStore for Postgres<SeTsmTables> {
 
     async fn register_se(&self, registration: Registration) -> Result<Registered> {
         step!(self, db, register(db, &registration).await)
+    }
+
+    async fn order_number_change(
+        &self,
+        se: SeId,
+        change: NumberChange,
+        notes: Vec<Note>,
+    ) -> Result<NumberChangeOrdered> {
+        step!(self, db, {
+            let Some(record) = with_number_change(known_se(db, se).await?, change.clone()) else {
+                return Ok(NumberChangeOrdered::BoundElsewhere);
+            };
+            put_se(db, &record).await?;
+            append_notes(db, &notes).await?;
+            Ok(NumberChangeOrdered::Accepted(record))
+        })
     }
 
     async fn unbind_se(&self, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Result<Unbound> {

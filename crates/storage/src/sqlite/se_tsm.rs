@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::subscription::Subscription;
@@ -207,7 +207,8 @@ fn register(db: &Connection, registration: Registration) -> Result<Registered> {
         return Ok(Registered::BoundTo(bound));
     }
     if bound != registration.number {
-        record.binding = registration.number.map(|number| Binding { number, since: registration.at });
+        record.binding = registration.number.map(|number| Binding::new(number, registration.at));
+        record.number_change = None;
         put_se(db, &record)?;
     }
     put_token(db, registration.se, &registration.token)?;
@@ -228,6 +229,7 @@ fn unbind(db: &Connection, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Resul
         return Ok(Unbound::Subscribed(subscribed));
     }
     record.binding = None;
+    record.number_change = None;
     put_se(db, &record)?;
     run(db, "DELETE FROM tokens WHERE se = ?1", [se.to_string()])?;
     append_notes(db, notes)?;
@@ -241,6 +243,11 @@ fn commit(db: &Connection, fence: Fence, change: SeChange) -> Result<()> {
     if let Some((inventory, at)) = change.observed {
         record.inventory = inventory;
         record.observed_at = Some(at);
+        put_se(db, &record)?;
+    }
+    if let Some(binding) = change.renumbered {
+        record.binding = Some(binding);
+        record.number_change = None;
         put_se(db, &record)?;
     }
     for application in &change.applications {
@@ -437,6 +444,23 @@ impl SeTsmStore for Sqlite<SeTsmSchema> {
 
     async fn register_se(&self, registration: Registration) -> Result<Registered> {
         self.write(move |db| register(db, registration)).await
+    }
+
+    async fn order_number_change(
+        &self,
+        se: SeId,
+        change: NumberChange,
+        notes: Vec<Note>,
+    ) -> Result<NumberChangeOrdered> {
+        self.write(move |db| {
+            let Some(record) = with_number_change(known_se(db, se)?, change) else {
+                return Ok(NumberChangeOrdered::BoundElsewhere);
+            };
+            put_se(db, &record)?;
+            append_notes(db, notes)?;
+            Ok(NumberChangeOrdered::Accepted(record))
+        })
+        .await
     }
 
     async fn unbind_se(&self, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Result<Unbound> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tsm_domain::application::DeletionMode;
 use tsm_domain::application::SubscriberState;
-use tsm_domain::se::{Inventory, LossReport, SeStanding};
+use tsm_domain::se::{Inventory, LossReport, NumberChange, SeStanding};
 use tsm_domain::se_application::{Actor, SeApplication, SeState};
 use tsm_domain::security_domain::DomainOnSe;
 use tsm_domain::subscription::Subscription;
@@ -258,6 +258,37 @@ async fn tokens_standings_and_numbers() {
         assert_eq!(store.test_numbers().await.unwrap(), [number(2)].into());
         store.put_number(known(2, NumberPurpose::Customer)).await.unwrap();
         assert_eq!(store.test_numbers().await.unwrap(), [].into());
+    })
+    .await;
+}
+
+/// A change of number leaves the binding until the SE shows the new one; then the user keeps what he was called
+/// before, and another user does not inherit it.
+#[tokio::test]
+async fn a_number_changes_in_two_steps() {
+    on_se_tsm(async |store| {
+        store.add_se(se_record(1)).await.unwrap();
+        let change = |from, to| NumberChange { from: number(from), to: number(to), since: at(2) };
+        let order =
+            async |from, to| store.order_number_change(se(1), change(from, to), vec![]).await.unwrap();
+        assert_eq!(order(1, 2).await, NumberChangeOrdered::BoundElsewhere, "it is free");
+        store.register_se(registration(1, Some(1), BindingFrom::Nobody, 1)).await.unwrap();
+        assert_eq!(order(3, 2).await, NumberChangeOrdered::BoundElsewhere);
+        let NumberChangeOrdered::Accepted(record) = order(1, 2).await else { panic!() };
+        assert_eq!(record.binding.as_ref().unwrap().number, number(1));
+        assert_eq!(record.number_change, Some(change(1, 2)));
+        assert_eq!(store.se(se(1)).await.unwrap(), Some(record.clone()));
+
+        let fence = link(store, 1, se(1)).await;
+        let binding = record.binding.unwrap().renumbered(number(2), at(3));
+        let done = SeChange { renumbered: Some(binding.clone()), ..SeChange::default() };
+        store.commit(fence, done).await.unwrap();
+        let record = store.se(se(1)).await.unwrap().unwrap();
+        assert_eq!((record.number_change.clone(), record.binding.clone()), (None, Some(binding)));
+        assert_eq!(record.binding.as_ref().unwrap().formerly, [number(1)]);
+        assert_eq!(order(1, 2).await, NumberChangeOrdered::Accepted(record), "it was carried out");
+        assert_eq!(store.ses_of(&number(2)).await.unwrap().len(), 1);
+        assert_eq!(store.ses_of(&number(1)).await.unwrap(), []);
     })
     .await;
 }

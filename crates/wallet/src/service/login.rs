@@ -46,24 +46,31 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     /// lock of a lost card) is carried out before this returns.
     pub async fn login(&mut self, shown: &mut dyn Interaction) -> Result<Entrance, WalletError> {
         self.session = None;
-        let Some(registration) = &self.record.registration else { return Err(WalletError::NotRegistered) };
-        let request = LoginRequest {
-            se_id: registration.se_id.clone(),
-            token: registration.token.clone(),
-            msisdn: None,
-        };
-        let reply = match self.network.call(Host::SeTsm, &LOGIN, &[], None, &request).await {
-            Ok(reply) => reply,
-            Err(error) => return Ok(Entrance::Restricted { reason: restricted(error) }),
-        };
-        self.enter(reply, shown).await
+        loop {
+            let Some(registration) = &self.record.registration else {
+                return Err(WalletError::NotRegistered);
+            };
+            let request = LoginRequest {
+                se_id: registration.se_id.clone(),
+                token: registration.token.clone(),
+                msisdn: None,
+            };
+            let reply = match self.network.call(Host::SeTsm, &LOGIN, &[], None, &request).await {
+                Ok(reply) => reply,
+                Err(error) => return Ok(Entrance::Restricted { reason: restricted(error) }),
+            };
+            if let Some(entrance) = self.enter(reply, shown).await? {
+                return Ok(entrance);
+            }
+        }
     }
 
+    /// What the reply opens; none when the first work ended the session, and the login is due again.
     async fn enter(
         &mut self,
         reply: LoginReply,
         shown: &mut dyn Interaction,
-    ) -> Result<Entrance, WalletError> {
+    ) -> Result<Option<Entrance>, WalletError> {
         let rights = match reply.rights {
             SessionRights::Full => Rights::Full,
             SessionRights::QueryOnly => Rights::QueryOnly,
@@ -77,27 +84,32 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         });
         applications::replace(&mut self.record, &reply.installed);
         self.keep().await?;
-        if let Some(first) = reply.first {
-            self.do_first(*first, shown).await?;
+        if let Some(first) = reply.first
+            && let OutcomeDetail::NumberChanged { .. } = self.do_first(*first, shown).await?
+        {
+            // The platform takes the new number from now on, and only in a new session.
+            return Ok(None);
         }
-        Ok(Entrance::Certified { rights, prompts: reply.prompts })
+        Ok(Some(Entrance::Certified { rights, prompts: reply.prompts }))
     }
 
     async fn do_first(
         &mut self,
         first: tsm_api::conversation::ConversationReply,
         shown: &mut dyn Interaction,
-    ) -> Result<(), WalletError> {
-        match self.converse(Party::SeTsm, first, shown).await? {
+    ) -> Result<OutcomeDetail, WalletError> {
+        let detail = self.converse(Party::SeTsm, first, shown).await?;
+        match &detail {
             OutcomeDetail::TokenRenewed { token } => {
                 if let Some(registration) = &mut self.record.registration {
-                    registration.token = token;
+                    registration.token = token.clone();
                 }
             }
-            OutcomeDetail::Deleted { aid, .. } => applications::remove(&mut self.record, &aid),
+            OutcomeDetail::Deleted { aid, .. } => applications::remove(&mut self.record, aid),
             _ => {}
         }
-        self.keep().await
+        self.keep().await?;
+        Ok(detail)
     }
 
     /// The rights of the present session.

@@ -19,6 +19,9 @@ pub struct ElementRecord {
     /// The bound number, masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub msisdn: Option<String>,
+    /// The number that it will be bound to, once the card shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing_to: Option<String>,
     /// Whether it is on the loss list.
     pub loss: Listing,
     /// Free space as last observed, in bytes.
@@ -68,6 +71,15 @@ pub enum NumberStanding {
 pub struct NumberState {
     /// What became of it.
     pub standing: NumberStanding,
+}
+
+/// A change of a user's number, as the carrier's business system reports it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NumberChange {
+    /// The number that the secure element is bound to.
+    pub old: String,
+    /// The user's number from now on.
+    pub new: String,
 }
 
 /// Which entries of the audit trail.

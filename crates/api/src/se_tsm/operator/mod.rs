@@ -10,6 +10,7 @@ pub use desk::*;
 pub use elements::*;
 
 use super::wallet::TaskList;
+use crate::conversation::{ConversationReply, StartOptions};
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing, StaffRole};
 
 use StaffRole::{
@@ -165,6 +166,18 @@ pub const NUMBER_STATE: Endpoint<NumberState, ElementRecord> = Endpoint::post(
     SUPPORT,
     "Records that the bound number was cancelled, or is in the network.",
 );
+/// Change of the bound number.
+pub const CHANGE_NUMBER: Endpoint<NumberChange, ElementRecord> = Endpoint::post(
+    "/operator/v1/elements/{se_id}/number-change",
+    SUPPORT,
+    "Records that the user has another number; the binding follows once the card shows the new one.",
+);
+/// The card's part of a change of number, at the hall's own terminal.
+pub const WRITE_NUMBER: Endpoint<StartOptions, ConversationReply> = Endpoint::post(
+    "/operator/v1/elements/{se_id}/number-change/conversations",
+    SUPPORT,
+    "Starts writing the new number into the card at the hall's terminal, which answers the turns.",
+);
 /// Termination of a task.
 pub const TERMINATE: Endpoint<Nothing, Nothing> =
     Endpoint::post("/operator/v1/tasks/{task}/termination", SUPPORT, "Stops a running or waiting task.");
@@ -203,6 +216,8 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         ELEMENT_TASKS.describe(),
         REPORT_LOSS.describe(),
         NUMBER_STATE.describe(),
+        CHANGE_NUMBER.describe(),
+        WRITE_NUMBER.describe(),
         TERMINATE.describe(),
         AUDIT_TRAIL.describe(),
     ]

@@ -1,0 +1,98 @@
+//! What the SP-TSMs are told, through the outbox: the step that causes a notice stores it in the same commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tsm_api::HexBytes;
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::sp_tsm::peer::NumberChanged;
+use tsm_domain::se::Binding;
+use tsm_domain::se_application::SeState;
+use tsm_domain::{ProviderId, SeId};
+use tsm_storage::SeTsmStore;
+use tsm_storage::shared::Delivery;
+
+use super::convert::{se_id, se_to_wire};
+use super::stop::Stop;
+use super::{SeTsm, SpTsms};
+use crate::outbox::{Carried, Carrier, delivery};
+
+const NUMBER_CHANGED: &str = "number-changed";
+
+/// The user of a secure element has another number: which one is looked up when the notice is sent, so that
+/// notices that overtake each other all say the last word.
+#[derive(Serialize, Deserialize)]
+struct Renumbered {
+    se_id: HexBytes,
+}
+
+/// Carries the notices.
+pub(super) struct Notices {
+    pub store: Arc<dyn SeTsmStore>,
+    pub sp_tsms: Arc<dyn SpTsms>,
+}
+
+/// A notice to every provider that has an application on the secure element.
+pub(super) async fn number_changed(tsm: &SeTsm, se: SeId, binding: &Binding) -> Result<Vec<Delivery>, Stop> {
+    let mut providers = BTreeSet::new();
+    for on_se in tsm.store.applications_on(se).await? {
+        if on_se.record.state == SeState::Ready {
+            continue;
+        }
+        let Some(application) = tsm.store.application(on_se.application).await? else { continue };
+        providers.insert(application.value.provider);
+    }
+    let mut notices = Vec::new();
+    for id in providers {
+        let provider = tsm.store.provider(&id).await?;
+        // Without an SP-TSM nobody keeps a number there.
+        if provider.is_none_or(|provider| provider.value.is_operator() || provider.value.address.is_none()) {
+            continue;
+        }
+        let key = format!("{se} {} {}", binding.number, binding.since);
+        let body = Renumbered { se_id: se_to_wire(&se) };
+        notices.push(delivery(id.as_str(), NUMBER_CHANGED, &key, &body, binding.since));
+    }
+    Ok(notices)
+}
+
+impl Notices {
+    async fn carry_number(&self, delivery: &Delivery) -> Result<Carried, Problem> {
+        let unreadable =
+            |error: &dyn std::fmt::Display| Problem::because(ProblemCode::MalformedRequest, error);
+        let later = |error: tsm_storage::StorageError| Problem::because(ProblemCode::Unavailable, error);
+        let body: Renumbered = serde_json::from_str(&delivery.body).map_err(|error| unreadable(&error))?;
+        let id: ProviderId = delivery.to.parse().map_err(|error| unreadable(&error))?;
+        let se = se_id(&body.se_id)?;
+        let record = self.store.se(se).await.map_err(later)?;
+        let provider = self.store.provider(&id).await.map_err(later)?;
+        // A binding that was released meanwhile has no number to tell.
+        let (Some(binding), Some(provider)) = (record.and_then(|record| record.binding), provider) else {
+            return Ok(Carried::Delivered);
+        };
+        let notice = NumberChanged {
+            se_id: body.se_id,
+            msisdn: binding.number.as_str().to_owned(),
+            formerly: binding.formerly.iter().map(|number| number.as_str().to_owned()).collect(),
+        };
+        let client = self.sp_tsms.of(&provider.value).await?;
+        Ok(Carried::of(client.number_changed(&notice).await))
+    }
+}
+
+#[async_trait]
+impl Carrier for Notices {
+    async fn carry(&self, delivery: &Delivery) -> Carried {
+        let carried = match delivery.kind.as_str() {
+            NUMBER_CHANGED => self.carry_number(delivery).await,
+            _ => Err(Problem::because(ProblemCode::MalformedRequest, "The notice is of no known kind.")),
+        };
+        match carried {
+            Ok(carried) => carried,
+            Err(problem) if problem.code == ProblemCode::MalformedRequest => Carried::Refused(problem),
+            Err(problem) => Carried::Later(problem.to_string()),
+        }
+    }
+}
