@@ -432,6 +432,11 @@ pub enum OutcomeDetail {
         /// How it stands now; while it is being given up, the application must be deleted.
         state: crate::sp_tsm::migration::MigrationState,
     },
+    /// The card holds the data of its holder as he is registered now.
+    Repersonalised {
+        /// The application.
+        aid: HexBytes,
+    },
     /// The return or migration was cancelled; the card can be used.
     BackInUse {
         /// The application.

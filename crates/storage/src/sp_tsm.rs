@@ -13,7 +13,7 @@ use tsm_domain::{
 };
 use tsm_iso7816::Aid;
 
-pub use arrivals::{ArrivalOrdered, Arrivals};
+pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData};
 
 use crate::error::Result;
 use crate::shared::{

@@ -91,6 +91,8 @@ pub enum Operation {
     MigrateOut,
     /// Cancels a return or migration that was interrupted.
     CancelClosing,
+    /// Writes what the card holds about its holder again, after a change of number.
+    Repersonalise,
     /// Gives up a migration in whose data were sent: the card is asked whether it holds them.
     GiveUpMigrationIn,
 }
@@ -227,6 +229,8 @@ pub enum WorkKind {
     MigrationOut,
     /// A migration in.
     MigrationIn,
+    /// Writing the holder's data again.
+    Repersonalisation,
 }
 
 /// Work that was interrupted (W-9.3).

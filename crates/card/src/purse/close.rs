@@ -85,7 +85,10 @@ pub async fn read_proven(
     reading.everything(&mut channel, &mut answers)
 }
 
-async fn draw_challenge(card: &mut impl CardChannel, purse: Aid) -> Result<Challenge, ProcedureError> {
+pub(super) async fn draw_challenge(
+    card: &mut impl CardChannel,
+    purse: Aid,
+) -> Result<Challenge, ProcedureError> {
     let mut script = Script::new();
     let select = script.select(purse, readable());
     let challenge = script.transmit(Command::new("GET CHALLENGE", GetChallenge::Four.to_apdu()));

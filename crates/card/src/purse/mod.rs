@@ -9,6 +9,7 @@ mod issue;
 mod purchase;
 mod read_card;
 mod top_up;
+mod update_holder;
 
 pub use block::{ApplicationLock, change_application_lock};
 pub use close::{PurseClosing, block_and_read, read_proven};
@@ -20,3 +21,4 @@ pub use read_card::{CardReading, read_card};
 pub use top_up::{
     CreditOutcome, LoadIntention, LoadObservation, LoadPurpose, PurseAnswer, credit, initialise, observe_load,
 };
+pub use update_holder::update_holder;

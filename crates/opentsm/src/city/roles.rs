@@ -296,6 +296,7 @@ fn sp_tsm_settings(published: &Published) -> Result<sp_tsm::Settings, Box<dyn st
         },
         validity_years: 20,
         unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
+        holder: sp_tsm::HolderFile::Anonymous,
     };
     let product = sp_tsm::Product {
         application: transit,

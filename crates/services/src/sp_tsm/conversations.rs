@@ -123,6 +123,12 @@ impl SpTsm {
                 });
                 Ok(("give-up-migration", flow))
             }
+            Operation::Repersonalise => {
+                let flow: Flow = Box::new(move |session| {
+                    async move { Ending::from(self.repersonalise(session, se, application).await) }.boxed()
+                });
+                Ok(("repersonalise", flow))
+            }
             Operation::CancelClosing => {
                 let flow: Flow = Box::new(move |session| {
                     async move { Ending::from(self.cancel_closing(session, se, application).await) }.boxed()

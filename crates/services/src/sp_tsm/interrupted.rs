@@ -11,7 +11,7 @@ use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardOrderState, CardRecord, CardState, ClosingProgress};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
 use tsm_storage::StorageError;
-use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
+use tsm_storage::sp_tsm::{HolderData, TopUpOrder, TopUpOrderState};
 
 use super::SpTsm;
 use super::access::Caller;
@@ -31,6 +31,9 @@ pub(super) async fn interrupted(
     for card in &cards {
         let open = tsm.store.open_top_ups(card.card).await.map_err(problem)?;
         works.extend(open.iter().filter_map(|order| top_up(card, order)));
+        let holder = tsm.store.holder(card.card).await.map_err(problem)?;
+        let due = holder.is_some_and(|holder| holder.data == HolderData::Due);
+        works.extend((due && card.state == CardState::Active).then(|| repersonalisation(card)));
     }
     for product in tsm.settings.products.iter().filter(|product| product.purse().is_some()) {
         let open = tsm.store.open_card_order(se, product.application).await.map_err(problem)?;
@@ -53,6 +56,19 @@ pub(super) async fn interrupted(
     }
     works.sort_by_key(|work| work.since);
     Ok(InterruptedWorks { works })
+}
+
+fn repersonalisation(card: &CardRecord) -> InterruptedWork {
+    InterruptedWork {
+        kind: WorkKind::Repersonalisation,
+        aid: card.instance.into(),
+        order: None,
+        amount_fen: None,
+        may_continue: card.frozen.is_none(),
+        may_cancel: false,
+        needs_card: true,
+        since: card.proven.map_or(card.issued_at, |proven| proven.at),
+    }
 }
 
 fn arrival(arrival: &Arrival) -> Option<InterruptedWork> {

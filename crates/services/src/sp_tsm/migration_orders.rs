@@ -122,7 +122,9 @@ impl SpTsm {
             None => self.store.open_arrival(wanted.se, wanted.application).await?,
         };
         let arrival = match known {
-            Some(known) if known.number != wanted.number => return Err(ProblemCode::NotAllowed.into()),
+            Some(known) if known.number != wanted.number && !self.holds(wanted, &known).await? => {
+                return Err(ProblemCode::NotAllowed.into());
+            }
             Some(known) => known,
             None => self.new_arrival(wanted, named).await?,
         };
@@ -130,6 +132,12 @@ impl SpTsm {
             ArrivalState::Claiming => self.claim(arrival).await.map(|(arrival, _)| arrival),
             _ => Ok(arrival),
         }
+    }
+
+    /// Whether the number is the holder's by now: it may change while his card is on its way.
+    async fn holds(&self, wanted: &Wanted, arrival: &Arrival) -> Result<bool, Stop> {
+        let holder = self.store.holder(arrival.card).await?;
+        Ok(holder.is_some_and(|holder| holder.number == wanted.number))
     }
 
     async fn new_arrival(&self, wanted: &Wanted, named: Option<&str>) -> Result<Arrival, Stop> {

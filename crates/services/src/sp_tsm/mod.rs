@@ -7,6 +7,7 @@
 //! | `opening` | loads, installs and personalises through the issuer's own domain |
 //! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
 //! | `payment_watch` | asks the platform about orders whose notification never came |
+//! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
 //! | `evidence` | what riders and the issuer's own staff are shown |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
@@ -31,11 +32,13 @@ mod locks;
 mod migrating_in;
 mod migrating_out;
 mod migration_orders;
+mod number_change;
 mod opening;
 mod orders;
 mod payment_notification;
 mod payment_watch;
 mod pre_operation;
+mod repersonalising;
 mod reports;
 mod result;
 mod returning;
@@ -61,8 +64,8 @@ use crate::server::{Peer, PeerGate, Routes};
 use crate::siblings::Siblings;
 
 pub use settings::{
-    DomainAccess, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings, SettingsError,
-    TopUpLimits,
+    DomainAccess, HolderFile, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings,
+    SettingsError, TopUpLimits,
 };
 
 use handover::Tickets;
@@ -196,6 +199,7 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&peer::PRE_OPERATION, pre_operation::pre_operation)
         .on(&peer::HANDOVER, handover::handover)
         .on(&peer::RESULT, result::result)
+        .on(&peer::NUMBER_CHANGED, number_change::number_changed)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
         .on(&terminal::BEGIN, cash_top_up::begin)
         .on(&terminal::STATUS, cash_top_up::status)

@@ -311,7 +311,9 @@ impl SpTsm {
         let issued_at = known.as_ref().map_or(order.created_at, |card| card.issued_at);
         let public = purse.public_information(order.card, issued_at).map_err(|_| ProblemCode::Internal)?;
         let keys = purse_keys(&*self.keys, |role| purse.keys.root(role), &public)?;
-        let groups = PurseIssue::new_card(public, purse.management, purse.algorithm, keys).data_groups();
+        let issue = PurseIssue::new_card(public, purse.management, purse.algorithm, keys);
+        let holder = purse.holder.of(issue.holder, order.number.as_ref());
+        let groups = PurseIssue { holder, ..issue }.data_groups();
         let label = format!("{}/{}", purse.keys.owner, purse.keys.label);
         let card = known.unwrap_or(CardRecord {
             card: order.card,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tsm_api::sp_tsm::peer::HandoverWay;
 use tsm_domain::se_application::UnlockPolicy;
-use tsm_domain::{CardNumber, Fen, SeId};
-use tsm_epurse::file::{ApplicationSerial, Management, PublicInformation};
+use tsm_domain::{CardNumber, Fen, Msisdn, SeId};
+use tsm_epurse::file::{ApplicationSerial, Holder, Management, PublicInformation};
 use tsm_epurse::values::NotACalendarTime;
 use tsm_epurse::{Algorithm, Date};
 use tsm_globalplatform::privileges::Privileges;
@@ -78,6 +78,22 @@ pub struct PurseProduct {
     pub validity_years: u16,
     /// Where a lock of the holder's is lifted (D-5).
     pub unlock: UnlockPolicy,
+    /// What its cards hold about their holder.
+    pub holder: HolderFile,
+}
+
+/// What EF16 of an issuer's cards holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HolderFile {
+    /// Nothing: the cards are anonymous, and a change of number leaves them alone.
+    #[default]
+    Anonymous,
+    /// The holder's number, in place of an identity document's. After a change of number such a card is
+    /// personalised again (P-5.5.5.b).
+    Number {
+        /// The kind of document that stands for a number.
+        document_type: u8,
+    },
 }
 
 /// How the SP-TSM opens a secure channel with its own domain.
@@ -225,6 +241,18 @@ impl PurseProduct {
             expires_on: Date::from_calendar(year.saturating_add(self.validity_years), month, day)?,
             issuer_data: [0; 2],
         })
+    }
+}
+
+impl HolderFile {
+    /// EF16 of a card whose holder has this number; what else the file says stays.
+    pub(super) fn of(self, file: Holder, number: Option<&Msisdn>) -> Holder {
+        let (Self::Number { document_type }, Some(number)) = (self, number) else { return file };
+        let mut document_number = [0; 32];
+        for (byte, digit) in document_number.iter_mut().zip(number.as_str().bytes()) {
+            *byte = digit;
+        }
+        Holder { document_number, document_type, ..file }
     }
 }
 

@@ -10,7 +10,7 @@ use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
 use tsm_domain::{
-    CardNumber, ConversationId, Fen, Msisdn, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
+    CardNumber, ConversationId, Fen, OperationId, OrderId, PaymentReference, SeId, TerminalNumber,
 };
 use tsm_iso7816::Aid;
 
@@ -35,7 +35,7 @@ pub struct SpTsmState {
     by_card: BTreeMap<CardNumber, Vec<OrderId>>,
     attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
     arrivals: BTreeMap<OperationId, Arrival>,
-    holders: BTreeMap<CardNumber, Msisdn>,
+    holders: BTreeMap<CardNumber, CardHolder>,
 }
 
 type ConsentKey = u8;
@@ -169,7 +169,7 @@ impl SpTsmStore for Memory<SpTsmState> {
             }
             state.card_orders.insert(order.order, order.clone());
             if let Some(number) = order.number.clone() {
-                state.holders.insert(order.card, number);
+                state.holders.insert(order.card, CardHolder { number, data: HolderData::Current });
             }
             state.with(with);
             Ok(CardOrdered::Accepted(order))

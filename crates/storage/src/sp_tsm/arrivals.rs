@@ -18,6 +18,24 @@ pub enum ArrivalOrdered {
     Busy(Arrival),
 }
 
+/// Who holds a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardHolder {
+    /// The number under which he is registered.
+    pub number: Msisdn,
+    /// Whether the card has it.
+    pub data: HolderData,
+}
+
+/// Whether what a card holds about its holder is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HolderData {
+    /// It is, or the card holds nothing that could change.
+    Current,
+    /// It is to be written again (P-5.5.5.b).
+    Due,
+}
+
 /// Arrivals, and who holds a card.
 #[async_trait]
 pub trait Arrivals: Send + Sync {
@@ -35,10 +53,13 @@ pub trait Arrivals: Send + Sync {
     async fn move_arrival(&self, operation: OperationId, to: ArrivalState, with: With) -> Result<Arrival>;
     /// Ends an arrival that is given up, with its card: nothing of it is on the SE any more.
     async fn give_up_arrival(&self, operation: OperationId, with: With) -> Result<Arrival>;
-    /// The number whose rider holds a card.
-    async fn holder(&self, card: CardNumber) -> Result<Option<Msisdn>>;
+    /// Who holds a card.
+    async fn holder(&self, card: CardNumber) -> Result<Option<CardHolder>>;
     /// Keeps who holds a card.
-    async fn set_holder(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()>;
+    async fn set_holder(&self, card: CardNumber, holder: CardHolder, with: With) -> Result<()>;
+    /// The card has the data of the holder with this number. When he has another by now, they stay due, and
+    /// `with` is not stored.
+    async fn holder_written(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()>;
     /// The cards of a number's rider.
     async fn cards_of(&self, number: &Msisdn) -> Result<Vec<CardRecord>>;
 }

@@ -104,9 +104,15 @@ async fn cards_are_found_by_their_holder() {
         let order = card_order(1, se(1), card_number(1));
         let number_of_order = order.number.clone();
         store.order_card(order, With::default()).await.unwrap();
-        assert_eq!(store.holder(card_number(1)).await.unwrap(), number_of_order);
-        store.set_holder(card_number(1), number(7), With::default()).await.unwrap();
-        assert_eq!(store.holder(card_number(1)).await.unwrap(), Some(number(7)));
+        let first = number_of_order.map(|number| CardHolder { number, data: HolderData::Current });
+        assert_eq!(store.holder(card_number(1)).await.unwrap(), first);
+        let due = CardHolder { number: number(7), data: HolderData::Due };
+        store.set_holder(card_number(1), due.clone(), With::default()).await.unwrap();
+        store.holder_written(card_number(1), number(6), With::default()).await.unwrap();
+        assert_eq!(store.holder(card_number(1)).await.unwrap(), Some(due.clone()), "he has another by now");
+        store.holder_written(card_number(1), number(7), With::default()).await.unwrap();
+        let current = CardHolder { data: HolderData::Current, ..due };
+        assert_eq!(store.holder(card_number(1)).await.unwrap(), Some(current));
         assert_eq!(store.cards_of(&number(7)).await.unwrap(), [], "it was never made");
         let fence = link(store, 1, se(1)).await;
         let known = card(se(1), card_number(1));

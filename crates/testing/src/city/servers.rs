@@ -322,6 +322,7 @@ impl Servers {
             },
             validity_years: 20,
             unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
+            holder: sp_tsm::HolderFile::Anonymous,
         };
         let product = sp_tsm::Product {
             application: keys::TRANSIT,

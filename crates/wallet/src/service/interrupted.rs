@@ -31,6 +31,8 @@ pub enum InterruptedKind {
     MigrationOut,
     /// A migration to this phone.
     MigrationIn,
+    /// Writing the holder's data again, after a change of number.
+    Repersonalisation,
     /// Deleting an application.
     Deletion,
 }
@@ -63,6 +65,8 @@ pub enum Continued {
     Returned(Returned),
     /// The card is parked, with this balance.
     MigratedOut(u32),
+    /// The card holds its holder's data as they are now.
+    Repersonalised,
     /// The application is gone.
     Deleted,
 }
@@ -92,6 +96,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                     ServerKind::Return => InterruptedKind::Return,
                     ServerKind::MigrationOut => InterruptedKind::MigrationOut,
                     ServerKind::MigrationIn => InterruptedKind::MigrationIn,
+                    ServerKind::Repersonalisation => InterruptedKind::Repersonalisation,
                 },
                 aid: work.aid,
                 order: work.order,
@@ -153,6 +158,12 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                 let entry = entry.ok_or_else(|| WalletError::NotOffered(work.aid.clone()))?;
                 self.open_card(&entry, shown).await.map(|()| Continued::Opened)
             }
+            (InterruptedKind::Repersonalisation, _) => {
+                match self.card_operation(Operation::Repersonalise, &work.aid, shown).await? {
+                    OutcomeDetail::Repersonalised { .. } => Ok(Continued::Repersonalised),
+                    _ => Err(WalletError::UnexpectedOutcome),
+                }
+            }
             (InterruptedKind::Deletion, _) => {
                 self.delete_if_offered(&work.aid, shown).await?;
                 Ok(Continued::Deleted)
@@ -178,7 +189,10 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             (InterruptedKind::MigrationIn, Some(migration)) => {
                 self.cancel_migration_in(&work.aid, &migration.to_string(), shown).await
             }
-            (InterruptedKind::MigrationIn, None) => Err(WalletError::UnexpectedOutcome),
+            // The number has changed already; what the card holds follows.
+            (InterruptedKind::MigrationIn, None) | (InterruptedKind::Repersonalisation, _) => {
+                Err(WalletError::UnexpectedOutcome)
+            }
             // What is on the card of it goes; then nothing is left of the opening.
             (InterruptedKind::Opening, _) => {
                 self.delete_if_offered(&work.aid, shown).await?;

@@ -42,6 +42,7 @@ impl Session {
         let mut detail = Detail { aid: Some(work.aid.clone()), ..Detail::default() };
         match self.phone.wallet.continue_interrupted(work, &mut self.shown).await? {
             Continued::Opened => self.say("the card is open", "卡片已开通"),
+            Continued::Repersonalised => self.say("the card holds the new number", "卡片已写入新号码"),
             Continued::Deleted => self.say("the application is deleted", "应用已删除"),
             Continued::Returned(returned) => {
                 detail.balance_fen = Some(returned.balance_fen);

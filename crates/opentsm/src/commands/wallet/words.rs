@@ -70,6 +70,7 @@ impl Spoken {
             InterruptedKind::Return => ("returning a card", "退卡"),
             InterruptedKind::MigrationOut => ("moving a card to another phone", "迁出卡片"),
             InterruptedKind::MigrationIn => ("bringing a card to this phone", "迁入卡片"),
+            InterruptedKind::Repersonalisation => ("writing the new number into a card", "写入新号码"),
             InterruptedKind::Deletion => ("deleting an application", "删除应用"),
         };
         let (choices, choices_zh) = match (work.may_continue, work.may_cancel) {

@@ -39,8 +39,8 @@ use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
 use tsm_services::sp_tsm::{
-    self, DomainAccess, Links, Package, Partners, PlainApplication, Product, ProductKind, PurseProduct,
-    Settings, SpTsm, TopUpLimits,
+    self, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
+    PurseProduct, Settings, SpTsm, TopUpLimits,
 };
 use tsm_services::{clearing, purse};
 use tsm_storage::memory::{Faults, MemoryClearing, MemoryPayment, MemorySpTsm};
@@ -146,6 +146,8 @@ pub struct City {
     pub told: Arc<SeTsmStub>,
     clearing_keys: SoftwareKeyService,
     data_block: Arc<[u8]>,
+    /// What its cards hold about their holder, from the SP-TSM's next start on.
+    pub holder_file: HolderFile,
     places: Places,
     servers: Vec<Server>,
     sp_server: Option<Server>,
@@ -223,6 +225,7 @@ impl City {
             to_sp,
             sandbox: None,
             gate_operator,
+            holder_file: HolderFile::Anonymous,
             places,
             servers: Vec::new(),
             sp_server: None,
@@ -390,6 +393,7 @@ impl City {
             management: management.unwrap(),
             validity_years: 10,
             unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
+            holder: self.holder_file,
         };
         Settings {
             products: vec![

@@ -27,7 +27,7 @@ const BALANCE: u32 = 4_300;
 
 impl Phone {
     /// Everything that the purse holds, as it proves it.
-    async fn image(&self, city: &City) -> CardImage {
+    pub async fn image(&self, city: &City) -> CardImage {
         self.reset();
         let path = DomainPath { domain: SSD, se_id: SeId::new(&self.se_id).unwrap() };
         let root = "domain-root/provider/domain/1".parse().unwrap();

@@ -13,5 +13,6 @@ mod payment_watch;
 mod payments;
 mod permissions;
 mod phone;
+mod repersonalising;
 mod returning;
 mod top_up;

@@ -10,7 +10,7 @@ use super::SpTsmState;
 use crate::error::{Result, StorageError};
 use crate::memory::Memory;
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, excludes, given_up};
+use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
 
 impl SpTsmState {
     fn known_arrival(&self, operation: OperationId) -> Result<Arrival> {
@@ -82,21 +82,32 @@ impl Arrivals for Memory<SpTsmState> {
         })
     }
 
-    async fn holder(&self, card: CardNumber) -> Result<Option<Msisdn>> {
+    async fn holder(&self, card: CardNumber) -> Result<Option<CardHolder>> {
         self.read(|state| Ok(state.holders.get(&card).cloned()))
     }
 
-    async fn set_holder(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+    async fn set_holder(&self, card: CardNumber, holder: CardHolder, with: With) -> Result<()> {
         self.write(|state| {
-            state.holders.insert(card, number);
+            state.holders.insert(card, holder);
             state.with(with);
+            Ok(())
+        })
+    }
+
+    async fn holder_written(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+        self.write(|state| {
+            let due = CardHolder { number, data: HolderData::Due };
+            if state.holders.get(&card) == Some(&due) {
+                state.holders.insert(card, CardHolder { data: HolderData::Current, ..due });
+                state.with(with);
+            }
             Ok(())
         })
     }
 
     async fn cards_of(&self, number: &Msisdn) -> Result<Vec<CardRecord>> {
         self.read(|state| {
-            let own = state.holders.iter().filter(|(_, holder)| *holder == number);
+            let own = state.holders.iter().filter(|(_, holder)| holder.number == *number);
             Ok(own.filter_map(|(card, _)| state.cards.get(card).cloned()).collect())
         })
     }

@@ -12,7 +12,7 @@ use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{body, column, first, from_text, many, one, params, run};
 use crate::postgres::{Postgres, SpTsmTables};
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, excludes, given_up};
+use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
 
 /// Whose cards are whose was in the orders before.
 pub(in crate::postgres) const ARRIVALS_2: &str = r#"
@@ -22,7 +22,9 @@ CREATE TABLE arrivals (
 );
 CREATE UNIQUE INDEX arrivals_open_of_card ON arrivals (card) WHERE open;
 CREATE UNIQUE INDEX arrivals_open_on_se ON arrivals (se, application) WHERE open;
-CREATE TABLE holders (card TEXT COLLATE "C" PRIMARY KEY, number TEXT COLLATE "C" NOT NULL);
+CREATE TABLE holders (
+    card TEXT COLLATE "C" PRIMARY KEY, number TEXT COLLATE "C" NOT NULL, due BOOLEAN NOT NULL DEFAULT FALSE
+);
 CREATE INDEX holders_by_number ON holders (number, card);
 INSERT INTO holders (card, number)
     SELECT card, body::json ->> 'number' FROM card_orders WHERE body::json ->> 'number' IS NOT NULL;
@@ -133,17 +135,38 @@ impl Arrivals for Postgres<SpTsmTables> {
         })
     }
 
-    async fn holder(&self, card: CardNumber) -> Result<Option<Msisdn>> {
-        let sql = "SELECT number FROM holders WHERE card = $1";
-        let found =
-            single!(self, db, first(db, sql, params![card.as_str()], |row| column::<String>(row, 0)).await)?;
-        found.map(|text| from_text("number", &text)).transpose()
+    async fn holder(&self, card: CardNumber) -> Result<Option<CardHolder>> {
+        let sql = "SELECT number, due FROM holders WHERE card = $1";
+        let found = single!(
+            self,
+            db,
+            first(db, sql, params![card.as_str()], |row| {
+                Ok((column::<String>(row, 0)?, column::<bool>(row, 1)?))
+            })
+            .await
+        )?;
+        let Some((number, due)) = found else { return Ok(None) };
+        let data = if due { HolderData::Due } else { HolderData::Current };
+        Ok(Some(CardHolder { number: from_text("number", &number)?, data }))
     }
 
-    async fn set_holder(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+    async fn set_holder(&self, card: CardNumber, holder: CardHolder, with: With) -> Result<()> {
         step!(self, db, {
-            put_holder(db, card, &number).await?;
+            let sql = "INSERT INTO holders (card, number, due) VALUES ($1, $2, $3)
+                 ON CONFLICT (card) DO UPDATE SET number = excluded.number, due = excluded.due";
+            let due = holder.data == HolderData::Due;
+            run(db, sql, params![card.as_str(), holder.number.as_str(), due]).await?;
             store_with(db, &with).await
+        })
+    }
+
+    async fn holder_written(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+        step!(self, db, {
+            let sql = "UPDATE holders SET due = FALSE WHERE card = $1 AND number = $2 AND due";
+            match run(db, sql, params![card.as_str(), number.as_str()]).await? {
+                0 => Ok(()),
+                _ => store_with(db, &with).await,
+            }
         })
     }
 

@@ -10,7 +10,7 @@ use tsm_iso7816::Aid;
 use super::{card, put_card, store_with};
 use crate::error::{Result, StorageError};
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, excludes, given_up};
+use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
 use crate::sqlite::rows::{body, first, from_text, many, one, run};
 use crate::sqlite::{SpTsmSchema, Sqlite};
 
@@ -22,7 +22,9 @@ CREATE TABLE arrivals (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX arrivals_open_of_card ON arrivals (card) WHERE open = 1;
 CREATE UNIQUE INDEX arrivals_open_on_se ON arrivals (se, application) WHERE open = 1;
-CREATE TABLE holders (card TEXT PRIMARY KEY, number TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE holders (
+    card TEXT PRIMARY KEY, number TEXT NOT NULL, due INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 CREATE INDEX holders_by_number ON holders (number, card);
 INSERT INTO holders (card, number)
     SELECT card, json_extract(body, '$.number') FROM card_orders
@@ -133,16 +135,33 @@ impl Arrivals for Sqlite<SpTsmSchema> {
         .await
     }
 
-    async fn holder(&self, card: CardNumber) -> Result<Option<Msisdn>> {
-        let sql = "SELECT number FROM holders WHERE card = ?1";
-        let found = self.read(|db| first(db, sql, [card.as_str()], |row| row.get::<_, String>(0)))?;
-        found.map(|text| from_text("number", &text)).transpose()
+    async fn holder(&self, card: CardNumber) -> Result<Option<CardHolder>> {
+        let sql = "SELECT number, due FROM holders WHERE card = ?1";
+        let found = self.read(|db| {
+            first(db, sql, [card.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)))
+        })?;
+        let Some((number, due)) = found else { return Ok(None) };
+        let data = if due { HolderData::Due } else { HolderData::Current };
+        Ok(Some(CardHolder { number: from_text("number", &number)?, data }))
     }
 
-    async fn set_holder(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+    async fn set_holder(&self, card: CardNumber, holder: CardHolder, with: With) -> Result<()> {
         self.write(move |db| {
-            put_holder(db, card, &number)?;
+            let sql = "INSERT OR REPLACE INTO holders (card, number, due) VALUES (?1, ?2, ?3)";
+            let due = holder.data == HolderData::Due;
+            run(db, sql, params![card.as_str(), holder.number.as_str(), due])?;
             store_with(db, with)
+        })
+        .await
+    }
+
+    async fn holder_written(&self, card: CardNumber, number: Msisdn, with: With) -> Result<()> {
+        self.write(move |db| {
+            let sql = "UPDATE holders SET due = 0 WHERE card = ?1 AND number = ?2 AND due = 1";
+            match run(db, sql, params![card.as_str(), number.as_str()])? {
+                0 => Ok(()),
+                _ => store_with(db, with),
+            }
         })
         .await
     }

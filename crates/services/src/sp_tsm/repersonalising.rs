@@ -1,0 +1,93 @@
+//! Personalising a card again after its holder's number changed (P-5.5.5.b): EF16 is written, and nothing else.
+//!
+//! ```text
+//!         the data are due since the notice, durable
+//! start -> the purse is read under R-MAC; a card that has the data already is done
+//!       -> SELECT, GET CHALLENGE
+//!       -> UPDATE BINARY of EF16 with the card's MAC
+//!       -> the purse is read under R-MAC: what it shows counts
+//! ```
+//!
+//! The data stay due until the card has proved them, so a break anywhere is settled by the next run.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_card::purse::{read_proven, update_holder};
+use tsm_domain::SeId;
+use tsm_domain::card::{CardRecord, CardState};
+use tsm_epurse::KeyRole;
+use tsm_epurse::file::Holder;
+use tsm_iso7816::Aid;
+use tsm_storage::sp_tsm::{HolderData, With};
+
+use super::SpTsm;
+use super::stop::Stop;
+use crate::conversation::Session;
+
+impl SpTsm {
+    /// The flow.
+    pub(super) async fn repersonalise(
+        self: Arc<Self>,
+        mut session: Session,
+        se: SeId,
+        application: Aid,
+    ) -> Outcome {
+        let fence = match self.take_link(se, session.conversation, "repersonalise").await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_repersonalisation(&mut session, se, application).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+        outcome
+    }
+
+    async fn carry_repersonalisation(
+        &self,
+        session: &mut Session,
+        se: SeId,
+        application: Aid,
+    ) -> Result<Outcome, Stop> {
+        let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
+        if card.frozen.is_some() {
+            return Err(ProblemCode::SuspiciousCard.into());
+        }
+        if card.state != CardState::Active {
+            return Err(ProblemCode::StateForbids.into());
+        }
+        let done = Outcome::done(OutcomeDetail::Repersonalised { aid: application.into() });
+        let holder = self.store.holder(card.card).await?;
+        let Some(holder) = holder.filter(|holder| holder.data == HolderData::Due) else { return Ok(done) };
+        session.progress.say(Stage::Observing, 10);
+        let purse = self.purse_of(&card)?;
+        let seen = self.holder_on(session, &card).await?;
+        let wanted = purse.holder.of(seen, Some(&holder.number));
+        if seen != wanted {
+            session.progress.say(Stage::Personalising, 40);
+            let key = purse.keys.of_card(&*self.keys, KeyRole::ApplicationMaintenance, card.card)?;
+            update_holder(&mut session.card, &*self.keys, &key, application, &wanted).await?;
+            session.progress.say(Stage::Observing, 70);
+            if self.holder_on(session, &card).await? != wanted {
+                let reason = "The card does not show what was written.";
+                return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
+            }
+        }
+        let notes = vec![self.note(card.card, "card-repersonalised", &json!({}))];
+        let with = With { notes, ..With::default() };
+        self.store.holder_written(card.card, holder.number, with).await?;
+        Ok(done)
+    }
+
+    /// EF16 as the purse proves it.
+    async fn holder_on(&self, session: &mut Session, card: &CardRecord) -> Result<Holder, Stop> {
+        let request = self.purse_session(card)?;
+        let (_, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
+        if image.public_information.serial.0 != card.card.application_serial() {
+            return Err(Problem::because(ProblemCode::CardUnproven, "It is another card.").into());
+        }
+        Ok(image.holder)
+    }
+}
