@@ -152,7 +152,11 @@ impl SecureChannel {
     ) -> Result<Vec<ResponseApdu>, ProcedureError> {
         self.check_authentication(answers)?;
         if self.ended {
-            return Err(SessionError::Ended.into());
+            // The list stopped in an answer before this one: what the card said there is the reason.
+            return Err(match answers.stopped() {
+                Some((command, status)) => ProcedureError::Status { command, status },
+                None => SessionError::Ended.into(),
+            });
         }
         let reached = answers.take_reached(ticket);
         self.ended = answers.stopped().is_some();

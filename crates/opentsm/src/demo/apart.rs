@@ -188,6 +188,11 @@ impl RiderPhone for PhoneApart {
         }
     }
 
+    async fn delete_closed(&mut self, _: &mut dyn Interaction) -> Result<Option<Cost>, CityError> {
+        let reply = self.operate("deleting a closed card", &["login"]).await?;
+        Ok(reply.detail.deleted.is_some_and(|deleted| deleted > 0).then_some(reply.operation))
+    }
+
     async fn lock(&mut self, aid: &HexBytes, _: &mut dyn Interaction) -> Result<Cost, CityError> {
         Ok(self.operate("locking a card", &["lock", &aid.to_string()]).await?.operation)
     }

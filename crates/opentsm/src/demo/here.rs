@@ -151,6 +151,15 @@ impl RiderPhone for PhoneHere {
         }
     }
 
+    async fn delete_closed(&mut self, shown: &mut dyn Interaction) -> Result<Option<Cost>, CityError> {
+        let step = "deleting a closed card";
+        let before = self.phone.spent();
+        self.phone.wallet.login(shown).await.map_err(in_step(step))?;
+        let gone = self.phone.wallet.delete_closed(shown).await.map_err(in_step(step))?;
+        self.phone.wallet.interrupted().await.map_err(in_step(step))?;
+        Ok((!gone.is_empty()).then(|| self.phone.spent() - before))
+    }
+
     async fn lock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError> {
         let before = self.phone.spent();
         self.phone.wallet.lock_card(aid, shown).await.map_err(in_step("locking a card"))?;

@@ -65,6 +65,10 @@ pub trait RiderPhone: Send {
     /// Deletes an application.
     async fn delete(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Deletion, CityError>;
 
+    /// Logs in, which deletes what is left of a closed card once the platform wants it deleted; `None` when it
+    /// does not yet.
+    async fn delete_closed(&mut self, shown: &mut dyn Interaction) -> Result<Option<Cost>, CityError>;
+
     /// Locks a card.
     async fn lock(&mut self, aid: &HexBytes, shown: &mut dyn Interaction) -> Result<Cost, CityError>;
 

@@ -1,5 +1,7 @@
 //! What the riders do, step by step, and what each step costs.
 
+use std::time::Duration;
+
 use tsm_api::HexBytes;
 use tsm_domain::environment::Clock as _;
 use tsm_terminal::gate::Passage;
@@ -16,6 +18,9 @@ use crate::report::{Cost, StepCost, yuan};
 const TOP_UP_FEN: u32 = 5_000;
 /// Commands of the opening after which the second phone's power is cut: in the middle of LOAD.
 const COMMANDS_BEFORE_THE_CUT: u64 = 40;
+/// How often, and how long apart, a phone asks whether a closed card may go.
+const PATIENCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 /// The city's transit card, as the catalogue names it.
 const TRANSIT_CARD: &str = "Harbour Transit Card";
 /// The application without value.
@@ -211,7 +216,7 @@ impl Rider<'_> {
         self.narrator.happened(&format!(
             "returned: the card was blocked, then proved {balance}, which goes back to the payment"
         ));
-        self.delete_what_is_left("delete_returned", aid).await
+        self.delete_what_is_left("delete_returned").await
     }
 
     async fn park(&mut self, aid: &HexBytes) -> Result<(), CityError> {
@@ -221,7 +226,7 @@ impl Rider<'_> {
         self.narrator.happened(&format!(
             "migrated out: blocked, read to the last record under R-MAC, parked at the centre with {balance}"
         ));
-        self.delete_what_is_left("delete_migrated", aid).await
+        self.delete_what_is_left("delete_migrated").await
     }
 
     async fn bring_here(&mut self, name: &str) -> Result<HexBytes, CityError> {
@@ -231,17 +236,18 @@ impl Rider<'_> {
         Ok(HexBytes(TRANSIT_AID.to_vec()))
     }
 
-    /// A closed card holds nothing; the platform lets the phone delete it once the centre has it.
-    async fn delete_what_is_left(&mut self, step: &str, aid: &HexBytes) -> Result<(), CityError> {
-        self.phone.log_in(self.narrator).await?;
-        match self.phone.delete(aid, self.narrator).await? {
-            Deletion::Done(cost) => {
+    /// A closed card holds nothing; the phone deletes it at a login, once the platform wants it deleted: the
+    /// issuer's notice is on its way.
+    async fn delete_what_is_left(&mut self, step: &str) -> Result<(), CityError> {
+        for _ in 0..PATIENCE {
+            if let Some(cost) = self.phone.delete_closed(self.narrator).await? {
                 self.book(step, cost);
                 self.narrator.happened("what is left of it on the phone is deleted");
-                Ok(())
+                return Ok(());
             }
-            Deletion::Refused(why) => Err(in_step("deleting a closed card")(why)),
+            tokio::time::sleep(PAUSE).await;
         }
+        Err(in_step("deleting a closed card")("the platform does not want it deleted"))
     }
 
     async fn read_back(&mut self, aid: &HexBytes) -> Result<(), CityError> {

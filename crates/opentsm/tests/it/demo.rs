@@ -36,7 +36,8 @@ fn check(report: &Value) {
     let money = &report["money"];
     assert_money_adds_up(money);
     assert_eq!((&money["paid_in"], &money["in_flight"]), (&10_000.into(), &0.into()));
-    assert_eq!((&money["purses"], &money["spent"]), (&9_200.into(), &800.into()));
+    assert_eq!((&money["purses"], &money["spent"]), (&4_200.into(), &1_200.into()));
+    assert_eq!((&money["refunded"], &money["parked"]), (&4_600.into(), &0.into()));
 }
 
 /// Every role, wallet and secure element do the main job, and no fen is lost.

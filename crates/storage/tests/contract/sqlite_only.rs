@@ -47,7 +47,7 @@ impl Schema for Later {
     const FILE: &'static str = PaymentSchema::FILE;
     const MARK: i32 = PaymentSchema::MARK;
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[PaymentSchema::MIGRATIONS[0], &["ALTER TABLE refunds ADD COLUMN reason TEXT"]];
+        &[PaymentSchema::MIGRATIONS[0], PaymentSchema::MIGRATIONS[1], &["ALTER TABLE refunds ADD COLUMN reason TEXT"]];
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn an_older_file_is_migrated_and_keeps_its_rows() {
     raw.execute("UPDATE refunds SET reason = 'none'", []).expect("the new column is there");
     drop(later);
     Sqlite::<Later>::open(&file.path()).expect("a migrated file is not migrated again");
-    assert!(matches!(SqlitePayment::open(&file.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(SqlitePayment::open(&file.path()), Err(OpenError::Newer { found: 3, known: 2, .. })));
 }
 
 #[cfg(unix)]

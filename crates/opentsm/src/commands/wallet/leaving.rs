@@ -88,12 +88,14 @@ impl Session {
         if self.phone.wallet.rights() != Some(Rights::Full) {
             return Ok(Detail::default());
         }
-        for aid in self.phone.wallet.delete_closed(&mut self.shown).await? {
+        let deleted = self.phone.wallet.delete_closed(&mut self.shown).await?;
+        for aid in &deleted {
             self.say(format!("{aid} is deleted from this phone"), format!("{aid} 已从本机删除"));
         }
         let works = self.interrupted_works().await.unwrap_or_default();
         self.show_works(&works);
-        Ok(Detail { interrupted: Some(works.len()), ..Detail::default() })
+        let (deleted, interrupted) = (Some(deleted.len()), Some(works.len()));
+        Ok(Detail { deleted, interrupted, ..Detail::default() })
     }
 
     async fn interrupted_works(&self) -> Result<Vec<Interrupted>, Trouble> {

@@ -67,6 +67,9 @@ pub struct Detail {
     /// The edition of the protocol that was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<String>,
+    /// How many closed cards were deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<usize>,
     /// How many operations are interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<usize>,

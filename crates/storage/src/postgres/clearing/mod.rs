@@ -328,8 +328,9 @@ async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Re
     if let Some(known) = known_transaction(db, transaction.key).await? {
         return Ok(recorded_before(&known, transaction));
     }
-    settlement::enter_transaction(db, transaction, books).await?;
     book(db, Step::recorded(transaction), books).await?;
+    // After the guards of the books: a refused row of a file leaves nothing on the sheet.
+    settlement::enter_transaction(db, transaction, books).await?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0.to_vec()),
         LoadProof::TacUnavailable => None,

@@ -260,8 +260,10 @@ fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Resul
     if let Some(known) = known_transaction(db, transaction.key)? {
         return Ok(recorded_before(&known, transaction));
     }
-    settlement::enter_transaction(db, transaction, &books)?;
+    let on_sheet = crate::clearing::settlement::transaction_of(transaction, &books);
     book(db, Step::recorded(transaction), books)?;
+    // After the guards of the books: a refused row of a file leaves nothing on the sheet.
+    settlement::enter_transaction(db, on_sheet)?;
     let tac = match transaction.proof {
         LoadProof::Tac(tac) => Some(tac.0),
         LoadProof::TacUnavailable => None,

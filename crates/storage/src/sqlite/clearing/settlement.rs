@@ -9,7 +9,7 @@ use tsm_domain::money::ledger::LedgerView as _;
 use tsm_domain::money::reconciliation::{CardItem, Difference, DifferenceState, EntryKind, LedgerItem};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
-    CardTransaction, MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
+    MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
@@ -124,8 +124,11 @@ fn put_entry(db: &Connection, entry: &DayEntry, at: jiff::Timestamp) -> Result<(
 }
 
 /// Puts a card's transaction on its day's sheet.
-pub(super) fn enter_transaction(db: &Connection, transaction: &CardTransaction, books: &Books) -> Result<()> {
-    let Some((row, received_at)) = transaction_of(transaction, books) else { return Ok(()) };
+pub(super) fn enter_transaction(
+    db: &Connection,
+    transaction: Option<(DayTransaction, jiff::Timestamp)>,
+) -> Result<()> {
+    let Some((row, received_at)) = transaction else { return Ok(()) };
     let place = place(db, row.item.reference, received_at)?;
     let sql = "INSERT INTO day_transactions
         (bucket, day, reference, card, counter, kind, amount_fen, balance_after_fen, terminal, at)
