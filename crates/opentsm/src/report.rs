@@ -60,8 +60,16 @@ pub struct MoneyEquation {
     pub refund_payable: i64,
     /// Spent, with a verified TAC.
     pub spent: i64,
+    /// Deposits and what was written off; most days nothing.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub kept_aside: i64,
     /// Paid back.
     pub refunded: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_nothing(fen: &i64) -> bool {
+    *fen == 0
 }
 
 impl MoneyEquation {
@@ -72,7 +80,13 @@ impl MoneyEquation {
 
     /// The right-hand side: everything that was paid in and where it is.
     pub fn accounted_for(&self) -> i64 {
-        self.purses + self.in_flight + self.parked + self.refund_payable + self.spent + self.refunded
+        self.purses
+            + self.in_flight
+            + self.parked
+            + self.refund_payable
+            + self.spent
+            + self.kept_aside
+            + self.refunded
     }
 
     /// The equation in yuan, on one line.

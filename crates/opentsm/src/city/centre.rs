@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::evidence::{CardLine, CardsQuery, ComparisonPage, ComparisonQuery, SealsQuery};
+use tsm_api::clearing::settlement::{self, DifferenceQuery, DifferenceRecord, SettlementRecord};
 use tsm_api::clearing::{Books, ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::{ClearingPeer, SpTsmPeer};
+use tsm_api::endpoint::Nothing;
+use tsm_domain::money::settlement::BusinessDay;
 use tsm_services::runtime::Environment;
 
 use super::plan::{CityPlan, Role};
@@ -16,6 +19,16 @@ use crate::report::MoneyEquation;
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What came of a day.
+pub struct DayEnd {
+    /// What each operator gets.
+    pub settlements: Vec<SettlementRecord>,
+    /// How many lines the payment platform's statement has.
+    pub statement_lines: u64,
+    /// What differs between statement, ledger and cards.
+    pub differences: Vec<DifferenceRecord>,
+}
+
 /// The clearing centre, as the card issuer reaches it.
 pub struct Centre {
     link: ClearingPeer,
@@ -25,7 +38,7 @@ pub struct Centre {
 impl Centre {
     /// The centre of this plan.
     pub fn of(plan: &CityPlan) -> Result<Self, CityError> {
-        let environment = roles::runtime();
+        let environment = roles::runtime_of(plan);
         let client = roles::partner(plan, Role::SpTsm, Role::Clearing, &environment);
         let link = ClearingPeer::new(client.map_err(in_step("reaching the clearing centre"))?);
         Ok(Self { link, environment })
@@ -110,6 +123,27 @@ impl Centre {
         Err(in_step(step)("the centre still waits for what comes before them"))
     }
 
+    /// Closes and settles a day that is over, holds it against the payment statement, and says what came of
+    /// both: what each operator gets, and what differs.
+    pub async fn close_day(&self, day: BusinessDay) -> Result<DayEnd, CityError> {
+        let day = day.to_string();
+        let client = &self.link.client;
+        let closed = client.call(&settlement::CLOSE_DAY, &[&day], &Nothing {}).await;
+        closed.map_err(in_step("settling the day"))?;
+        let step = "reconciling the day";
+        let reconciled = client.call(&settlement::RECONCILE_DAY, &[&day], &Nothing {}).await;
+        let reconciled = reconciled.map_err(in_step(step))?;
+        let settled = client.call(&settlement::SETTLEMENTS, &[&day], &Nothing {}).await;
+        let settled = settled.map_err(in_step(step))?;
+        let query = DifferenceQuery { day: Some(day), ..DifferenceQuery::default() };
+        let different = client.call(&settlement::DIFFERENCES, &[], &query).await.map_err(in_step(step))?;
+        Ok(DayEnd {
+            settlements: settled.settlements,
+            statement_lines: reconciled.statement_lines,
+            differences: different.differences,
+        })
+    }
+
     /// The books at the end of a day, when nothing is in flight any more. Credits reach the centre
     /// through the SP-TSM's outbox, shortly after the rider has them.
     pub async fn settled(&self) -> Result<MoneyEquation, CityError> {
@@ -149,7 +183,12 @@ fn equation(books: &Books) -> MoneyEquation {
         in_flight: fen(books.in_flight_fen),
         parked: fen(books.parked_fen),
         refund_payable: fen(books.refund_payable_fen),
-        spent: fen(books.spent_fen),
+        // What riders spent stays spent when operators are owed it and paid it.
+        spent: [books.spent_fen, books.operator_payable_fen, books.operator_paid_fen, books.fees_fen]
+            .map(fen)
+            .iter()
+            .sum(),
+        kept_aside: fen(books.deposits_fen) + books.write_offs_fen,
         refunded: fen(books.refunded_fen),
     }
 }

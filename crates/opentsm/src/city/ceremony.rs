@@ -139,6 +139,11 @@ pub fn merchant_key() -> KeyReference {
     reference(KeyPurpose::Message, ISSUER, "merchant")
 }
 
+/// The key with which the clearing centre fetches the card issuer's statements from the payment platform.
+pub fn statement_key() -> KeyReference {
+    reference(KeyPurpose::Message, ISSUER, "statements")
+}
+
 fn reference(purpose: KeyPurpose, owner: &str, label: &str) -> KeyReference {
     KeyReference::new(purpose, owner, label, 1).expect("the names are letters and dashes")
 }
@@ -165,7 +170,7 @@ pub fn hold(
     clearing.import_clear(&parked_cards_key(), KeyAlgorithm::Aes256, sealing)?;
     clearing.generate(&tsm_services::clearing::journal_key(), KeyAlgorithm::EcdsaP256)?;
     let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
-    plan.payment_keys = Some(payment_keys(&sp_tsm, &payment)?);
+    plan.payment_keys = Some(payment_keys(&sp_tsm, &clearing, &payment)?);
     Ok((maker, roots))
 }
 
@@ -182,13 +187,16 @@ pub fn open_keys(
 /// Draws the merchant's key and the platform's, and registers each with the other side.
 fn payment_keys(
     sp_tsm: &SoftwareKeyService,
+    clearing: &SoftwareKeyService,
     payment: &SoftwareKeyService,
 ) -> Result<PaymentKeys, CeremonyError> {
     let scheme = PaymentSignature::Sm2Sm3;
     let platform =
         payment_sandbox::platform_key(OPERATOR, scheme, 1).expect("the names are letters and dashes");
     let merchant = draw_key(sp_tsm, &merchant_key(), scheme)?.to_wire();
-    Ok(PaymentKeys { merchant, platform: vec![draw_key(payment, &platform, scheme)?.to_wire()] })
+    let statements = draw_key(clearing, &statement_key(), scheme)?.to_wire();
+    let platform = vec![draw_key(payment, &platform, scheme)?.to_wire()];
+    Ok(PaymentKeys { merchant, statements, platform })
 }
 
 fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(), KeyError> {

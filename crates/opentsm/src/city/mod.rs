@@ -87,6 +87,15 @@ pub enum Place {
     Apart,
 }
 
+/// How long a city's nights are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nights {
+    /// As long as they are: the machine's clock.
+    Real,
+    /// The city's clock can be put ahead, for whoever wants to see a day end.
+    PassQuickly,
+}
+
 /// Hears of each step of the set-up.
 pub trait Progress {
     /// A step is done.
@@ -103,12 +112,24 @@ impl City {
         database: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<(Self, TerminalRoots), CityError> {
+        Self::bring_up_with(folder, place, database, Nights::Real, progress).await
+    }
+
+    /// The same, with nights as long as asked for.
+    pub async fn bring_up_with(
+        folder: &CityFolder,
+        place: Place,
+        database: Option<&str>,
+        nights: Nights,
+        progress: &mut dyn Progress,
+    ) -> Result<(Self, TerminalRoots), CityError> {
         let (_, entropy) = environment::real();
         let listeners = Listeners::anywhere().await.map_err(in_step("binding to loopback"))?;
         let mut secret = [0; 16];
         entropy.fill(&mut secret);
         let mut plan = CityPlan::new(folder.path(), hex::encode(secret), |role| listeners.address(role))
             .map_err(in_step("planning the city"))?;
+        plan.clock = (nights == Nights::PassQuickly).then(|| folder.path().join("clock-ahead"));
         plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
             ceremony::hold(&mut plan, &entropy).map_err(in_step("holding the key ceremony"))?;

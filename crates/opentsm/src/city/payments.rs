@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tsm_api::client::{HttpsTransport, Transport};
 use tsm_api::pki;
-use tsm_keys::{KeyService, SoftwareKeyService};
+use tsm_keys::{KeyReference, KeyService, SoftwareKeyService};
 use tsm_services::payment::message::{MessageKey, RegisteredKey};
 use tsm_services::payment::{PaymentPlatform, SandboxParts, SandboxPlatform};
 use tsm_services::payment_sandbox::{Merchant, Parts, PaymentSandbox};
@@ -27,11 +27,29 @@ pub fn platform(
     keys: &SoftwareKeyService,
     environment: &Environment,
 ) -> Result<Arc<dyn PaymentPlatform>, Failure> {
+    platform_with(plan, keys, ceremony::merchant_key(), environment)
+}
+
+/// The platform as the clearing centre sees it, which fetches the card issuer's statements there.
+pub fn statements(
+    plan: &CityPlan,
+    keys: &SoftwareKeyService,
+    environment: &Environment,
+) -> Result<Arc<dyn PaymentPlatform>, Failure> {
+    platform_with(plan, keys, ceremony::statement_key(), environment)
+}
+
+fn platform_with(
+    plan: &CityPlan,
+    keys: &SoftwareKeyService,
+    key: KeyReference,
+    environment: &Environment,
+) -> Result<Arc<dyn PaymentPlatform>, Failure> {
     let keys: Arc<dyn KeyService> = Arc::new(keys.clone());
     let platform = SandboxPlatform::new(SandboxParts {
         transport: way(plan, Role::Payment)?,
         merchant: plan.sp_tsm.institution.clone(),
-        key: MessageKey::open(keys, ceremony::merchant_key())?,
+        key: MessageKey::open(keys, key)?,
         platform_keys: registered(plan)?.platform.clone(),
         environment: environment.clone(),
     })?;
@@ -46,7 +64,10 @@ pub async fn sandbox(
 ) -> Result<Arc<PaymentSandbox>, Failure> {
     let merchant = Merchant {
         institution: plan.sp_tsm.institution.clone(),
-        keys: vec![RegisteredKey::from_wire(&registered(plan)?.merchant)?],
+        keys: vec![
+            RegisteredKey::from_wire(&registered(plan)?.statements)?,
+            RegisteredKey::from_wire(&registered(plan)?.merchant)?,
+        ],
         link: way(plan, Role::SpTsm)?,
     };
     Ok(PaymentSandbox::new(Parts {

@@ -92,6 +92,9 @@ pub struct CityPlan {
     /// The public keys that the card issuer and the payment platform gave each other.
     #[serde(default)]
     pub payment_keys: Option<PaymentKeys>,
+    /// The file that says how far the city's clock is ahead; none when it is the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<PathBuf>,
     /// What the payment sandbox does as the world does.
     #[serde(default = "Faults::doubled")]
     pub payment_faults: Faults,
@@ -102,6 +105,8 @@ pub struct CityPlan {
 pub struct PaymentKeys {
     /// The card issuer's.
     pub merchant: PlatformKey,
+    /// The one with which the clearing centre fetches the card issuer's statements.
+    pub statements: PlatformKey,
     /// The platform's.
     pub platform: Vec<PlatformKey>,
 }
@@ -184,6 +189,7 @@ impl CityPlan {
             database: None,
             published: None,
             payment_keys: None,
+            clock: None,
             payment_faults: Faults::doubled(),
             receipt_key: None,
         })

@@ -32,7 +32,7 @@ use super::payments;
 use super::plan::{CityPlan, Published, Role, RolePlan};
 use super::siblings::SiblingProcesses;
 use super::stores;
-use crate::environment;
+use crate::environment::{self, ShiftedClock};
 use crate::packages;
 
 /// The terminal numbers of the city's gates.
@@ -52,6 +52,8 @@ pub const OPERATOR_NUMBER: &str = "OPERATOR";
 /// How often the centre seals its journal.
 const SEALED_EVERY: Duration = Duration::from_secs(60);
 
+/// How often the clearing centre looks whether a day is to be closed or reconciled, and checks its books.
+const WORKED_EVERY: Duration = Duration::from_secs(60);
 /// How long one organisation waits for another.
 pub const PARTNER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,14 @@ fn failed(role: Role) -> impl Fn(&dyn std::fmt::Display) -> RoleError {
 pub fn runtime() -> Environment {
     let (clock, entropy) = environment::real();
     Environment { clock, entropy, spawner: Arc::new(Tokio), timer: Arc::new(Tokio) }
+}
+
+/// The same with the city's clock, where it has one of its own.
+pub fn runtime_of(plan: &CityPlan) -> Environment {
+    match &plan.clock {
+        Some(ahead) => Environment { clock: Arc::new(ShiftedClock::sharing(ahead.clone())), ..runtime() },
+        None => runtime(),
+    }
 }
 
 struct Tokio;
@@ -120,7 +130,7 @@ pub async fn start(
     alone: Option<TcpListener>,
 ) -> Result<Running, RoleError> {
     let why = failed(role);
-    let environment = runtime();
+    let environment = runtime_of(plan);
     let here = alone.as_ref().map(TcpListener::local_addr).transpose().map_err(|error| why(&error))?;
     let siblings = here.map(|here| SiblingProcesses::around(plan, role, here, &environment)).transpose();
     let siblings = siblings.map_err(|error| why(&error))?;
@@ -221,6 +231,8 @@ async fn clearing(
     environment: &Environment,
 ) -> Result<axum::Router, RoleError> {
     let why = failed(Role::Clearing);
+    let mut duties = duties(&plan.sp_tsm.institution).map_err(|error| why(&error))?;
+    duties.platforms.push(payments::statements(plan, &keys, environment).map_err(|error| why(&error))?);
     let service = clearing::Clearing::new(clearing::Parts {
         store: stores::clearing(plan).await.map_err(|error| why(&error))?,
         keys: Arc::new(keys),
@@ -229,10 +241,11 @@ async fn clearing(
         institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
         terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
-        duties: duties(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
+        duties,
     });
     service.start_collection();
     service.seal_regularly(SEALED_EVERY);
+    clearing::start_jobs(&service, WORKED_EVERY);
     Ok(clearing::routes(service).into_router())
 }
 

@@ -156,7 +156,6 @@ impl RiderPhone for PhoneHere {
         let before = self.phone.spent();
         self.phone.wallet.login(shown).await.map_err(in_step(step))?;
         let gone = self.phone.wallet.delete_closed(shown).await.map_err(in_step(step))?;
-        self.phone.wallet.interrupted().await.map_err(in_step(step))?;
         Ok((!gone.is_empty()).then(|| self.phone.spent() - before))
     }
 

@@ -32,7 +32,7 @@ use tsm_se::memory::LoadFileLibrary;
 
 use crate::city::centre::Centre;
 use crate::city::folder::CityFolder;
-use crate::city::{City, CityError, Place, ceremony, in_step, se_id};
+use crate::city::{City, CityError, Nights, Place, ceremony, in_step, se_id};
 use crate::folders::TemporaryFolder;
 use crate::handset::Watched;
 use crate::report::{RunReport, cost_table};
@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         Err(error) => return Err(error.to_string()),
     };
     show(&report, options);
-    if report.ok { Ok(()) } else { Err("the money equation does not hold".to_owned()) }
+    if report.ok { Ok(()) } else { Err("the books do not agree".to_owned()) }
 }
 
 async fn tell(
@@ -89,7 +89,7 @@ async fn tell(
 ) -> Result<RunReport, CityError> {
     narrator.chapter("The city comes up");
     let folder = CityFolder::new(folder).map_err(in_step("making the city's folder"))?;
-    let (city, roots) = City::bring_up(&folder, place, None, narrator).await?;
+    let (city, roots) = City::bring_up_with(&folder, place, None, Nights::PassQuickly, narrator).await?;
     let phones = Phones { city: &city, folder: &folder, place, watched, library: LoadFileLibrary::new() };
     let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
     let mut steps = Vec::new();
@@ -101,9 +101,12 @@ async fn tell(
     for batch in gates::batches(&gates) {
         centre.deliver(&batch).await?;
     }
+    narrator.happened("the gates, offline all day, deliver their transactions: each TAC is verified");
+    centre.settled().await?;
+    let agrees = story::close_the_day(&centre, &city.plan, narrator).await?;
     let money = centre.settled().await?;
     narrator.happened(&money.sentence());
-    let ok = money.holds();
+    let ok = money.holds() && agrees;
     city.stop().await;
     Ok(RunReport { ok, steps, money })
 }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tsm_api::HexBytes;
 use tsm_domain::environment::Clock as _;
+use tsm_domain::money::settlement::BusinessDay;
 use tsm_terminal::gate::Passage;
 use tsm_terminal::terminal::TapError;
 
 use super::gates::{self, CityGate};
 use super::narrator::Narrator;
 use super::rider::{Deletion, RiderPhone};
+use crate::city::centre::Centre;
+use crate::city::plan::CityPlan;
 use crate::city::{CityError, TRANSIT_AID, in_step};
-use crate::environment::SystemClock;
+use crate::environment::{ShiftedClock, SystemClock};
 use crate::report::{Cost, StepCost, yuan};
 
 /// What each rider pays in.
@@ -106,6 +110,41 @@ pub async fn commuter(
     let card = rider.open("open_card", TRANSIT_CARD).await?;
     rider.pay_and_top_up(&card, amount_fen).await?;
     rider.take_a_trip(gates)
+}
+
+/// The night passes; the centre settles the day and holds it against the payment statement. Whether the two
+/// agree with the cards.
+pub async fn close_the_day(
+    centre: &Centre,
+    plan: &CityPlan,
+    narrator: &mut Narrator,
+) -> Result<bool, CityError> {
+    let step = "letting the night pass";
+    let ahead = plan.clock.clone().ok_or_else(|| in_step(step)("the city has the machine's clock"))?;
+    let clock = ShiftedClock::sharing(ahead);
+    let day = BusinessDay::of(clock.now());
+    clock.advance_to(day.cut() + SignedDuration::from_hours(10)).map_err(in_step(step))?;
+    narrator.happened(&format!("the night passes: {day} is over"));
+    let end = centre.close_day(day).await?;
+    for settled in &end.settlements {
+        let fen = |fen: u64| yuan(i64::try_from(fen).unwrap_or(i64::MAX));
+        narrator.happened(&format!(
+            "settled: {} purchases at the terminals of {}, {} in all, {} for the operator",
+            settled.number,
+            settled.operator,
+            fen(settled.gross_fen),
+            fen(settled.net_fen)
+        ));
+    }
+    narrator.happened(&format!(
+        "reconciled: {} lines of the payment platform's signed statement, the ledger and the cards; {} differ",
+        end.statement_lines,
+        end.differences.len()
+    ));
+    for difference in &end.differences {
+        narrator.happened(&format!("difference: {}", difference.cause));
+    }
+    Ok(end.differences.is_empty())
 }
 
 impl Rider<'_> {

@@ -33,12 +33,14 @@ pub fn content(seen: &Seen, language: Language) -> Markup {
 type Term = (&'static str, &'static str, u64);
 
 fn terms(books: &Books, language: Language) -> [Term; 6] {
+    // What riders spent stays spent when operators are owed it and paid it.
+    let spent = books.spent_fen + books.operator_payable_fen + books.operator_paid_fen + books.fees_fen;
     [
         ("purses", language.choose("in purses", "卡内余额"), books.purses_fen),
         ("in-flight", language.choose("on its way to a card", "在途"), books.in_flight_fen),
         ("parked", language.choose("kept for parked cards", "停放"), books.parked_fen),
         ("payable", language.choose("owed to riders", "待退款"), books.refund_payable_fen),
-        ("spent", language.choose("spent, proven by TAC", "已消费（TAC 已验证）"), books.spent_fen),
+        ("spent", language.choose("spent, proven by TAC", "已消费（TAC 已验证）"), spent),
         ("refunded", language.choose("paid back", "已退款"), books.refunded_fen),
     ]
 }
@@ -52,8 +54,8 @@ fn money(books: &Books, language: Language) -> Markup {
         language.choose("Every fen that came in is accounted for.", "每一分入账资金都有去向。")
     } else {
         language.choose(
-            "Not all of it is in these places: fees, deposits, settlements, or a break to examine.",
-            "另有部分资金：费用、押金、结算，或需核查的差额。",
+            "Not all of it is in these places: deposits, write-offs, or a break to examine.",
+            "另有部分资金：押金、核销，或需核查的差额。",
         )
     };
     html! {

@@ -221,8 +221,11 @@ enum Later {}
 impl Tables for Later {
     const SERVICE: &'static str = PaymentTables::SERVICE;
     const NAMESPACE: &'static str = PaymentTables::NAMESPACE;
-    const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[PaymentTables::MIGRATIONS[0], PaymentTables::MIGRATIONS[1], &["ALTER TABLE refunds ADD COLUMN reason TEXT"]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[
+        PaymentTables::MIGRATIONS[0],
+        PaymentTables::MIGRATIONS[1],
+        &["ALTER TABLE refunds ADD COLUMN reason TEXT"],
+    ];
 }
 
 #[tokio::test]

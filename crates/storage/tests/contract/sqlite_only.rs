@@ -46,8 +46,11 @@ impl Schema for Later {
     const SERVICE: &'static str = PaymentSchema::SERVICE;
     const FILE: &'static str = PaymentSchema::FILE;
     const MARK: i32 = PaymentSchema::MARK;
-    const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[PaymentSchema::MIGRATIONS[0], PaymentSchema::MIGRATIONS[1], &["ALTER TABLE refunds ADD COLUMN reason TEXT"]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[
+        PaymentSchema::MIGRATIONS[0],
+        PaymentSchema::MIGRATIONS[1],
+        &["ALTER TABLE refunds ADD COLUMN reason TEXT"],
+    ];
 }
 
 #[tokio::test]

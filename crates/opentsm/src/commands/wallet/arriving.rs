@@ -37,6 +37,7 @@ impl Session {
         let entry = entry.ok_or_else(|| not_here(application))?;
         self.begin();
         self.phone.wallet.migrate_in(&entry.aid, card, &mut self.shown).await?;
+        self.end = Some(self.phone.spent());
         let aid = entry.aid.to_aid().map_err(|_| not_here(application))?;
         let view = self.phone.wallet.view_card(&aid).await?;
         let (ending, balance) = (&view.number_ending, yuan(i64::from(view.balance_fen)));

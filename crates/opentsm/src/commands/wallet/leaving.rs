@@ -92,6 +92,7 @@ impl Session {
         for aid in &deleted {
             self.say(format!("{aid} is deleted from this phone"), format!("{aid} 已从本机删除"));
         }
+        self.end = Some(self.phone.spent());
         let works = self.interrupted_works().await.unwrap_or_default();
         self.show_works(&works);
         let (deleted, interrupted) = (Some(deleted.len()), Some(works.len()));

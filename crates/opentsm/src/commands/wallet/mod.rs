@@ -178,9 +178,9 @@ async fn run_in_runtime(options: &Options) -> Result<(), String> {
     let phone = Phone::start(&servers, &place.home, link).await.map_err(|error| error.to_string())?;
     let shown = Shown { quiet: options.json, spoken: options.language, last: None };
     let centre = servers.receipt_verifier();
-    let mut session = Session { phone, shown, login: Cost::default(), centre };
+    let mut session = Session { phone, shown, login: Cost::default(), centre, end: None };
     let result = session.operate(&options.operation).await;
-    let operation = session.phone.spent() - session.login;
+    let operation = session.end.unwrap_or_else(|| session.phone.spent()) - session.login;
     let error = result.as_ref().err().map(|error| options.language.trouble(error));
     if options.json {
         let ending = result.as_ref().map_or_else(Ending::with, |_| Ending::Done);
@@ -238,6 +238,8 @@ struct Session {
     shown: Shown,
     /// What had been spent when the operation itself began.
     login: Cost,
+    /// What had been spent when it ended, where something follows that is not part of it.
+    end: Option<Cost>,
     /// The key with which the clearing centre signs receipts.
     centre: Option<MessageVerifier>,
 }
