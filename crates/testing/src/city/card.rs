@@ -26,8 +26,8 @@ pub enum Mishap {
     Withheld,
     /// The phone says that the command succeeded, and the card never saw it.
     Invented,
-    /// At the next INITIALIZE FOR LOAD the phone says that the card holds more than it does.
-    Richer,
+    /// At the next INITIALIZE FOR LOAD the phone says that the card holds a fen less than it does.
+    Poorer,
 }
 
 /// What a command came to.
@@ -176,7 +176,7 @@ impl Card {
         let answer = answer.map(|answer| match mishap {
             Some(Mishap::Forged) => inner.forge(answer),
             Some(Mishap::Withheld) => StatusWord(0x6F00).into(),
-            Some(Mishap::Richer) => richer(answer),
+            Some(Mishap::Poorer) => poorer(answer),
             _ => answer,
         });
         drop(inner);
@@ -204,7 +204,7 @@ const fn words(mishap: Mishap) -> &'static str {
         Mishap::Forged => "the phone changes an answer of the card",
         Mishap::Withheld => "the phone keeps an answer of the card for itself",
         Mishap::Invented => "the phone answers in the card's place",
-        Mishap::Richer => "the phone says that the card holds more than it does",
+        Mishap::Poorer => "the phone says that the card holds a fen less than it does",
     }
 }
 
@@ -217,9 +217,12 @@ const fn initializes(command: &CommandApdu) -> bool {
 }
 
 /// The answer to INITIALIZE FOR LOAD begins with the balance.
-fn richer(mut answer: ResponseApdu) -> ResponseApdu {
-    if let Some(byte) = answer.data.get_mut(2) {
-        *byte = byte.wrapping_add(0x10);
+///
+/// A fen less with the same online counter is what an offline purchase would leave: only MAC1 tells that it is
+/// a lie. More than before would contradict the issuer's own record.
+fn poorer(mut answer: ResponseApdu) -> ResponseApdu {
+    if let Some(balance) = answer.data.first_chunk_mut::<4>() {
+        *balance = u32::from_be_bytes(*balance).saturating_sub(1).to_be_bytes();
     }
     answer
 }
@@ -234,7 +237,7 @@ fn terminal_number(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 
 impl Inner {
     fn due(&mut self, command: &CommandApdu) -> Option<Mishap> {
         let (left, mishap) = self.mishap.as_mut()?;
-        if *mishap == Mishap::Richer {
+        if *mishap == Mishap::Poorer {
             *left = u64::from(!initializes(command) || command.p1 != FOR_LOAD);
         }
         if *left > 0 {

@@ -690,7 +690,7 @@ impl Rider {
             3 => card.prepare(commands, Mishap::Withheld),
             4 => card.prepare(commands, Mishap::Invented),
             5 => card.prepare_cut(self.random.below(40)),
-            6 => card.prepare(1, Mishap::Richer),
+            6 => card.prepare(1, Mishap::Poorer),
             7 => *lock(&self.hurry.left) = Some(commands),
             _ => return Some(Duration::from_millis(self.random.between(1, 1_500))),
         }

@@ -44,10 +44,11 @@ fn a_seed_repeats_exactly() {
 
 /// Runs a city with a bug until a seed finds something.
 fn found(plant: Plant) -> Outcome {
-    let plans =
-        (1..=6).map(|seed| Plan { planted: Some(plant), phone_faults: 3, riders: 20, ..Plan::small(seed) });
+    // A lie at the right moment is rare, so that phones lie more often where the bug is to believe them.
+    let (phone_faults, riders) = if plant == Plant::BelievedBalance { (2, 40) } else { (3, 20) };
+    let plans = (1..=8).map(|seed| Plan { planted: Some(plant), phone_faults, riders, ..Plan::small(seed) });
     let mut outcomes = plans.map(run);
-    outcomes.find(|outcome| outcome.violation.is_some()).expect("one of six seeds finds the bug")
+    outcomes.find(|outcome| outcome.violation.is_some()).expect("one of eight seeds finds the bug")
 }
 
 /// The story ends with what was found, and says how to see it again.
