@@ -5,7 +5,7 @@
 //! in pages, with every thousandth line missing. Then the day is settled (sums, ledger, files with digests) and
 //! reconciled three ways, each timed. The differences that are found are counted against those that were made.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ fn main() {
     std::fs::remove_dir_all(&directory).expect("the directory is ours");
 }
 
-async fn measure(rows: u64, path: &PathBuf) {
+async fn measure(rows: u64, path: &Path) {
     let day: BusinessDay = "2026-11-20".parse().expect("a day");
     drop(SqliteClearing::open(path).expect("a store"));
     let filled = Instant::now();

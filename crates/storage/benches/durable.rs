@@ -144,6 +144,7 @@ async fn cards<S: SpTsmStore>(store: &S, clients: u64) {
             algorithm: 0,
             state: CardState::Active,
             proven: None,
+            closing: None,
             frozen: None,
             issued_at: jiff::Timestamp::UNIX_EPOCH,
         };

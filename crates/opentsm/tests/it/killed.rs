@@ -28,6 +28,11 @@ fn lives() -> impl Iterator<Item = Duration> {
     steps.map(|step| Duration::from_millis(200 + step % (LONGEST_LIFE_MS - 200)))
 }
 
+#[expect(clippy::disallowed_methods, reason = "no event is waited for: the kill falls where it falls")]
+fn let_it_live(life: Duration) {
+    std::thread::sleep(life);
+}
+
 fn kill_again_and_again(name: &str, options: &[&str]) {
     let folder = Folder::new(name);
     let up = || {
@@ -38,7 +43,7 @@ fn kill_again_and_again(name: &str, options: &[&str]) {
     let arguments = ["load", "--city", folder.text(), "--phones", "4", "--json", "--until-stdin-closes"];
     let mut load = Running::start(&arguments);
     for life in lives().take(times()) {
-        std::thread::sleep(life);
+        let_it_live(life);
         city.kill();
         city = up();
         assert_money_adds_up(&city.ready["money"]);
@@ -83,7 +88,7 @@ fn several_processes_of_a_role_share_a_database() {
     let arguments = ["load", "--city", folder.text(), "--phones", "6", "--json", "--until-stdin-closes"];
     let mut load = Running::start(&arguments);
     for (place, life) in lives().take(times().max(roles.len())).enumerate() {
-        std::thread::sleep(life);
+        let_it_live(life);
         let place = place % roles.len();
         let killed = std::mem::replace(&mut first[place], serve(roles[place]));
         killed.kill();

@@ -62,7 +62,7 @@ async fn make(store: &dyn ClearingStore, n: u128, step: Step) {
     let number = card_number(card);
     let with = |transfers: Vec<Transfer>| Books {
         transfers,
-        notes: if n % 2 == 0 { said(card, "said") } else { Vec::new() },
+        notes: if n.is_multiple_of(2) { said(card, "said") } else { Vec::new() },
         ..Books::default()
     };
     let one = |code| with(vec![transfer(n, code, card, fen)]);
