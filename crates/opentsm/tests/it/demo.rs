@@ -24,7 +24,21 @@ fn check(report: &Value) {
     for (name, round_trips) in [("login", 1), ("open_card", 6), ("top_up", 3), ("delete", 3)] {
         assert_eq!(step(name)["round_trips"], round_trips, "{name}");
     }
-    for name in ["open_card", "open_card_resumed", "top_up", "tap_in", "tap_out", "delete"] {
+    let on_card = [
+        "open_card",
+        "open_card_resumed",
+        "top_up",
+        "tap_in",
+        "tap_out",
+        "lock",
+        "unlock",
+        "delete",
+        "return_card",
+        "migrate_out",
+        "migrate_in",
+        "tap_in_new_phone",
+    ];
+    for name in on_card {
         assert!(step(name)["apdus"].as_u64().unwrap() > 0, "{name}");
     }
     for name in ["tap_in", "tap_out", "read_back"] {
@@ -40,9 +54,10 @@ fn check(report: &Value) {
     assert_eq!((&money["refunded"], &money["parked"]), (&4_600.into(), &0.into()));
 }
 
-/// Every role, wallet and secure element do the main job, and no fen is lost.
+/// Every role, wallet and secure element do the main job: opening, consumption, recharge, return, migration and
+/// query; and no fen is lost.
 ///
-/// req: B-5.1.a
+/// req: B-5.1.a, B-7.1.a
 #[test]
 fn the_demo_in_one_process() {
     check(&tell(&["demo", "--json"]));

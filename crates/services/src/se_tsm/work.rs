@@ -87,7 +87,8 @@ impl Known {
 pub(super) struct Observed {
     pub channel: SecureChannel,
     pub observation: Observation,
-    pub known: Known,
+    /// Boxed, because each step that takes it over would keep room for it while it waits for the wallet.
+    pub known: Box<Known>,
 }
 
 impl Work {
@@ -166,7 +167,7 @@ impl Work {
         let mut answers = script.run(&mut self.session.card).await?;
         let (observation, known) =
             self.take_observation(observing, &mut channel, &mut answers, known).await?;
-        Ok(Observed { channel, observation, known })
+        Ok(Observed { channel, observation, known: Box::new(known) })
     }
 
     /// Takes an observation, believes it or not, and records it.
