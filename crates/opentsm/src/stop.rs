@@ -13,35 +13,41 @@ pub struct Attendance {
 }
 
 impl Attendance {
-    /// Waits until the program is asked to stop.
-    pub async fn until_asked(self) {
-        if !self.until_stdin_closes {
-            return requested().await;
-        }
-        tokio::select! {
-            () = requested() => {}
-            () = input_closed() => {}
+    /// Waits until the program is asked to stop. It listens from the call on, before anybody waits: who says
+    /// that it is ready may be asked to stop at once.
+    pub fn until_asked(self) -> impl Future<Output = ()> {
+        let requested = requested();
+        async move {
+            if !self.until_stdin_closes {
+                return requested.await;
+            }
+            tokio::select! {
+                () = requested => {}
+                () = input_closed() => {}
+            }
         }
     }
 }
 
-/// Waits until the program is asked to stop.
-pub async fn requested() {
+/// Waits until the program is asked to stop, listening from the call on.
+pub fn requested() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let terminate = {
         use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            // Without SIGTERM there is still Ctrl-C.
-            let _ = tokio::signal::ctrl_c().await;
+        signal(SignalKind::terminate())
+    };
+    async move {
+        #[cfg(unix)]
+        // Without SIGTERM there is still Ctrl-C.
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
             return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// A thread of its own reads, because a read that waits would keep the runtime from ending.

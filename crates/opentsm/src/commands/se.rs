@@ -253,7 +253,7 @@ fn wait(attendance: Attendance) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the program cannot wait for Ctrl-C: {error}"))?;
-    runtime.block_on(attendance.until_asked());
+    runtime.block_on(async { attendance.until_asked().await });
     Ok(())
 }
 

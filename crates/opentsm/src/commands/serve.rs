@@ -65,8 +65,9 @@ async fn serve(options: &Options) -> Result<(), String> {
     };
     let running =
         roles::start(&plan, role, keys, listener, alone).await.map_err(|error| error.to_string())?;
+    let asked = options.attendance.until_asked();
     println!("{} serves on {}", role.name(), running.server.address());
-    options.attendance.until_asked().await;
+    asked.await;
     running.stop().await;
     println!("{} has stopped", role.name());
     Ok(())
