@@ -1,6 +1,8 @@
-//! Cards opened and topped up over TLS, on the embedded stores: phones, wallets, every role and the
-//! key service in this process.
+//! Cards opened and topped up over TLS, on the embedded stores or on PostgreSQL: phones, wallets, every
+//! role and the key service in this process, beside a bare loop of synced writes on the same disk.
 
+use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use tsm_se::memory::LoadFileLibrary;
@@ -23,6 +25,9 @@ pub struct Rates {
     pub openings: f64,
     /// Top-ups paid, credited, proven and told.
     pub top_ups: f64,
+    /// Writes of one record to a file in the city's folder, each synced before the next, one after the
+    /// other: what a durable step costs on this disk without grouping.
+    pub bare_syncs: f64,
 }
 
 struct Silent;
@@ -31,15 +36,16 @@ impl Progress for Silent {
     fn done(&mut self, _: &str) {}
 }
 
-/// Brings up a city and lets the phones at it.
-pub fn measure() -> Result<Rates, String> {
+/// Brings up a city, with its books in files or in the PostgreSQL at `database`, and lets the phones at it.
+pub fn measure(database: Option<&str>) -> Result<Rates, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let folder = TemporaryFolder::new().map_err(|error| error.to_string())?;
-    runtime.block_on(measure_in(&CityFolder::new(folder.path()).map_err(|error| error.to_string())?))
+    let city = CityFolder::new(folder.path()).map_err(|error| error.to_string())?;
+    runtime.block_on(measure_in(&city, database))
 }
 
-async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
-    let (city, _) = City::bring_up(folder, Place::Together, None, &mut Silent)
+async fn measure_in(folder: &CityFolder, database: Option<&str>) -> Result<Rates, String> {
+    let (city, _) = City::bring_up(folder, Place::Together, database, &mut Silent)
         .await
         .map_err(|error| error.to_string())?;
     let library = LoadFileLibrary::new();
@@ -67,7 +73,21 @@ async fn measure_in(folder: &CityFolder) -> Result<Rates, String> {
     .await?;
     let top_ups = f64::from(PHONES * TOP_UPS) / started.elapsed().as_secs_f64();
     city.stop().await;
-    Ok(Rates { openings, top_ups })
+    let bare_syncs = bare_syncs(folder.path()).map_err(|error| error.to_string())?;
+    Ok(Rates { openings, top_ups, bare_syncs })
+}
+
+/// How often a second a record can be appended and synced.
+fn bare_syncs(folder: &Path) -> std::io::Result<f64> {
+    const RECORD: [u8; 512] = [0x5A; 512];
+    const SYNCS: u32 = 500;
+    let mut file = std::fs::File::create(folder.join("bare-syncs"))?;
+    let started = Instant::now();
+    for _ in 0..SYNCS {
+        file.write_all(&RECORD)?;
+        file.sync_data()?;
+    }
+    Ok(f64::from(SYNCS) / started.elapsed().as_secs_f64())
 }
 
 async fn top_up(phone: &mut Phone) -> Result<(), String> {
