@@ -15,6 +15,7 @@
 //! feature of that name, lets many processes share one store. The same contract tests run on all.
 
 pub mod clearing;
+mod columns;
 pub mod error;
 pub mod memory;
 pub mod payment;

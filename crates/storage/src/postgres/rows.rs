@@ -1,12 +1,11 @@
 //! Between columns and values.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
-use tsm_domain::Fen;
 
 use super::database::Db;
+pub(super) use crate::columns::{amount, body, fen, from_text, instant, limit, nanoseconds, parse};
 use crate::error::{Result, StorageError};
 
 /// Parameters of a statement.
@@ -20,16 +19,6 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// A record as it stands in a `body` column.
-pub(super) fn body(record: &impl Serialize) -> Result<String> {
-    serde_json::to_string(record).map_err(|error| StorageError::corrupt("record", error))
-}
-
-/// A record out of a `body` column.
-pub(super) fn parse<T: DeserializeOwned>(what: &'static str, body: &str) -> Result<T> {
-    serde_json::from_str(body).map_err(|error| StorageError::corrupt(what, error))
-}
-
 /// A column of a row.
 pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
     row.try_get(index).map_err(|error| StorageError::corrupt("row", error))
@@ -38,14 +27,6 @@ pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T
 /// A column that holds a number of a narrower kind.
 pub(super) fn narrow<T: TryFrom<i64, Error: std::fmt::Display>>(row: &Row, index: usize) -> Result<T> {
     T::try_from(column(row, index)?).map_err(|error| StorageError::corrupt("row", error))
-}
-
-/// A column that holds the text of a value.
-pub(super) fn from_text<T: std::str::FromStr<Err: std::fmt::Display>>(
-    what: &'static str,
-    text: &str,
-) -> Result<T> {
-    text.parse().map_err(|error: T::Err| StorageError::corrupt(what, error))
 }
 
 /// Runs a statement; gives how many rows it changed.
@@ -92,34 +73,4 @@ pub(super) async fn many<T: DeserializeOwned>(
     params: Params<'_>,
 ) -> Result<Vec<T>> {
     db.query(sql, params).await?.iter().map(|row| parse(what, column(row, 0)?)).collect()
-}
-
-/// An instant as a column. Columns order and select; past the year 2262 they stand still.
-pub(super) fn nanoseconds(at: jiff::Timestamp) -> i64 {
-    i64::try_from(at.as_nanosecond()).unwrap_or(if at > jiff::Timestamp::UNIX_EPOCH {
-        i64::MAX
-    } else {
-        i64::MIN
-    })
-}
-
-/// An instant out of a column.
-pub(super) fn instant(nanoseconds: i64) -> Result<jiff::Timestamp> {
-    let nanoseconds = i128::from(nanoseconds);
-    jiff::Timestamp::from_nanosecond(nanoseconds).map_err(|error| StorageError::corrupt("instant", error))
-}
-
-/// An amount as a column.
-pub(super) fn fen(amount: Fen) -> Result<i64> {
-    i64::try_from(amount.get()).map_err(|error| StorageError::corrupt("amount", error))
-}
-
-/// An amount out of a column.
-pub(super) fn amount(column: i64) -> Result<Fen> {
-    u64::try_from(column).map(Fen::new).map_err(|error| StorageError::corrupt("amount", error))
-}
-
-/// A limit as SQL takes it.
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
