@@ -1,5 +1,7 @@
 //! The store of the SE-TSM.
 
+pub mod migrations;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use tsm_domain::{
     BatchId, ConversationId, Msisdn, OperatorId, ProviderId, SeId, SubscriptionId, TaskId, TicketId,
 };
 use tsm_iso7816::Aid;
+
+pub use migrations::{MigrationOrdered, Migrations};
 
 use crate::error::Result;
 use crate::shared::{
@@ -281,7 +285,7 @@ pub enum TicketUse {
 
 /// The store of the SE-TSM.
 #[async_trait]
-pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains {
+pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Migrations {
     // Providers, staff, applications, domains.
 
     /// Puts a provider that has `revision` now; gives its new revision.

@@ -1,6 +1,7 @@
 //! The store of the SP-TSM.
 
 pub mod arrivals;
+pub mod desk;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use tsm_domain::{
 use tsm_iso7816::Aid;
 
 pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData};
+pub use desk::DeskCases;
 
 use crate::error::Result;
 use crate::shared::{
@@ -148,7 +150,7 @@ pub struct With {
 
 /// The store of the SP-TSM.
 #[async_trait]
-pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Arrivals {
+pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Arrivals + DeskCases {
     // Consent.
 
     /// Records a consent or refusal, or gives the one that was recorded for the same conversation and purpose.

@@ -1,11 +1,14 @@
 //! The SE-TSM's store in memory.
 
+mod migrations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
+use tsm_domain::migration::MigrationOrder;
 use tsm_domain::provider::Provider;
 use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeState;
@@ -14,7 +17,8 @@ use tsm_domain::subscription::Subscription;
 use tsm_domain::task::{Task, TaskQueue, TaskState};
 use tsm_domain::user::TokenRecord;
 use tsm_domain::{
-    BatchId, ConversationId, Msisdn, OperatorId, ProviderId, SeId, SubscriptionId, TaskId, TicketId,
+    BatchId, ConversationId, Msisdn, OperationId, OperatorId, ProviderId, SeId, SubscriptionId, TaskId,
+    TicketId,
 };
 use tsm_iso7816::Aid;
 
@@ -43,6 +47,7 @@ pub struct SeTsmState {
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     tickets: BTreeMap<TicketId, Ticket>,
     tasks: BTreeMap<(SeId, jiff::Timestamp, TaskId), Task>,
+    migrations: BTreeMap<OperationId, MigrationOrder>,
 }
 
 has_shared!(SeTsmState);

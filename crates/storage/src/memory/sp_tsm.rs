@@ -1,12 +1,14 @@
 //! The SP-TSM's store in memory.
 
 mod arrivals;
+mod desk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use tsm_domain::arrival::Arrival;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};
+use tsm_domain::desk::DeskCase;
 use tsm_domain::money::{Attempt, Evidence, ProvenObservation, Resolution, Tac, TopUp};
 use tsm_domain::security_domain::DomainOnSe;
 use tsm_domain::{
@@ -36,6 +38,7 @@ pub struct SpTsmState {
     attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
     arrivals: BTreeMap<OperationId, Arrival>,
     holders: BTreeMap<CardNumber, CardHolder>,
+    cases: BTreeMap<OperationId, DeskCase>,
 }
 
 type ConsentKey = u8;

@@ -10,8 +10,10 @@ use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
 use super::payment::PAYMENT_2;
+use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
+use super::sp_tsm::desk::DESK_3;
 
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
@@ -39,13 +41,14 @@ pub enum PaymentTables {}
 impl Tables for SeTsmTables {
     const SERVICE: &'static str = "SE-TSM";
     const NAMESPACE: &'static str = "se_tsm";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SE_TSM_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SE_TSM_1], &[MIGRATIONS_2]];
 }
 
 impl Tables for SpTsmTables {
     const SERVICE: &'static str = "SP-TSM";
     const NAMESPACE: &'static str = "sp_tsm";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3]];
 }
 
 impl Tables for ClearingTables {

@@ -1,5 +1,7 @@
 //! The SE-TSM's store on PostgreSQL.
 
+pub(super) mod migrations;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The SP-TSM's store on PostgreSQL.
 
 pub(super) mod arrivals;
+pub(super) mod desk;
 
 use async_trait::async_trait;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, ProvenPurse};

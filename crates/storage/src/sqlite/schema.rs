@@ -9,8 +9,10 @@ use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
 use super::payment::PAYMENT_2;
+use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
+use super::sp_tsm::desk::DESK_3;
 
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
@@ -41,14 +43,15 @@ impl Schema for SeTsmSchema {
     const SERVICE: &'static str = "SE-TSM";
     const FILE: &'static str = "se-tsm";
     const MARK: i32 = 0x54_53_4D_01;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SE_TSM_1]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SE_TSM_1], &[MIGRATIONS_2]];
 }
 
 impl Schema for SpTsmSchema {
     const SERVICE: &'static str = "SP-TSM";
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3]];
 }
 
 impl Schema for ClearingSchema {

@@ -1,6 +1,7 @@
 //! The SP-TSM's store on SQLite.
 
 pub(super) mod arrivals;
+pub(super) mod desk;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};

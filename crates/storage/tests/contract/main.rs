@@ -5,6 +5,7 @@ mod arrivals;
 mod clearing;
 mod closing;
 mod collection;
+mod desk;
 mod journal;
 mod lists;
 mod memory_only;
