@@ -41,6 +41,8 @@ enum Command {
     Books(commands::books::Options),
     /// Where a card and its money are, and why, in plain words with the evidence.
     Explain(commands::explain::Options),
+    /// The card issuer's desk: payouts in cash, lost cards, unlocking, claims of phones that are gone.
+    Desk(commands::desk::Options),
     /// Receipts that riders keep.
     Receipt(commands::receipt::Options),
     /// Phones that top up at a running city without pause, whatever happens to its servers.
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => commands::serve::run(&options),
         Command::Books(options) => commands::books::run(&options),
         Command::Explain(options) => commands::explain::run(&options),
+        Command::Desk(options) => commands::desk::run(&options),
         Command::Receipt(options) => commands::receipt::run(&options),
         Command::Load(options) => commands::load::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),

@@ -16,8 +16,8 @@ use uuid::Uuid;
 pub use counters::{Counters, Counts};
 pub use https::{HttpsTransport, MAX_REPLY_BYTES};
 pub use roles::{
-    ClearingPeer, PaymentPeer, PaymentUser, SeTsmPeer, SeTsmStaff, SeTsmWallet, SpTsmPeer, SpTsmTerminal,
-    SpTsmWallet,
+    ClearingPeer, PaymentPeer, PaymentUser, SeTsmPeer, SeTsmStaff, SeTsmWallet, SpTsmDesk, SpTsmPeer,
+    SpTsmTerminal, SpTsmWallet,
 };
 
 use crate::endpoint::{Endpoint, Verb};

@@ -7,8 +7,10 @@ use crate::endpoint::Nothing;
 use crate::ids::{
     ApplicationId, ConversationId, DomainId, OperationId, OrderId, PaymentId, ProviderId, TaskId,
 };
-use crate::se_tsm::{operator, peer as se_peer, provider, wallet as se_wallet};
-use crate::sp_tsm::{evidence as sp_evidence, migration, peer as sp_peer, terminal, wallet as sp_wallet};
+use crate::se_tsm::{migrations, operator, peer as se_peer, provider, wallet as se_wallet};
+use crate::sp_tsm::{
+    desk, evidence as sp_evidence, migration, peer as sp_peer, terminal, wallet as sp_wallet,
+};
 use crate::{HexBytes, clearing, payment};
 
 macro_rules! role_client {
@@ -70,6 +72,12 @@ role_client! {
         cancel(conversation: ConversationId;) -> Nothing = se_wallet::CANCEL;
         /// Reads running and waiting operations.
         tasks(;) -> se_wallet::TaskList = se_wallet::TASKS;
+        /// Orders a migration between own phones.
+        order_migration(; migrations::OwnMigration) -> migrations::OrderedMigration = migrations::ORDER_OWN_MIGRATION;
+        /// Reads the ordered migrations of this phone.
+        migrations(;) -> migrations::OrderedMigrations = migrations::OWN_MIGRATIONS;
+        /// Withdraws an ordered migration.
+        withdraw_migration(migration: OperationId;) -> migrations::OrderedMigration = migrations::WITHDRAW_OWN_MIGRATION;
     }
 }
 
@@ -134,6 +142,12 @@ role_client! {
         change_number(se_id: &HexBytes; operator::NumberChange) -> operator::ElementRecord = operator::CHANGE_NUMBER;
         /// Writes the new number into the card.
         write_number(se_id: &HexBytes; StartOptions) -> ConversationReply = operator::WRITE_NUMBER;
+        /// Orders a migration.
+        order_migration(se_id: &HexBytes; migrations::NewMigration) -> migrations::OrderedMigration = migrations::ORDER_MIGRATION;
+        /// Reads the ordered migrations of a secure element.
+        migrations(se_id: &HexBytes;) -> migrations::OrderedMigrations = migrations::MIGRATIONS;
+        /// Withdraws an ordered migration.
+        withdraw_migration(migration: OperationId; migrations::Withdrawal) -> migrations::OrderedMigration = migrations::WITHDRAW_MIGRATION;
         /// Terminates a task.
         terminate(task: TaskId;) -> Nothing = operator::TERMINATE;
         /// Reads the audit trail.
@@ -198,6 +212,30 @@ role_client! {
         order_migration(; migration::MigrationOrder) -> migration::MigrationRecord = migration::ORDER_MIGRATION;
         /// Gives a migration up.
         cancel_migration(migration: OperationId;) -> migration::MigrationRecord = migration::CANCEL_MIGRATION;
+        /// Reports an own card as lost.
+        report_lost(; desk::LostCard) -> desk::DeskRecord = desk::REPORT_OWN_LOST;
+    }
+}
+
+role_client! {
+    /// The issuer's own halls and customer service.
+    SpTsmDesk {
+        /// Proposes a payout.
+        propose_payout(; desk::CardMatter) -> desk::PayoutRecord = desk::PROPOSE_PAYOUT;
+        /// Approves a payout.
+        approve_payout(payout: OperationId; desk::Clerk) -> desk::PayoutRecord = desk::APPROVE_PAYOUT;
+        /// Rejects a payout.
+        reject_payout(payout: OperationId; desk::Clerk) -> desk::PayoutRecord = desk::REJECT_PAYOUT;
+        /// Reads a payout.
+        payout(payout: OperationId;) -> desk::PayoutRecord = desk::PAYOUT;
+        /// Records a lost card.
+        report_lost(; desk::CardMatter) -> desk::DeskRecord = desk::REPORT_LOST;
+        /// Allows a card to be unlocked.
+        allow_unlock(; desk::CardMatter) -> desk::DeskRecord = desk::ALLOW_UNLOCK;
+        /// Releases a dead claim.
+        release_claim(; desk::CardMatter) -> migration::MigrationRecord = desk::RELEASE_CLAIM;
+        /// Reads what was decided about a card.
+        cases(; desk::CasesQuery) -> desk::DeskRecords = desk::CASES;
     }
 }
 
@@ -212,6 +250,8 @@ role_client! {
         result(; se_peer::OperationResult) -> Nothing = sp_peer::RESULT;
         /// Tells that a rider has another number.
         number_changed(; sp_peer::NumberChanged) -> Nothing = sp_peer::NUMBER_CHANGED;
+        /// Tells that a secure element is lost, or found.
+        loss(; sp_peer::SeLoss) -> Nothing = sp_peer::LOSS;
         /// Asks where a card and its money are.
         explanation(; evidence::CardQuery) -> evidence::CardFacts = sp_evidence::EXPLANATION;
         /// Asks what is being done.

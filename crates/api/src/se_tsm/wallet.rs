@@ -149,6 +149,9 @@ pub struct LoginReply {
     /// What must be done on the card before anything else: locks of a lost card, a new token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Box<ConversationReply>>,
+    /// What this phone has to do for migrations that were ordered elsewhere, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrations: Vec<super::migrations::DueMigration>,
 }
 
 /// What a session may do (S.5).

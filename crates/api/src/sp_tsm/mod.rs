@@ -1,5 +1,6 @@
 //! The SP-TSM: the card issuer's trusted service manager.
 
+pub mod desk;
 pub mod evidence;
 pub mod migration;
 pub mod peer;
@@ -15,6 +16,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         migration::endpoints(),
         peer::endpoints(),
         evidence::endpoints(),
+        desk::endpoints(),
         terminal::endpoints(),
     ]
     .concat()

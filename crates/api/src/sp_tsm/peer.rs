@@ -34,6 +34,12 @@ pub const NUMBER_CHANGED: Endpoint<NumberChanged, Nothing> = Endpoint::post(
     Access::Peer,
     "Tells that the user of a secure element has another number; telling it again changes nothing.",
 );
+/// Loss of a secure element.
+pub const LOSS: Endpoint<SeLoss, Nothing> = Endpoint::post(
+    "/peer/v1/losses",
+    Access::Peer,
+    "Tells that a secure element is lost, or found again; telling it again changes nothing.",
+);
 /// Payment notification.
 pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoint::post(
     "/peer/v1/payment-notifications",
@@ -48,6 +54,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         HANDOVER.describe(),
         RESULT.describe(),
         NUMBER_CHANGED.describe(),
+        LOSS.describe(),
         PAYMENT_NOTIFICATION.describe(),
     ]
 }
@@ -61,6 +68,25 @@ pub struct NumberChanged {
     pub msisdn: String,
     /// The numbers that the same user had on it before.
     pub formerly: Vec<String>,
+}
+
+/// A secure element is on the loss list, or not any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SeLoss {
+    /// The secure element.
+    pub se_id: HexBytes,
+    /// How it stands.
+    pub standing: LossStanding,
+}
+
+/// Whether a secure element is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossStanding {
+    /// It was reported lost.
+    Lost,
+    /// It was taken off the loss list.
+    Found,
 }
 
 /// Asks for consent (B-8.5.2.b, B-8.5.3.b).

@@ -22,6 +22,7 @@ pub mod ceremony;
 pub mod desk;
 pub mod folder;
 pub mod host;
+pub mod issuer_desk;
 mod payments;
 pub mod plan;
 pub mod roles;

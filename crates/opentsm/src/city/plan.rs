@@ -12,6 +12,7 @@ use tsm_api::payment::PlatformKey;
 use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
 use tsm_services::payment_sandbox::Faults;
 
+use super::issuer_desk::IssuerDesk;
 use crate::folders;
 use crate::profile::Profile;
 
@@ -92,6 +93,9 @@ pub struct CityPlan {
     /// The public keys that the card issuer and the payment platform gave each other.
     #[serde(default)]
     pub payment_keys: Option<PaymentKeys>,
+    /// The card issuer's halls and customer service; none in a city that was made before it had them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_desk: Option<IssuerDesk>,
     /// The file that says how far the city's clock is ahead; none when it is the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<PathBuf>,
@@ -189,6 +193,7 @@ impl CityPlan {
             database: None,
             published: None,
             payment_keys: None,
+            issuer_desk: Some(IssuerDesk::new(&authority)?),
             clock: None,
             payment_faults: Faults::doubled(),
             receipt_key: None,

@@ -287,6 +287,9 @@ async fn sp_tsm(
     };
     let service = sp_tsm::SpTsm::among(parts, siblings).map_err(|error| why(&error))?;
     service.admit_own_tools(peer(&plan.sp_tsm).map_err(|error| why(&error))?);
+    if let Some(desk) = &plan.issuer_desk {
+        service.admit_desk(desk.admitted().map_err(|error| why(&*error))?);
+    }
     Ok(sp_tsm::routes(service).into_router())
 }
 

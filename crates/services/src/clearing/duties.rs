@@ -71,6 +71,22 @@ impl Clearing {
         }
     }
 
+    /// Refuses whoever neither issued the card nor is the centre's desk.
+    pub(super) fn check_keeper_of(&self, institution: &str, card: CardNumber) -> Result<(), Problem> {
+        if self.duties.is_desk(institution) { Ok(()) } else { self.check_issuer(institution, card) }
+    }
+
+    /// Refuses whoever issues no cards and is not the centre's desk.
+    pub(super) fn check_keeper(&self, institution: &str) -> Result<(), Problem> {
+        if self.duties.is_desk(institution) || self.duties.prefixes_of(institution).next().is_some() {
+            return Ok(());
+        }
+        Err(Problem::because(
+            ProblemCode::NotAllowed,
+            "This is for the issuers of cards and the centre's desk.",
+        ))
+    }
+
     /// Refuses whoever is not the centre's desk.
     pub(super) fn check_desk(&self, institution: &str) -> Result<(), Problem> {
         if self.duties.is_desk(institution) {

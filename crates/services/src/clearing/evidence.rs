@@ -55,6 +55,7 @@ pub(super) async fn receipts(
     call: Call<Institution, ReceiptQuery>,
 ) -> Result<ReceiptPage, Problem> {
     let card = card_from_wire(&call.request.card)?;
+    centre.check_keeper_of(&call.caller.0, card)?;
     centre.known(card).await?;
     centre.receipts_after(card, call.request.after).await
 }
@@ -65,6 +66,7 @@ pub(super) async fn explanation(
     call: Call<Institution, CardQuery>,
 ) -> Result<CardFacts, Problem> {
     let card = card_from_wire(&call.request.card)?;
+    centre.check_keeper_of(&call.caller.0, card)?;
     centre.facts(card).await
 }
 
@@ -73,6 +75,7 @@ pub(super) async fn cards(
     centre: Arc<Clearing>,
     call: Call<Institution, CardsQuery>,
 ) -> Result<CardPage, Problem> {
+    centre.check_keeper(&call.caller.0)?;
     let after = call.request.after.as_ref().map(card_from_wire).transpose()?;
     let rows = centre.store.accounts(after, CARDS).await.map_err(problem)?;
     let next = rows.last().filter(|_| rows.len() == CARDS).map(|row| card_to_wire(row.card));
@@ -86,8 +89,9 @@ pub(super) async fn cards(
 /// The last transactions of the cards that moved lately: those not sealed yet, and those of the last seal.
 pub(super) async fn activity(
     centre: Arc<Clearing>,
-    _call: Call<Institution, Nothing>,
+    call: Call<Institution, Nothing>,
 ) -> Result<Activity, Problem> {
+    centre.check_keeper(&call.caller.0)?;
     let mut heads = centre.store.unsealed_heads(ACTIVE).await.map_err(problem)?;
     if let Some(last) = centre.store.last_seal().await.map_err(problem)? {
         let sealed = centre.store.sealed_heads(last.seal.number).await.map_err(problem)?;

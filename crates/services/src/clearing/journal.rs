@@ -56,6 +56,7 @@ pub(super) async fn comparison(
     centre: Arc<Clearing>,
     call: Call<Institution, ComparisonQuery>,
 ) -> Result<ComparisonPage, Problem> {
+    centre.check_keeper(&call.caller.0)?;
     let after = call.request.after.as_deref().map(chain_from_wire).transpose()?;
     let found = replay::compare_some(&*centre.store, after, CHAINS).await;
     let found = found.map_err(|error| stored::problem(&error))?;
@@ -89,8 +90,9 @@ fn chain_from_wire(text: &str) -> Result<ChainKey, Problem> {
 /// Seals now.
 pub(super) async fn seal(
     centre: Arc<Clearing>,
-    _call: Call<Institution, Nothing>,
+    call: Call<Institution, Nothing>,
 ) -> Result<SealPage, Problem> {
+    centre.check_keeper(&call.caller.0)?;
     let seals = centre.seal_journal().await?;
     Ok(SealPage { seals: seals.iter().map(seal_to_wire).collect(), key: centre.journal_key()? })
 }

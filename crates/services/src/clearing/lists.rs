@@ -130,6 +130,7 @@ pub(super) async fn report_lost(
     call: Call<Institution, LostCard>,
 ) -> Result<ListStanding, Problem> {
     let card = card_from_wire(&call.request.card)?;
+    centre.check_issuer(&call.caller.0, card)?;
     centre.known(card).await?;
     let current = centre.store.listing(card).await.map_err(problem)?;
     if current.is_none_or(|listing| listing.listed.kind == ListKind::Grey) {
@@ -146,6 +147,7 @@ pub(super) async fn report_found(
     call: Call<Institution, LostCard>,
 ) -> Result<ListStanding, Problem> {
     let card = card_from_wire(&call.request.card)?;
+    centre.check_issuer(&call.caller.0, card)?;
     let account = centre.known(card).await?.account;
     let current = centre.store.listing(card).await.map_err(problem)?;
     if current.is_some_and(|listing| listing.listed.reason == ListReason::Lost) {
@@ -204,6 +206,7 @@ pub(super) async fn propose(
 ) -> Result<ProposalRecord, Problem> {
     let institution = institution_id(&call.caller.0)?;
     let told = call.request;
+    centre.check_keeper_of(institution.as_str(), card_from_wire(&told.card)?)?;
     let proposal = ProposalRow {
         id: ProposalId::from_uuid(told.proposal),
         by: person(&institution, &told.by)?,

@@ -22,6 +22,7 @@ pub(super) async fn payment_incident(
     call: Call<Institution, PaymentIncident>,
 ) -> Result<Nothing, Problem> {
     let Institution(institution) = call.caller;
+    centre.check_keeper(&institution)?;
     let PaymentIncident { incident, kind, text, at } = call.request;
     if text.len() > LONGEST_TEXT || !kind.starts_with("payment-") || kind.len() > 64 {
         return Err(ProblemCode::ValueRefused.into());

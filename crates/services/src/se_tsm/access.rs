@@ -93,7 +93,7 @@ impl PersonCaller {
         &self.account.id
     }
 
-    fn has_one_of(&self, roles: &[StaffRole]) -> bool {
+    pub(super) fn has_one_of(&self, roles: &[StaffRole]) -> bool {
         self.account.provider.is_none()
             && self.account.roles.iter().any(|role| roles.contains(&role_to_wire(*role)))
     }

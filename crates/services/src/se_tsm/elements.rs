@@ -68,6 +68,8 @@ pub(super) async fn report_loss(
     let detail = serde_json::json!({ "listing": call.request.listing, "reason": call.request.reason });
     let notes = vec![note(record.se, person.id().as_str(), "loss", &detail, now)];
     tsm.store.set_standing(record.se, standing, loss, notes).await.map_err(stored)?;
+    // The issuers of its cards are told, after the record stands: they ask it when the notice is sent.
+    tsm.tell_loss(record.se).await.map_err(stop_to_problem)?;
     // Whoever holds the phone now has no session any more.
     tsm.store.end_sessions_of(record.se).await.map_err(stored)?;
     tsm.audit(person.id(), "loss", &serde_json::json!({ "se": record.se.to_string() })).await?;

@@ -124,6 +124,10 @@ impl SeTsm {
         };
         let session = self.open_wallet_session(&known.record, stored_rights).await?;
         let first = self.first(&known, rights, check).await?;
+        let migrations = match rights {
+            SessionRights::Full => self.due_migrations(&known.record).await?,
+            SessionRights::QueryOnly | SessionRights::LockOnly => Vec::new(),
+        };
         let detail = serde_json::json!({ "rights": format!("{rights:?}") });
         self.store.append(note(known.record.se, "wallet", "login", &detail, self.now())).await?;
         Ok(LoginReply {
@@ -136,6 +140,7 @@ impl SeTsm {
             installed: installed(&known),
             pending_deletions: pending.into_iter().map(Into::into).collect(),
             first: first.map(Box::new),
+            migrations,
         })
     }
 

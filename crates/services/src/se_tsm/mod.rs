@@ -32,6 +32,7 @@ mod login;
 mod migration;
 mod notices;
 mod number_change;
+mod ordered_migrations;
 mod passwords;
 mod peers;
 mod provider_portal;
@@ -50,7 +51,7 @@ mod work;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tsm_api::se_tsm::{operator, peer, provider, wallet};
+use tsm_api::se_tsm::{migrations, operator, peer, provider, wallet};
 use tsm_api::signature::MessageSigner;
 use tsm_card::registration::TokenForm;
 use tsm_domain::policy::Policy;
@@ -176,6 +177,9 @@ fn wallet_routes(routes: Routes<SeTsm>) -> Routes<SeTsm> {
         .on(&wallet::TURN, conversations::turn)
         .on(&wallet::CANCEL, conversations::cancel)
         .on(&wallet::TASKS, conversations::tasks)
+        .on(&migrations::ORDER_OWN_MIGRATION, ordered_migrations::order_own)
+        .on(&migrations::OWN_MIGRATIONS, ordered_migrations::own)
+        .on(&migrations::WITHDRAW_OWN_MIGRATION, ordered_migrations::withdraw_own)
 }
 
 fn operator_routes(routes: Routes<SeTsm>) -> Routes<SeTsm> {
@@ -202,6 +206,9 @@ fn operator_routes(routes: Routes<SeTsm>) -> Routes<SeTsm> {
         .on(&operator::CHANGE_NUMBER, number_change::change)
         .on(&operator::WRITE_NUMBER, number_change::write)
         .on(&operator::TERMINATE, elements::terminate)
+        .on(&migrations::ORDER_MIGRATION, ordered_migrations::order)
+        .on(&migrations::MIGRATIONS, ordered_migrations::of_element)
+        .on(&migrations::WITHDRAW_MIGRATION, ordered_migrations::withdraw)
         .on(&operator::AUDIT_TRAIL, audit::trail)
 }
 

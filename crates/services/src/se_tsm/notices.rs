@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_api::HexBytes;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::sp_tsm::peer::NumberChanged;
-use tsm_domain::se::Binding;
+use tsm_api::sp_tsm::peer::{LossStanding, NumberChanged, SeLoss};
+use tsm_domain::se::{Binding, SeStanding};
 use tsm_domain::se_application::SeState;
 use tsm_domain::{ProviderId, SeId};
 use tsm_storage::SeTsmStore;
@@ -20,9 +20,10 @@ use super::{SeTsm, SpTsms};
 use crate::outbox::{Carried, Carrier, delivery};
 
 const NUMBER_CHANGED: &str = "number-changed";
+const LOSS: &str = "loss";
 
-/// The user of a secure element has another number: which one is looked up when the notice is sent, so that
-/// notices that overtake each other all say the last word.
+/// A secure element about which something changed. What it is now is looked up when the notice is sent, so
+/// that notices that overtake each other all say the last word.
 #[derive(Serialize, Deserialize)]
 struct Renumbered {
     se_id: HexBytes,
@@ -36,6 +37,28 @@ pub(super) struct Notices {
 
 /// A notice to every provider that has an application on the secure element.
 pub(super) async fn number_changed(tsm: &SeTsm, se: SeId, binding: &Binding) -> Result<Vec<Delivery>, Stop> {
+    let body = Renumbered { se_id: se_to_wire(&se) };
+    let key = format!("{se} {} {}", binding.number, binding.since);
+    let told = with_sp_tsm(tsm, se).await?.into_iter();
+    Ok(told.map(|id| delivery(id.as_str(), NUMBER_CHANGED, &key, &body, binding.since)).collect())
+}
+
+impl SeTsm {
+    /// Every provider that has an application on a secure element is told whether it is lost.
+    pub(super) async fn tell_loss(&self, se: SeId) -> Result<(), Stop> {
+        let at = self.now();
+        let body = Renumbered { se_id: se_to_wire(&se) };
+        for id in with_sp_tsm(self, se).await? {
+            let notice = delivery(id.as_str(), LOSS, &format!("{se} {at}"), &body, at);
+            self.store.put_delivery(notice).await?;
+        }
+        self.outbox.kick();
+        Ok(())
+    }
+}
+
+/// The providers with an SP-TSM that have an application on the secure element.
+async fn with_sp_tsm(tsm: &SeTsm, se: SeId) -> Result<Vec<ProviderId>, Stop> {
     let mut providers = BTreeSet::new();
     for on_se in tsm.store.applications_on(se).await? {
         if on_se.record.state == SeState::Ready {
@@ -44,18 +67,16 @@ pub(super) async fn number_changed(tsm: &SeTsm, se: SeId, binding: &Binding) -> 
         let Some(application) = tsm.store.application(on_se.application).await? else { continue };
         providers.insert(application.value.provider);
     }
-    let mut notices = Vec::new();
+    let mut told = Vec::new();
     for id in providers {
         let provider = tsm.store.provider(&id).await?;
         // Without an SP-TSM nobody keeps a number there.
         if provider.is_none_or(|provider| provider.value.is_operator() || provider.value.address.is_none()) {
             continue;
         }
-        let key = format!("{se} {} {}", binding.number, binding.since);
-        let body = Renumbered { se_id: se_to_wire(&se) };
-        notices.push(delivery(id.as_str(), NUMBER_CHANGED, &key, &body, binding.since));
+        told.push(id);
     }
-    Ok(notices)
+    Ok(told)
 }
 
 impl Notices {
@@ -80,6 +101,30 @@ impl Notices {
         let client = self.sp_tsms.of(&provider.value).await?;
         Ok(Carried::of(client.number_changed(&notice).await))
     }
+
+    /// Says how the secure element stands now. When that changed on the way, it is said again.
+    async fn carry_loss(&self, delivery: &Delivery) -> Result<Carried, Problem> {
+        let unreadable =
+            |error: &dyn std::fmt::Display| Problem::because(ProblemCode::MalformedRequest, error);
+        let later = |error: tsm_storage::StorageError| Problem::because(ProblemCode::Unavailable, error);
+        let body: Renumbered = serde_json::from_str(&delivery.body).map_err(|error| unreadable(&error))?;
+        let id: ProviderId = delivery.to.parse().map_err(|error| unreadable(&error))?;
+        let se = se_id(&body.se_id)?;
+        let standing = async || -> Result<LossStanding, Problem> {
+            let lost = self.store.se(se).await.map_err(later)?.map(|record| record.standing);
+            Ok(if lost == Some(SeStanding::Lost) { LossStanding::Lost } else { LossStanding::Found })
+        };
+        let Some(provider) = self.store.provider(&id).await.map_err(later)? else {
+            return Ok(Carried::Delivered);
+        };
+        let before = standing().await?;
+        let client = self.sp_tsms.of(&provider.value).await?;
+        let carried = Carried::of(client.loss(&SeLoss { se_id: body.se_id, standing: before }).await);
+        if carried == Carried::Delivered && standing().await? != before {
+            return Ok(Carried::Later("its standing changed meanwhile".into()));
+        }
+        Ok(carried)
+    }
 }
 
 #[async_trait]
@@ -87,6 +132,7 @@ impl Carrier for Notices {
     async fn carry(&self, delivery: &Delivery) -> Carried {
         let carried = match delivery.kind.as_str() {
             NUMBER_CHANGED => self.carry_number(delivery).await,
+            LOSS => self.carry_loss(delivery).await,
             _ => Err(Problem::because(ProblemCode::MalformedRequest, "The notice is of no known kind.")),
         };
         match carried {

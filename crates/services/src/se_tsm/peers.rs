@@ -142,6 +142,7 @@ impl SeTsm {
         let on_se =
             on_se.into_iter().find(|on_se| on_se.application == aid).ok_or(ProblemCode::NotInstalled)?;
         if is_done_already(&on_se.record, event) {
+            self.after_notice(se, aid, event).await?;
             return self.state_reply(se, aid).await;
         }
         let record = unlocked_for(on_se.record, event).apply(event).map_err(forbidden)?.application;
@@ -159,7 +160,16 @@ impl SeTsm {
         let detail = serde_json::json!({ "application": aid.to_string() });
         let notes = vec![note(se, "sp-tsm", word, &detail, now)];
         self.store.change_subscription(subscription, vec![after], notes).await.map_err(stored)?;
+        self.after_notice(se, aid, event).await?;
         self.state_reply(se, aid).await
+    }
+
+    /// What follows from a notice, however often it comes.
+    async fn after_notice(&self, se: SeId, aid: Aid, event: SeEvent) -> Result<(), Problem> {
+        match event {
+            SeEvent::Unsubscribed => self.migration_left(se, aid).await.map_err(stop_to_problem),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -238,7 +248,13 @@ impl Work {
             "result": format!("{:?}", report.result),
         });
         change.notes.push(self.note("reported", &detail));
-        self.commit(change).await
+        self.commit(change).await?;
+        match &report.moved_from {
+            Some(from) if report.result == OutcomeResult::Done => {
+                self.tsm.migration_arrived(se_id(from)?, self.se, aid).await
+            }
+            _ => Ok(()),
+        }
     }
 
     fn settle_hand_over(&self, known: &Known, report: &OperationResult, change: &mut SeChange) {

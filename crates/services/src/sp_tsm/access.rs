@@ -1,17 +1,28 @@
 //! Who calls: wallets show the SE-TSM's word about their session, institutions their certificate and
 //! signature (B-5.3). Everything else is refused.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use tracing::warn;
-use tsm_api::Access;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::signature::{Assertion, SignatureError};
-use tsm_domain::{Msisdn, SeId};
+use tsm_api::{Access, StaffRole};
+use tsm_domain::{Msisdn, OperatorId, SeId};
 
 use super::SpTsm;
 use crate::payment::Notification;
 use crate::purse::se_from_wire;
-use crate::server::{Credentials, Service};
+use crate::server::{Credentials, Peer, Service};
+
+/// The issuer's halls and customer service: the system at which they sit, and what each person may do.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The system, which vouches for the person that it names.
+    pub peer: Peer,
+    /// The people and their roles.
+    pub people: BTreeMap<OperatorId, BTreeSet<StaffRole>>,
+}
 
 /// Who calls.
 #[derive(Debug)]
@@ -28,6 +39,8 @@ pub enum Caller {
     TopUpTerminals(String),
     /// The issuer's own staff and tools, which show the SP-TSM's own certificate.
     OwnTools,
+    /// The issuer's halls and customer service.
+    Desk,
     /// Another process of this SP-TSM, which passes on what the SE-TSM asked it.
     Sibling,
 }
@@ -51,7 +64,8 @@ impl Caller {
             | Self::Payment(_)
             | Self::TopUpTerminals(_)
             | Self::Sibling
-            | Self::OwnTools => Err(ProblemCode::SessionRequired.into()),
+            | Self::OwnTools
+            | Self::Desk => Err(ProblemCode::SessionRequired.into()),
         }
     }
 
@@ -59,9 +73,12 @@ impl Caller {
     pub(super) fn require_se_tsm(&self) -> Result<(), Problem> {
         match self {
             Self::SeTsm | Self::Sibling => Ok(()),
-            Self::Anyone | Self::Wallet(_) | Self::Payment(_) | Self::TopUpTerminals(_) | Self::OwnTools => {
-                Err(ProblemCode::NotAllowed.into())
-            }
+            Self::Anyone
+            | Self::Wallet(_)
+            | Self::Payment(_)
+            | Self::TopUpTerminals(_)
+            | Self::Desk
+            | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
         }
     }
 
@@ -74,7 +91,8 @@ impl Caller {
             | Self::SeTsm
             | Self::TopUpTerminals(_)
             | Self::Sibling
-            | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
+            | Self::OwnTools
+            | Self::Desk => Err(ProblemCode::NotAllowed.into()),
         }
     }
 
@@ -87,7 +105,8 @@ impl Caller {
             | Self::SeTsm
             | Self::Payment(_)
             | Self::Sibling
-            | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
+            | Self::OwnTools
+            | Self::Desk => Err(ProblemCode::NotAllowed.into()),
         }
     }
 }
@@ -133,9 +152,34 @@ impl SpTsm {
             Caller::Sibling => {
                 self.siblings.as_ref().is_some_and(|all| all.peer().institution == own.institution)
             }
-            Caller::Anyone | Caller::Wallet(_) | Caller::SeTsm | Caller::Payment(_) => false,
+            Caller::Anyone | Caller::Wallet(_) | Caller::SeTsm | Caller::Payment(_) | Caller::Desk => false,
         };
         if is_own { Ok(()) } else { Err(ProblemCode::NotAllowed.into()) }
+    }
+
+    /// A person of the issuer's desk who has one of these roles.
+    pub(super) fn clerk(
+        &self,
+        caller: &Caller,
+        name: &str,
+        roles: &[StaffRole],
+    ) -> Result<OperatorId, Problem> {
+        let desk = self.require_desk(caller)?;
+        let person: OperatorId = name.parse().map_err(|_| Problem::new(ProblemCode::NotAllowed))?;
+        let known = desk.people.get(&person).ok_or(ProblemCode::NotAllowed)?;
+        if roles.iter().any(|role| known.contains(role)) {
+            Ok(person)
+        } else {
+            Err(ProblemCode::NotAllowed.into())
+        }
+    }
+
+    /// Nobody but the desk's system.
+    pub(super) fn require_desk(&self, caller: &Caller) -> Result<&Desk, Problem> {
+        match (self.desk.get(), caller) {
+            (Some(desk), Caller::Desk) => Ok(desk),
+            _ => Err(ProblemCode::NotAllowed.into()),
+        }
     }
 
     fn peer_caller(&self, credentials: &Credentials<'_>) -> Result<Caller, Problem> {
@@ -154,7 +198,11 @@ impl SpTsm {
             let peer = self.own_tools.get()?;
             (peer.institution == claimed).then_some((peer, Caller::OwnTools))
         };
-        let known = known.or_else(terminals).or_else(sibling).or_else(own);
+        let desk = || {
+            let peer = &self.desk.get()?.peer;
+            (peer.institution == claimed).then_some((peer, Caller::Desk))
+        };
+        let known = known.or_else(terminals).or_else(sibling).or_else(own).or_else(desk);
         let (peer, caller) = known.ok_or(ProblemCode::PeerCertificateRequired)?;
         self.gate.admit(credentials, peer, self.now())?;
         Ok(caller)

@@ -107,7 +107,10 @@ impl SpTsm {
         if change == LockChange::Lock {
             return Ok(());
         }
-        if self.purse_of(card)?.unlock == UnlockPolicy::HallOnly {
+        // Only a hall lets a lost card be unlocked, whatever the product's policy is.
+        let at_hall =
+            self.purse_of(card)?.unlock == UnlockPolicy::HallOnly || self.is_lost(card.card).await?;
+        if at_hall && self.unlock_permission(card.card).await?.is_none() {
             return Err(ProblemCode::HallOnly.into());
         }
         let account = self.links.centre.account(&card_to_wire(card.card)).await;
@@ -149,6 +152,9 @@ impl SpTsm {
             ..SpChange::default()
         };
         self.store.commit(fence, change).await?;
+        if state == ApplicationState::Useable {
+            self.use_permission(card.card).await?;
+        }
         self.outbox.send_now(&[delivery]).await;
         Ok(Outcome::done(OutcomeDetail::LockChanged { aid: card.instance.into(), state }))
     }

@@ -19,6 +19,7 @@ use tsm_domain::money::ClosingPurpose;
 use tsm_domain::{Fen, Msisdn, OperationId, SeId};
 use tsm_epurse::CardImage;
 use tsm_iso7816::Aid;
+use tsm_storage::shared::Note;
 use tsm_storage::sp_tsm::{ArrivalOrdered, SpChange, With};
 
 use super::access::{Caller, WalletCaller};
@@ -234,8 +235,13 @@ impl SpTsm {
 
     /// Ends an arrival of which nothing is on the phone, and gives the claim back.
     pub(super) async fn give_up_arrival(&self, arrival: &Arrival) -> Result<Arrival, Stop> {
-        let release = reports::release_claim(arrival, self.now());
         let note = self.note(arrival.card, "migration-in-given-up", &json!({ "on": arrival.se }));
+        self.release_arrival(arrival, note).await
+    }
+
+    /// The same, with the journal's word of who wished so.
+    pub(super) async fn release_arrival(&self, arrival: &Arrival, note: Note) -> Result<Arrival, Stop> {
+        let release = reports::release_claim(arrival, self.now());
         let with = With { deliveries: vec![release.clone()], notes: vec![note], ..With::default() };
         let ended = self.store.give_up_arrival(arrival.operation, with).await?;
         self.outbox.send_now(&[release]).await;

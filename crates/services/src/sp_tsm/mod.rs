@@ -9,6 +9,7 @@
 //! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
+//! | `desk`, `payouts`, `lost_cards`, `released_claims` | what the issuer's own people decide about a card |
 //! | `evidence` | what riders and the issuer's own staff are shown |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
 //!
@@ -25,10 +26,12 @@ mod card_record;
 mod cash_top_up;
 mod closing_card;
 mod conversations;
+mod desk;
 mod evidence;
 mod handover;
 mod interrupted;
 mod locks;
+mod lost_cards;
 mod migrating_in;
 mod migrating_out;
 mod migration_orders;
@@ -37,7 +40,9 @@ mod opening;
 mod orders;
 mod payment_notification;
 mod payment_watch;
+mod payouts;
 mod pre_operation;
+mod released_claims;
 mod repersonalising;
 mod reports;
 mod result;
@@ -52,7 +57,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, SeTsmPeer};
-use tsm_api::sp_tsm::{evidence as api_evidence, migration, peer, terminal, wallet};
+use tsm_api::sp_tsm::{desk as api_desk, evidence as api_evidence, migration, peer, terminal, wallet};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
@@ -63,6 +68,7 @@ use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
 use crate::siblings::Siblings;
 
+pub use access::Desk;
 pub use settings::{
     DomainAccess, HolderFile, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings,
     SettingsError, TopUpLimits,
@@ -127,6 +133,7 @@ pub struct SpTsm {
     siblings: Option<Arc<dyn Siblings>>,
     ordered: watch::Sender<()>,
     own_tools: OnceLock<Peer>,
+    desk: OnceLock<Desk>,
 }
 
 impl SpTsm {
@@ -160,6 +167,7 @@ impl SpTsm {
             siblings,
             ordered,
             own_tools: OnceLock::new(),
+            desk: OnceLock::new(),
         });
         let job = payment_watch::run(Arc::downgrade(&tsm), environment.clone(), orders);
         environment.spawner.spawn(job.boxed());
@@ -171,6 +179,13 @@ impl SpTsm {
     pub fn admit_own_tools(&self, own: Peer) {
         // The first word stands.
         let _ = self.own_tools.set(own);
+    }
+
+    /// Admits the issuer's halls and customer service. They decide about cards, each person by his roles, and
+    /// see no key and no wallet. Said again, it changes nothing.
+    pub fn admit_desk(&self, desk: Desk) {
+        // The first word stands.
+        let _ = self.desk.set(desk);
     }
 
     fn now(&self) -> jiff::Timestamp {
@@ -200,6 +215,16 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&peer::HANDOVER, handover::handover)
         .on(&peer::RESULT, result::result)
         .on(&peer::NUMBER_CHANGED, number_change::number_changed)
+        .on(&peer::LOSS, lost_cards::loss)
+        .on(&api_desk::PROPOSE_PAYOUT, payouts::propose)
+        .on(&api_desk::APPROVE_PAYOUT, payouts::approve)
+        .on(&api_desk::REJECT_PAYOUT, payouts::reject)
+        .on(&api_desk::PAYOUT, payouts::payout)
+        .on(&api_desk::REPORT_LOST, lost_cards::report)
+        .on(&api_desk::ALLOW_UNLOCK, lost_cards::allow_unlock)
+        .on(&api_desk::REPORT_OWN_LOST, lost_cards::report_own)
+        .on(&api_desk::RELEASE_CLAIM, released_claims::release)
+        .on(&api_desk::CASES, desk::cases)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
         .on(&terminal::BEGIN, cash_top_up::begin)
         .on(&terminal::STATUS, cash_top_up::status)

@@ -10,6 +10,7 @@ use tsm_api::clearing::closing::{
     ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, ReleaseClaim,
     UndoClosing, UndoEvidence,
 };
+use tsm_api::clearing::lists::LostCard;
 use tsm_api::clearing::payments::PaymentIncident;
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::client::ClientError;
@@ -18,6 +19,7 @@ use tsm_api::se_tsm::peer::{Notice, OperationResult};
 use tsm_api::{HexBytes, ids};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardClosing, CardRecord};
+use tsm_domain::desk::DeskCase;
 use tsm_domain::money::{Attempt, Tac};
 use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OrderId, PaymentReference, TransferId};
 use tsm_epurse::CardImage;
@@ -55,6 +57,7 @@ const CARD_REFUND_PAID: &str = "card-refund-paid";
 const UNSUBSCRIBE: &str = "unsubscribe-notice";
 const ARRIVED: &str = "arrived";
 const RELEASE_CLAIM: &str = "release-claim";
+const LISTING: &str = "lost-listing";
 
 /// A parked card that is in use on the SE that claimed it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -311,6 +314,16 @@ fn card_refund(request: &RefundRequest, share: &Share, at: Timestamp) -> Deliver
     )
 }
 
+/// A part of a refund went back: the centre books it.
+pub(super) fn card_refund_paid(report: &RefundPayment, at: Timestamp) -> Delivery {
+    delivery(CENTRE, CARD_REFUND_PAID, &report.refund.to_string(), report, at)
+}
+
+/// The centre's lists follow whether a card is lost. `key` tells this change from the card's others.
+pub(super) fn listing(card: CardNumber, key: &str, at: Timestamp) -> Delivery {
+    delivery(CENTRE, LISTING, key, &LostCard { card: card_to_wire(card) }, at)
+}
+
 fn order_report(order: OrderId, card: CardNumber, amount: Fen) -> OrderReport {
     OrderReport {
         order: ids::OrderId(order.as_uuid()),
@@ -373,6 +386,7 @@ impl Carrier for Reports {
                 Ok(report) => Carried::of(self.links.centre.refund_paid(&report).await),
                 Err(refused) => refused,
             },
+            LISTING => self.carry_listing(delivery).await,
             UNSUBSCRIBE => match read::<Notice>(delivery) {
                 Ok(notice) => Carried::of(self.links.se_tsm.unsubscribe_notice(&notice).await),
                 Err(refused) => refused,
@@ -533,8 +547,40 @@ impl Reports {
         if carried != Carried::Delivered {
             return carried;
         }
-        let told = delivery(CENTRE, CARD_REFUND_PAID, &report.refund.to_string(), &report, sent.created_at);
-        stored(self.store.put_delivery(told).await)
+        stored(self.store.put_delivery(card_refund_paid(&report, sent.created_at)).await)
+    }
+
+    /// Says how the card stands now. When that changed on the way, it is said again.
+    async fn carry_listing(&self, sent: &Delivery) -> Carried {
+        let told: LostCard = match read(sent) {
+            Ok(told) => told,
+            Err(refused) => return refused,
+        };
+        let card = match card_from_wire(&told.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
+        let is_lost = async || {
+            let cases = self.store.cases_of(card).await;
+            cases.map(|cases| cases.iter().any(DeskCase::is_lost)).map_err(|error| error.to_string())
+        };
+        let before = match is_lost().await {
+            Ok(before) => before,
+            Err(error) => return Carried::Later(error),
+        };
+        let carried = if before {
+            Carried::of(self.links.centre.report_lost(&told).await)
+        } else {
+            Carried::of(self.links.centre.report_found(&told).await)
+        };
+        if carried != Carried::Delivered {
+            return carried;
+        }
+        match is_lost().await {
+            Ok(after) if after == before => Carried::Delivered,
+            Ok(_) => Carried::Later("it was found or lost meanwhile".into()),
+            Err(error) => Carried::Later(error),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod manual_time;
 mod merchants;
 mod number_change;
 mod opening;
+mod ordered_migrations;
 mod payment;
 mod payment_protocol;
 mod phone;

@@ -128,6 +128,10 @@ impl Way {
         *self.inner.lock().unwrap() = Some(transport);
     }
 
+    pub fn leads_nowhere(&self) {
+        *self.inner.lock().unwrap() = None;
+    }
+
     pub fn tamper(&self, tampering: Tampering) {
         *self.next.lock().unwrap() = Some(tampering);
     }

@@ -67,6 +67,10 @@ impl Opening {
         self.application.aid.clone().unwrap()
     }
 
+    pub fn institution(&self) -> &str {
+        &self.institution
+    }
+
     pub async fn ticket(&self, phone: &Phone) -> String {
         let page = phone.wallet.applications(&CatalogueQuery::default()).await.unwrap();
         page.entries[0].ticket.clone().unwrap_or_else(|| panic!("{:?}", page.entries[0].condition))

@@ -14,8 +14,9 @@ use tsm_api::ids::{OperationId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_api::sp_tsm::peer::{
-    HANDOVER, HandoverReply, HandoverRequest, HandoverWay, KeyAlgorithm as WireAlgorithm, NUMBER_CHANGED,
-    NumberChanged, PRE_OPERATION, PreOperationReply, PreOperationRequest, RESULT, WrappedKey, WrappedKeySet,
+    HANDOVER, HandoverReply, HandoverRequest, HandoverWay, KeyAlgorithm as WireAlgorithm, LOSS,
+    NUMBER_CHANGED, NumberChanged, PRE_OPERATION, PreOperationReply, PreOperationRequest, RESULT, SeLoss,
+    WrappedKey, WrappedKeySet,
 };
 use tsm_api::sp_tsm::wallet::TURN;
 use tsm_capfile::{CapBuilder, Descriptor};
@@ -74,6 +75,8 @@ pub struct Provider {
     pub moved_from: Mutex<Option<HexBytes>>,
     /// What it was told about deletions.
     pub told: Mutex<Vec<OperationResult>>,
+    /// What it was told about losses.
+    pub losses: Mutex<Vec<SeLoss>>,
     /// What it was told about numbers.
     pub numbers: Mutex<Vec<NumberChanged>>,
 }
@@ -101,6 +104,7 @@ impl Provider {
             peer: Mutex::default(),
             moved_from: Mutex::default(),
             told: Mutex::default(),
+            losses: Mutex::default(),
             numbers: Mutex::default(),
         });
         let routes = Routes::new(provider.clone())
@@ -108,6 +112,7 @@ impl Provider {
             .on(&HANDOVER, handover)
             .on(&RESULT, result)
             .on(&NUMBER_CHANGED, number_changed)
+            .on(&LOSS, loss)
             .on(&TURN, turn);
         let server = world.net.serve(routes.into_router()).await;
         Served { provider, server }
@@ -303,5 +308,10 @@ async fn result(provider: Arc<Provider>, call: Call<(), OperationResult>) -> Res
 
 async fn number_changed(provider: Arc<Provider>, call: Call<(), NumberChanged>) -> Result<Nothing, Problem> {
     provider.numbers.lock().unwrap().push(call.request);
+    Ok(Nothing {})
+}
+
+async fn loss(provider: Arc<Provider>, call: Call<(), SeLoss>) -> Result<Nothing, Problem> {
+    provider.losses.lock().unwrap().push(call.request);
     Ok(Nothing {})
 }

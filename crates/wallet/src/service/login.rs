@@ -81,6 +81,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             assertion: reply.assertion,
             rights,
             to_delete: reply.pending_deletions,
+            migrations: reply.migrations,
         });
         applications::replace(&mut self.record, &reply.installed);
         self.keep().await?;

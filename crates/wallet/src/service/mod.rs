@@ -9,6 +9,7 @@ mod interrupted;
 mod locking;
 mod login;
 mod opening;
+mod ordered_migrations;
 mod receipts;
 mod registration;
 mod returning;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use tsm_api::conversation::{CardRefusal, IfBusy, RestartReason};
 use tsm_api::ids::RequestId;
+use tsm_api::se_tsm::migrations::DueMigration;
 use tsm_api::{HexBytes, Problem};
 use tsm_domain::environment::{Clock, Entropy};
 
@@ -29,6 +31,7 @@ use crate::storage::{StorageError, WalletRecord, WalletStorage};
 pub use card_view::{CardView, TripRecord};
 pub use interrupted::{Cancellation, Continued, Interrupted, InterruptedKind};
 pub use login::{Entrance, Rights};
+pub use ordered_migrations::MigrationStep;
 pub use returning::Returned;
 pub use top_up::{PaidTopUp, TopUpResult};
 
@@ -54,6 +57,8 @@ struct Session {
     rights: Rights,
     /// Applications that the platform wants deleted: their subscription has ended, or their card is closed.
     to_delete: Vec<HexBytes>,
+    /// What this phone has to do for migrations that were ordered elsewhere.
+    migrations: Vec<DueMigration>,
 }
 
 /// Why an operation did not end well. Every variant's sentence says what to do next.

@@ -3,6 +3,7 @@
 mod arriving;
 mod leaving;
 mod locking;
+mod ordered_migrations;
 pub mod reply;
 mod words;
 
@@ -153,6 +154,8 @@ enum Operation {
         #[arg(long)]
         card: Option<String>,
     },
+    /// Does this phone's part of migrations that were ordered elsewhere: parks a card, or takes one in.
+    Migrations,
     /// What was interrupted, and what can be done about it.
     Interrupted,
     /// Goes on with what was interrupted, the oldest first.
@@ -280,6 +283,7 @@ impl Session {
             Operation::MigrateOut { application } => self.migrate_out(application).await,
             Operation::Parked => self.parked().await,
             Operation::MigrateIn { application, card } => self.migrate_in(application, card.clone()).await,
+            Operation::Migrations => self.migrations().await,
             Operation::Interrupted => self.interrupted().await,
             Operation::Continue => self.continue_work().await,
             Operation::Cancel => self.cancel_work().await,

@@ -1,6 +1,7 @@
 //! A small city: an SP-TSM, a clearing centre and a payment sandbox over TLS, a stand-in for the SE-TSM that
 //! creates domains and hands conversations over, and phones with software SEs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +9,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tsm_api::client::{
-    ClearingPeer, Client, HttpsTransport, PaymentUser, SeTsmPeer, Signing, SpTsmPeer, SpTsmTerminal,
-    SpTsmWallet, Transport,
+    ClearingPeer, Client, HttpsTransport, PaymentUser, SeTsmPeer, Signing, SpTsmDesk, SpTsmPeer,
+    SpTsmTerminal, SpTsmWallet, Transport,
 };
 use tsm_api::conversation::ApplicationState;
 use tsm_api::payment::PaymentSignature;
@@ -18,7 +19,7 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{self as se_peer, Notice, OperationResult, StateReply};
 use tsm_api::signature::{Assertion, MessageVerifier, SoftwareSigner};
 use tsm_api::sp_tsm::peer::HandoverWay;
-use tsm_api::{Access, HexBytes};
+use tsm_api::{Access, HexBytes, StaffRole};
 use tsm_capfile::{CapBuilder, Descriptor};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::file::Management;
@@ -39,7 +40,7 @@ use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
 use tsm_services::sp_tsm::{
-    self, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
+    self, Desk, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
     PurseProduct, Settings, SpTsm, TopUpLimits,
 };
 use tsm_services::{clearing, purse};
@@ -132,6 +133,7 @@ pub struct City {
     pub terminal_roots: RootKeys,
     pub faults: Arc<Faults>,
     pub store: Arc<MemorySpTsm>,
+    pub centre_faults: Arc<Faults>,
     pub centre_store: Arc<MemoryClearing>,
     pub se_tsm: Organisation,
     pub sp_tsm: Organisation,
@@ -143,6 +145,10 @@ pub struct City {
     pub to_sp: Arc<Way>,
     sandbox: Option<Arc<PaymentSandbox>>,
     pub gate_operator: Organisation,
+    /// The issuer's halls and customer service.
+    pub desk: Organisation,
+    /// The SP-TSM's way to the centre.
+    pub to_centre: Arc<Way>,
     pub told: Arc<SeTsmStub>,
     clearing_keys: SoftwareKeyService,
     data_block: Arc<[u8]>,
@@ -151,6 +157,17 @@ pub struct City {
     places: Places,
     servers: Vec<Server>,
     sp_server: Option<Server>,
+}
+
+/// Who sits at the issuer's desk.
+fn people() -> BTreeMap<tsm_domain::OperatorId, std::collections::BTreeSet<StaffRole>> {
+    let people = [
+        ("hall-1", vec![StaffRole::Hall]),
+        ("hall-2", vec![StaffRole::Hall]),
+        ("service-1", vec![StaffRole::CustomerService]),
+        ("auditor-1", vec![StaffRole::Auditor]),
+    ];
+    people.into_iter().map(|(name, roles)| (name.parse().unwrap(), roles.into_iter().collect())).collect()
 }
 
 /// A long list of settings, once.
@@ -194,7 +211,7 @@ impl City {
         let organisation = |name| Organisation::new(&net, name);
         let (se_tsm, sp_tsm) = (organisation("SE-TSM"), organisation("SP-TSM"));
         let (payment, centre) = (organisation("PAYMENT"), organisation("CENTRE"));
-        let gate_operator = organisation("GATES");
+        let (gate_operator, desk) = (organisation("GATES"), organisation("DESK"));
         let (sp_listener, sp) = listener().await;
         let (payment_listener, payment_at) = listener().await;
         let (centre_listener, centre_at) = listener().await;
@@ -206,7 +223,7 @@ impl City {
         let merchant = draw_key(&provider, &merchant_name, PaymentSignature::Sm2Sm3).unwrap();
         let to_sp = Way::new();
         let cap = CapBuilder::new(PACKAGE).applet(MODULE).version(1, 0).padding(300).build_cap().unwrap();
-        let faults = Arc::new(Faults::default());
+        let (faults, centre_faults) = (Arc::new(Faults::default()), Arc::new(Faults::default()));
         let mut city = Self {
             operator,
             provider,
@@ -214,7 +231,8 @@ impl City {
             clearing_keys,
             store: Arc::new(MemorySpTsm::with_faults(faults.clone())),
             faults,
-            centre_store: Arc::new(MemoryClearing::new()),
+            centre_store: Arc::new(MemoryClearing::with_faults(centre_faults.clone())),
+            centre_faults,
             told: Arc::new(SeTsmStub::default()),
             data_block: cap.load_file_data_block(Descriptor::Omit).into(),
             se_tsm,
@@ -225,6 +243,8 @@ impl City {
             to_sp,
             sandbox: None,
             gate_operator,
+            desk,
+            to_centre: Way::new(),
             holder_file: HolderFile::Anonymous,
             places,
             servers: Vec::new(),
@@ -233,6 +253,7 @@ impl City {
         };
         city.serve_se_tsm(se_listener);
         city.to_sp.leads_to(city.way(sp));
+        city.restore_centre();
         city.serve_payment(payment_listener, faults_of_payment);
         city.serve_centre(centre_listener, &centre);
         city.serve_sp_tsm(sp_listener);
@@ -361,12 +382,19 @@ impl City {
             links: Links {
                 se_tsm: SeTsmPeer::new(self.client(self.places.se, &self.sp_tsm)),
                 payment,
-                centre: ClearingPeer::new(self.client(self.places.centre, &self.sp_tsm)),
+                centre: ClearingPeer::new(Client::new(self.to_centre.clone()).signing(self.sp_tsm.signing())),
             },
             settings: self.settings(),
             limits: Limits::default(),
         });
-        tsm.unwrap()
+        let tsm = tsm.unwrap();
+        tsm.admit_desk(Desk { peer: self.desk.peer(), people: people() });
+        tsm
+    }
+
+    /// The centre can be reached by the SP-TSM.
+    pub fn restore_centre(&self) {
+        self.to_centre.leads_to(self.identified_way(self.places.centre, &self.sp_tsm));
     }
 
     fn settings(&self) -> Settings {
@@ -441,10 +469,23 @@ impl City {
         self.serve_sp_tsm(listener);
     }
 
-    fn client(&self, at: SocketAddr, organisation: &Organisation) -> Client {
+    pub fn identified_way(&self, at: SocketAddr, organisation: &Organisation) -> Arc<dyn Transport> {
         let tls = organisation.identity.client_config(&self.net.authority.trust().unwrap()).unwrap();
-        let transport = HttpsTransport::new(at, "localhost", tls, TIMEOUT).unwrap();
-        Client::new(Arc::new(transport)).signing(organisation.signing())
+        Arc::new(HttpsTransport::new(at, "localhost", tls, TIMEOUT).unwrap())
+    }
+
+    pub fn client(&self, at: SocketAddr, organisation: &Organisation) -> Client {
+        Client::new(self.identified_way(at, organisation)).signing(organisation.signing())
+    }
+
+    /// The issuer's desk.
+    pub fn at_desk(&self) -> SpTsmDesk {
+        SpTsmDesk::new(self.client(self.places.sp, &self.desk))
+    }
+
+    /// An organisation that nobody knows.
+    pub fn stranger(&self) -> Organisation {
+        Organisation::new(&self.net, "STRANGER")
     }
 
     /// A client of the SP-TSM for an organisation.

@@ -35,21 +35,21 @@ impl Phone {
         *read_proven(&mut self.channel(), &city.provider, &session, PURSE).await.unwrap().1
     }
 
-    async fn order_migration(&self) -> MigrationRecord {
+    pub async fn order_migration(&self) -> MigrationRecord {
         self.try_order_migration().await.unwrap()
     }
 
-    async fn try_order_migration(&self) -> Result<MigrationRecord, ProblemCode> {
+    pub async fn try_order_migration(&self) -> Result<MigrationRecord, ProblemCode> {
         let order = MigrationOrder { request: request_id(), aid: PURSE.into(), card_number: None };
         self.wallet.order_migration(&order).await.map_err(|error| error.code().unwrap())
     }
 
-    async fn migrate_out(&mut self) -> Outcome {
+    pub async fn migrate_out(&mut self) -> Outcome {
         self.operate(Operation::MigrateOut, None).await
     }
 
     /// Deletes the purse as the SE-TSM has it deleted: consent, DELETE, its word.
-    async fn delete(&self, city: &City) -> Result<(), ProblemCode> {
+    pub async fn delete(&self, city: &City) -> Result<(), ProblemCode> {
         let operation = OperationId(uuid());
         let asked = self.pre_operation(operation, OperationKind::Delete, PURSE);
         let peer = city.sp_peer(&city.se_tsm);
@@ -105,7 +105,7 @@ async fn used(city: &City, number: u8) -> Phone {
 }
 
 /// A used card, parked, with what it held.
-async fn parked(city: &City, number: u8) -> (Phone, CardImage, HexBytes) {
+pub async fn parked(city: &City, number: u8) -> (Phone, CardImage, HexBytes) {
     let mut phone = used(city, number).await;
     let image = phone.image(city).await;
     let card = city.card_number(&phone.card_number().await);
@@ -114,12 +114,12 @@ async fn parked(city: &City, number: u8) -> (Phone, CardImage, HexBytes) {
     (phone, image, card)
 }
 
-async fn state(city: &City, card: &HexBytes) -> AccountState {
+pub async fn state(city: &City, card: &HexBytes) -> AccountState {
     city.centre_peer(&city.sp_tsm).account(card).await.unwrap().state
 }
 
 /// The centre hears of an arrival through the outbox.
-async fn live(city: &City, card: &HexBytes) {
+pub async fn live(city: &City, card: &HexBytes) {
     for _ in 0..20_000 {
         if state(city, card).await == AccountState::Live {
             return;

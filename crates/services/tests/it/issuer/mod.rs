@@ -3,6 +3,7 @@
 mod cash;
 mod centre;
 mod city;
+mod desk;
 mod hostile_phone;
 mod interrupted;
 mod migrating_in;
@@ -16,3 +17,4 @@ mod phone;
 mod repersonalising;
 mod returning;
 mod top_up;
+mod unauthorised;

@@ -1,0 +1,211 @@
+//! SP-TSM, as the issuer's own halls and customer service see it: what people decide about a card.
+//!
+//! The desk's system shows the issuer's certificate and signs, and vouches for the person that it names; the
+//! SP-TSM knows which persons there are and what each may do. Every request that does something names the
+//! person, and each decision stands in the card's journal under that name.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::HexBytes;
+use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
+use crate::ids::{OperationId, RequestId};
+use crate::sp_tsm::migration::MigrationRecord;
+
+/// Proposes a payout.
+pub const PROPOSE_PAYOUT: Endpoint<CardMatter, PayoutRecord> = Endpoint::post(
+    "/desk/v1/payouts",
+    Access::Peer,
+    "Proposes to pay out in cash what no payment takes back of a returned card; repeating it gives the same payout.",
+);
+/// Approves a payout.
+pub const APPROVE_PAYOUT: Endpoint<Clerk, PayoutRecord> = Endpoint::post(
+    "/desk/v1/payouts/{payout}/approval",
+    Access::Peer,
+    "Approves a payout that another person proposed; it is booked at the centre, once.",
+);
+/// Rejects a payout.
+pub const REJECT_PAYOUT: Endpoint<Clerk, PayoutRecord> = Endpoint::post(
+    "/desk/v1/payouts/{payout}/rejection",
+    Access::Peer,
+    "Rejects a proposed payout; nothing is paid.",
+);
+/// A payout.
+pub const PAYOUT: Endpoint<Nothing, PayoutRecord> = Endpoint::get(
+    "/desk/v1/payouts/{payout}",
+    Access::Peer,
+    "A payout, and whether the centre has booked it.",
+);
+/// A card is lost.
+pub const REPORT_LOST: Endpoint<CardMatter, DeskRecord> = Endpoint::post(
+    "/desk/v1/lost-cards",
+    Access::Peer,
+    "Records that a card is lost: it is put on the black list, and only a hall lets it be unlocked.",
+);
+/// A card may be unlocked.
+pub const ALLOW_UNLOCK: Endpoint<CardMatter, DeskRecord> = Endpoint::post(
+    "/desk/v1/unlocks",
+    Access::Peer,
+    "A hall allows a card to be unlocked once, within the hour; a lost card is found by it and leaves the list.",
+);
+/// Releases a dead claim.
+pub const RELEASE_CLAIM: Endpoint<CardMatter, MigrationRecord> = Endpoint::post(
+    "/desk/v1/claims/release",
+    Access::Peer,
+    "Gives back a parked card that a phone claimed and never got; one that may be on the phone is frozen instead.",
+);
+/// What was decided about a card.
+pub const CASES: Endpoint<CasesQuery, DeskRecords> =
+    Endpoint::get("/desk/v1/cases", Access::Peer, "What the desk decided about a card, newest first.");
+/// The rider reports a card of his as lost.
+pub const REPORT_OWN_LOST: Endpoint<LostCard, DeskRecord> = Endpoint::post(
+    "/wallet/v1/lost-cards",
+    Access::Wallet,
+    "The rider reports a card of his number as lost, from this phone or another one of his.",
+);
+
+/// Every endpoint of this file.
+pub fn endpoints() -> Vec<EndpointInfo> {
+    vec![
+        PROPOSE_PAYOUT.describe(),
+        APPROVE_PAYOUT.describe(),
+        REJECT_PAYOUT.describe(),
+        PAYOUT.describe(),
+        REPORT_LOST.describe(),
+        ALLOW_UNLOCK.describe(),
+        RELEASE_CLAIM.describe(),
+        CASES.describe(),
+        REPORT_OWN_LOST.describe(),
+    ]
+}
+
+/// Who acts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Clerk {
+    /// The person's name at the desk.
+    pub clerk: String,
+}
+
+/// A person decides something about a card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CardMatter {
+    /// Chosen by the desk: the same number gets the same case.
+    pub request: RequestId,
+    /// The card.
+    pub card: HexBytes,
+    /// The person's name at the desk.
+    pub clerk: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A card that its rider lost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LostCard {
+    /// Chosen by the wallet: the same number gets the same report.
+    pub request: RequestId,
+    /// The application.
+    pub aid: HexBytes,
+    /// Which card, masked as it is shown; the only one, when none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_number: Option<String>,
+}
+
+/// Which card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CasesQuery {
+    /// The card.
+    pub card: HexBytes,
+}
+
+/// How a payout stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PayoutState {
+    /// It waits for a second person.
+    Proposed,
+    /// Approved: pay it out. The centre learns of it as soon as it can be reached.
+    Approved,
+    /// The centre has booked it.
+    Booked,
+    /// Rejected: nothing is paid.
+    Rejected,
+}
+
+/// A payout.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PayoutRecord {
+    /// The payout; its number on the receipt too.
+    pub payout: OperationId,
+    /// The card number, masked.
+    pub card_number: String,
+    /// How much is paid out.
+    pub amount_fen: u32,
+    /// How it stands.
+    pub state: PayoutState,
+    /// Who proposed it.
+    pub proposed_by: String,
+    /// Who decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub decided_at: Option<Timestamp>,
+}
+
+/// What a case is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeskMatterKind {
+    /// Cash is paid out.
+    Payout,
+    /// The card is lost.
+    Lost,
+    /// The card may be unlocked.
+    Unlock,
+}
+
+/// How a case stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeskState {
+    /// It waits; the card is lost; the permission was not used.
+    Open,
+    /// Carried out; found; used.
+    Done,
+    /// Nothing came of it.
+    Refused,
+}
+
+/// A case.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeskRecord {
+    /// Its number.
+    pub case: OperationId,
+    /// The card number, masked.
+    pub card_number: String,
+    /// What it is about.
+    pub matter: DeskMatterKind,
+    /// Who opened it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// How it stands.
+    pub state: DeskState,
+    /// Until when a permission counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// Cases.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct DeskRecords {
+    /// The cases.
+    pub cases: Vec<DeskRecord>,
+}

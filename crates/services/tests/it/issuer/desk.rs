@@ -1,0 +1,321 @@
+//! The issuer's halls and customer service: cash that is paid out, cards that are lost and unlocked, claims of
+//! phones that are gone.
+
+use tsm_api::HexBytes;
+use tsm_api::clearing::evidence::ReceiptQuery;
+use tsm_api::clearing::lists::{WireListKind, WireListReason, WireStanding};
+use tsm_api::client::ClientError;
+use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
+use tsm_api::ids::OperationId;
+use tsm_api::problem::ProblemCode;
+use tsm_api::sp_tsm::desk::{
+    CardMatter, CasesQuery, Clerk, DeskMatterKind, DeskState, LostCard, PayoutState,
+};
+use tsm_api::sp_tsm::migration::MigrationState;
+use tsm_api::sp_tsm::peer::{LossStanding, SeLoss};
+use tsm_api::sp_tsm::wallet::Operation;
+use tsm_storage::SpTsmStore as _;
+use tsm_storage::memory::Crash;
+
+use crate::issuer::cash::{Field, Station, opened};
+use crate::issuer::city::{City, PURSE};
+use crate::issuer::migrating_in::{live, parked, state};
+use crate::issuer::phone::{Lost, Phone, installed, request_id, uuid};
+use crate::issuer::returning::books_where;
+
+fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
+    result.unwrap_err().code().unwrap()
+}
+
+fn matter(card: &HexBytes, clerk: &str) -> CardMatter {
+    CardMatter { request: request_id(), card: card.clone(), clerk: clerk.into(), reason: "as seen".into() }
+}
+
+fn clerk(name: &str) -> Clerk {
+    Clerk { clerk: name.into() }
+}
+
+/// A returned card with 1000 fen paid online and 4000 in cash.
+async fn returned(city: &City) -> HexBytes {
+    let mut phone = opened(city).await;
+    let mut station = Station::new(city, 0x51);
+    station.insert(&mut Field::of(&phone, Lost::Nothing), 4_000, None).await;
+    phone.top_up(city, 1_000).await;
+    city.settled(5_000).await;
+    let card = city.card_number(&phone.card_number().await);
+    let outcome = phone.operate(Operation::Return, None).await;
+    let detail = OutcomeDetail::Returned { balance_fen: 5_000, to_payments_fen: 1_000, at_hall_fen: 4_000 };
+    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, detail));
+    books_where(city, |books| books.refunded_fen == 1_000).await;
+    card
+}
+
+/// Two people pay out what came in cash, once; the centre books it, and its receipt says so.
+///
+/// req: B-7.5.1.c
+#[tokio::test]
+async fn a_hall_pays_out_what_came_in_cash_once() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let card = returned(&city).await;
+    for (name, expected) in [
+        ("service-1", ProblemCode::NotAllowed),
+        ("auditor-1", ProblemCode::NotAllowed),
+        ("nobody", ProblemCode::NotAllowed),
+        ("", ProblemCode::NotAllowed),
+    ] {
+        assert_eq!(code(desk.propose_payout(&matter(&card, name)).await), expected, "{name}");
+    }
+    let unreasoned = CardMatter { reason: "  ".into(), ..matter(&card, "hall-1") };
+    assert_eq!(code(desk.propose_payout(&unreasoned).await), ProblemCode::ValueRefused);
+
+    let proposed = desk.propose_payout(&matter(&card, "hall-1")).await.unwrap();
+    assert_eq!((proposed.amount_fen, proposed.state), (4_000, PayoutState::Proposed));
+    assert!(proposed.card_number.contains('*'));
+    let again = desk.propose_payout(&matter(&card, "hall-2")).await.unwrap();
+    assert_eq!(again, proposed, "one refund has one payout");
+    let payout = proposed.payout;
+    assert_eq!(code(desk.approve_payout(payout, &clerk("hall-1")).await), ProblemCode::FourEyes);
+    assert_eq!(code(desk.approve_payout(payout, &clerk("service-1")).await), ProblemCode::NotAllowed);
+    let unknown = OperationId(uuid());
+    assert_eq!(code(desk.approve_payout(unknown, &clerk("hall-2")).await), ProblemCode::UnknownId);
+    city.to_centre.leads_nowhere();
+    let refused = desk.approve_payout(payout, &clerk("hall-2")).await;
+    assert!(refused.is_err(), "nothing is paid out that the centre does not owe");
+    city.restore_centre();
+    assert_eq!(desk.payout(payout).await.unwrap().state, PayoutState::Proposed);
+
+    for _ in 0..2 {
+        let paid = desk.approve_payout(payout, &clerk("hall-2")).await.unwrap();
+        assert_eq!((paid.state, paid.amount_fen), (PayoutState::Booked, 4_000));
+        assert_eq!((paid.proposed_by.as_str(), paid.decided_by.as_deref()), ("hall-1", Some("hall-2")));
+    }
+    let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
+    assert_eq!((books.refund_payable_fen, books.parked_fen, books.cash_in_fen), (0, 0, 4_000));
+    assert_eq!(code(desk.reject_payout(payout, &clerk("hall-1")).await), ProblemCode::StateForbids);
+    assert_eq!(desk.propose_payout(&matter(&card, "hall-1")).await.unwrap().state, PayoutState::Booked);
+    let query = ReceiptQuery { card: card.clone(), after: 0 };
+    let receipts = city.centre_peer(&city.sp_tsm).receipts(&query).await.unwrap().receipts;
+    assert!(!receipts.is_empty(), "the rider gets the centre's receipt");
+    let cases = desk.cases(&CasesQuery { card }).await.unwrap().cases;
+    assert_eq!(cases.len(), 1);
+    assert_eq!((cases[0].matter, cases[0].state), (DeskMatterKind::Payout, DeskState::Done));
+}
+
+/// A rejected payout pays nothing, and another may be proposed.
+#[tokio::test]
+async fn a_rejected_payout_pays_nothing() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let card = returned(&city).await;
+    let first = desk.propose_payout(&matter(&card, "hall-1")).await.unwrap();
+    let rejected = desk.reject_payout(first.payout, &clerk("hall-2")).await.unwrap();
+    assert_eq!(rejected.state, PayoutState::Rejected);
+    assert_eq!(code(desk.approve_payout(first.payout, &clerk("hall-2")).await), ProblemCode::StateForbids);
+    let second = desk.propose_payout(&matter(&card, "hall-2")).await.unwrap();
+    assert_ne!(second.payout, first.payout);
+    assert_eq!(code(desk.approve_payout(second.payout, &clerk("hall-2")).await), ProblemCode::FourEyes);
+    desk.approve_payout(second.payout, &clerk("hall-1")).await.unwrap();
+    let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
+    assert_eq!(books.refund_payable_fen, 0);
+    // A card that is in use owes nobody anything.
+    let mut phone = Phone::new(&city, 2);
+    assert!(installed(&phone.open(&city).await.unwrap()));
+    let card = city.card_number(&phone.card_number().await);
+    assert_eq!(code(desk.propose_payout(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
+}
+
+/// The server dies at each commit of proposal and approval, before and after it: asked again, the payout is
+/// paid once.
+#[tokio::test]
+async fn a_payout_survives_a_crash_at_every_commit() {
+    let mut crashes = 0;
+    for (commit, crash) in
+        [1, 2, 3].into_iter().flat_map(|commit| [(commit, Crash::BeforeCommit), (commit, Crash::AfterCommit)])
+    {
+        let mut city = City::new().await;
+        let card = returned(&city).await;
+        let (one, two) = (matter(&card, "hall-1"), clerk("hall-2"));
+        city.faults.crash_at(city.faults.commits() + commit, crash);
+        let mut first = None;
+        if let Ok(proposed) = city.at_desk().propose_payout(&one).await {
+            first = city.at_desk().approve_payout(proposed.payout, &two).await.ok();
+        }
+        if city.faults.is_down() {
+            crashes += 1;
+            city.restart_sp_tsm().await;
+        } else {
+            city.faults.restart();
+            assert!(first.is_some(), "{commit} {crash:?}");
+        }
+        let desk = city.at_desk();
+        let proposed = desk.propose_payout(&one).await.unwrap();
+        let paid = desk.approve_payout(proposed.payout, &two).await.unwrap();
+        assert_eq!(paid.state, PayoutState::Booked, "{commit} {crash:?}");
+        let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
+        assert_eq!((books.refund_payable_fen, books.cash_in_fen, books.paid_in_fen), (0, 4_000, 1_000));
+    }
+    println!("a payout: {crashes} crashes at commits");
+    assert!(crashes >= 4, "{crashes}");
+}
+
+async fn listed(city: &City, card: &HexBytes) -> Option<WireStanding> {
+    city.centre_peer(&city.sp_tsm).standing(card).await.unwrap().listed
+}
+
+/// The lists hear of it through the outbox.
+async fn listed_as(city: &City, card: &HexBytes, expected: Option<WireListReason>) {
+    for _ in 0..20_000 {
+        if listed(city, card).await.map(|standing| standing.reason) == expected {
+            return;
+        }
+    }
+    panic!("the card is listed as {:?}", listed(city, card).await);
+}
+
+/// A card in use with money, its number, and another phone of its rider.
+async fn in_use(city: &City) -> (Phone, HexBytes, Phone) {
+    let mut phone = Phone::new(city, 1);
+    assert!(installed(&phone.open(city).await.unwrap()));
+    phone.top_up(city, 2_000).await;
+    let card = city.card_number(&phone.card_number().await);
+    city.settled(2_000).await;
+    (phone, card, Phone::new(city, 2))
+}
+
+fn lost() -> LostCard {
+    LostCard { request: request_id(), aid: PURSE.into(), card_number: None }
+}
+
+/// The rider reports his card lost from another phone: it is on the black list, and neither he nor customer
+/// service unlocks it; a hall does, once, and it leaves the list.
+#[tokio::test]
+async fn a_lost_card_is_listed_and_unlocked_in_a_hall_only() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let (mut phone, card, other) = in_use(&city).await;
+    assert_eq!(phone.operate(Operation::Lock, None).await.result, OutcomeResult::Done);
+    let first = other.wallet.report_lost(&lost()).await.unwrap();
+    assert_eq!((first.matter, first.state), (DeskMatterKind::Lost, DeskState::Open));
+    let again = desk.report_lost(&matter(&card, "service-1")).await.unwrap();
+    assert_eq!(again, first, "a card is lost once");
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    assert_eq!(listed(&city, &card).await.unwrap().kind, WireListKind::Black);
+
+    let refused = phone.operate(Operation::Unlock, None).await;
+    assert_eq!(refused.problem.unwrap().code, ProblemCode::HallOnly);
+    for name in ["service-1", "auditor-1", "nobody"] {
+        assert_eq!(code(desk.allow_unlock(&matter(&card, name)).await), ProblemCode::NotAllowed, "{name}");
+    }
+    let asked = matter(&card, "hall-1");
+    let allowed = desk.allow_unlock(&asked).await.unwrap();
+    assert_eq!((allowed.matter, allowed.state), (DeskMatterKind::Unlock, DeskState::Open));
+    assert_eq!(desk.allow_unlock(&asked).await.unwrap(), allowed, "asked again");
+    listed_as(&city, &card, None).await;
+    let unlocked = phone.operate(Operation::Unlock, None).await;
+    assert_eq!(unlocked.result, OutcomeResult::Done, "{unlocked:?}");
+    let cases = desk.cases(&CasesQuery { card: card.clone() }).await.unwrap().cases;
+    assert!(cases.iter().all(|case| case.state == DeskState::Done), "the permission is used up: {cases:?}");
+    assert_eq!(code(desk.allow_unlock(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
+    // It is an ordinary card again, and can be lost again.
+    assert_eq!(phone.top_up(&city, 100).await.result, OutcomeResult::Done);
+    let second = desk.report_lost(&matter(&card, "hall-2")).await.unwrap();
+    assert_ne!(second.case, first.case);
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+}
+
+/// The platform's loss list reaches the lists of terminals.
+#[tokio::test]
+async fn a_lost_phone_has_its_cards_listed() {
+    let city = City::new().await;
+    let (phone, card, _) = in_use(&city).await;
+    let peer = city.sp_peer(&city.se_tsm);
+    let loss = |standing| SeLoss { se_id: HexBytes(phone.se_id.clone()), standing };
+    for _ in 0..2 {
+        peer.loss(&loss(LossStanding::Lost)).await.unwrap();
+    }
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    peer.loss(&loss(LossStanding::Found)).await.unwrap();
+    listed_as(&city, &card, None).await;
+    let cases = city.at_desk().cases(&CasesQuery { card }).await.unwrap().cases;
+    assert_eq!(cases.len(), 1);
+}
+
+/// While the centre cannot be reached nothing is lost: it learns the last word when it is back.
+#[tokio::test]
+async fn a_dead_centre_loses_no_report_of_a_loss() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let (_phone, card, other) = in_use(&city).await;
+    city.to_centre.leads_nowhere();
+    other.wallet.report_lost(&lost()).await.unwrap();
+    desk.allow_unlock(&matter(&card, "hall-1")).await.unwrap();
+    desk.report_lost(&matter(&card, "hall-1")).await.unwrap();
+    assert_eq!(listed(&city, &card).await, None);
+    city.restore_centre();
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    desk.allow_unlock(&matter(&card, "hall-2")).await.unwrap();
+    listed_as(&city, &card, None).await;
+}
+
+/// A phone that claimed a card and is gone: the desk gives the card back, and another phone takes it, the same to
+/// the last byte.
+///
+/// req: P-5.5.4.e, B-7.6.1.i
+#[tokio::test]
+async fn a_dead_claim_is_released_when_nothing_was_sent() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let (_old, image, card) = parked(&city, 1).await;
+    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::StateForbids);
+    let dead = Phone::new(&city, 2);
+    dead.order_migration().await;
+    let mut next = Phone::new(&city, 3);
+    assert_eq!(next.try_order_migration().await, Err(ProblemCode::StateForbids), "one phone at a time");
+    assert_eq!(code(desk.release_claim(&matter(&card, "auditor-1")).await), ProblemCode::NotAllowed);
+    let released = desk.release_claim(&matter(&card, "service-1")).await.unwrap();
+    assert_eq!(released.state, MigrationState::Cancelled);
+    next.order_migration().await;
+    assert!(installed(&next.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    assert_eq!(next.image(&city).await.encode(), image.encode());
+    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::StateForbids);
+}
+
+/// Once the data were sent, no person may say that the phone does not hold the card: it is frozen and listed, and
+/// nobody else gets it.
+///
+/// req: B-7.6.1.i
+#[tokio::test]
+async fn a_claim_that_may_be_live_is_not_released() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let (_old, _, card) = parked(&city, 1).await;
+    let mut gone = Phone::new(&city, 2);
+    gone.order_migration().await;
+    gone.lost = Lost::Response(20);
+    let broken = gone.open(&city).await.unwrap();
+    assert_eq!(broken.result, OutcomeResult::Unknown, "{broken:?}");
+    for name in ["service-1", "hall-1"] {
+        assert_eq!(code(desk.release_claim(&matter(&card, name)).await), ProblemCode::SuspiciousCard);
+    }
+    let number = tsm_domain::CardNumber::try_from_wire(&card);
+    let kept = city.store.card(number).await.unwrap().unwrap();
+    assert!(kept.frozen.is_some(), "{kept:?}");
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    let other = Phone::new(&city, 3);
+    assert!(other.try_order_migration().await.is_err());
+    assert_ne!(state(&city, &card).await, tsm_api::clearing::AccountState::Live);
+    assert_eq!(city.settled(0).await.parked_fen, 4_300, "the money stays where it is");
+}
+
+/// A card number out of the wire's form.
+trait FromWire {
+    fn try_from_wire(card: &HexBytes) -> Self;
+}
+
+impl FromWire for tsm_domain::CardNumber {
+    fn try_from_wire(card: &HexBytes) -> Self {
+        card.to_string()[1..].parse().unwrap()
+    }
+}
