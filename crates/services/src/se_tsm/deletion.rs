@@ -9,10 +9,10 @@
 
 use std::sync::Arc;
 
-use tsm_api::conversation::{Outcome, OutcomeDetail, OutcomeResult, Stage};
+use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
+use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::{PreOperationReply, PreOperationRequest};
 use tsm_card::delete::{Deleting, Deletion};
 use tsm_card::observe::{ObservationScope, Observing};
@@ -32,6 +32,7 @@ use super::SeTsm;
 use super::card_access::issuer_session;
 use super::convert::{se_to_wire, state_to_wire};
 use super::eligibility::Question;
+use super::notices;
 use super::stop::{Stop, forbidden};
 use super::work::{Known, Work};
 use crate::conversation::{Ending, Session};
@@ -101,7 +102,6 @@ impl Work {
         check_gone(application, &plan, &inventory)?;
         let after = ApplicationOnSe { record: after, changed_at: self.tsm.now(), ..on_se };
         self.record_deletion(&known, &plan, inventory, after.clone()).await?;
-        self.tell(&question, OutcomeResult::Done).await;
         Ok(Outcome::done(OutcomeDetail::Deleted {
             aid: aid.into(),
             state: state_to_wire(after.record.state),
@@ -163,31 +163,16 @@ impl Work {
             serde_json::json!({ "application": aid.to_string(), "mode": format!("{:?}", plan.mode) });
         change.notes.push(self.note("deleted", &detail));
         self.settle(Settled::Done, &mut change);
-        self.commit(change).await
-    }
-
-    /// Tells the SP-TSM (B-8.5.3.d). It is told again when it asks for the state, so a lost word is only late.
-    async fn tell(&self, question: &Question, result: OutcomeResult) {
-        if question.provider.is_operator() {
-            return;
-        }
-        let report = OperationResult {
-            operation: OperationId(self.session.conversation.0),
-            se_id: se_to_wire(&self.se),
-            aid: question.application.aid.into(),
-            kind: OperationKind::Delete,
-            result,
-            problem: None,
-            observation: None,
-            moved_from: None,
-        };
-        let told = match self.tsm.sp_tsms.of(&question.provider).await {
-            Ok(client) => client.result(&report).await.map_err(|error| error.to_problem()),
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = told {
-            tracing::warn!(%problem, "the SP-TSM did not take the word of a deletion");
-        }
+        // The SP-TSM hears of it (B-8.5.3.d), at once or when it can.
+        let notices = change
+            .intentions
+            .iter()
+            .filter_map(|intention| notices::deleted(self.se, intention, &known.catalogue, now));
+        change.deliveries = notices.collect();
+        let deliveries = change.deliveries.clone();
+        self.tsm.store.commit(self.fence(), change).await?;
+        self.tsm.outbox.send_now(&deliveries).await;
+        Ok(())
     }
 }
 

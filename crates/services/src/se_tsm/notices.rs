@@ -6,12 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_api::HexBytes;
+use tsm_api::conversation::OutcomeResult;
+use tsm_api::ids::OperationId;
 use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_api::sp_tsm::peer::{LossStanding, NumberChanged, SeLoss};
+use tsm_domain::application::Application;
 use tsm_domain::se::{Binding, SeStanding};
 use tsm_domain::se_application::SeState;
 use tsm_domain::{ProviderId, SeId};
 use tsm_storage::SeTsmStore;
+use tsm_storage::se_tsm::{Intended, Intention, Outcome};
 use tsm_storage::shared::Delivery;
 
 use super::convert::{se_id, se_to_wire};
@@ -21,6 +26,15 @@ use crate::outbox::{Carried, Carrier, delivery};
 
 const NUMBER_CHANGED: &str = "number-changed";
 const LOSS: &str = "loss";
+const DELETED: &str = "deleted";
+
+/// An application was deleted, in the operation that its provider consented to (B-8.5.3.d).
+#[derive(Serialize, Deserialize)]
+struct Deleted {
+    operation: OperationId,
+    se_id: HexBytes,
+    aid: HexBytes,
+}
 
 /// A secure element about which something changed. What it is now is looked up when the notice is sent, so
 /// that notices that overtake each other all say the last word.
@@ -79,7 +93,46 @@ async fn with_sp_tsm(tsm: &SeTsm, se: SeId) -> Result<Vec<ProviderId>, Stop> {
     Ok(told)
 }
 
+/// The word of a deletion to the provider of the application; none when it was no deletion or was not done.
+pub(super) fn deleted(
+    se: SeId,
+    intention: &Intention,
+    catalogue: &[Application],
+    at: jiff::Timestamp,
+) -> Option<Delivery> {
+    let (Intended::Delete(aid, _), Outcome::Done) = (&intention.what, intention.outcome) else { return None };
+    let application = catalogue.iter().find(|known| known.aid == *aid)?;
+    let operation = OperationId(intention.conversation.as_uuid());
+    let body = Deleted { operation, se_id: se_to_wire(&se), aid: (*aid).into() };
+    Some(delivery(application.provider.as_str(), DELETED, &format!("{} {aid}", operation.0), &body, at))
+}
+
 impl Notices {
+    async fn carry_deletion(&self, delivery: &Delivery) -> Result<Carried, Problem> {
+        let unreadable =
+            |error: &dyn std::fmt::Display| Problem::because(ProblemCode::MalformedRequest, error);
+        let body: Deleted = serde_json::from_str(&delivery.body).map_err(|error| unreadable(&error))?;
+        let id: ProviderId = delivery.to.parse().map_err(|error| unreadable(&error))?;
+        let provider = self.store.provider(&id).await;
+        let provider = provider.map_err(|error| Problem::because(ProblemCode::Unavailable, error))?;
+        // The operator deletes its own applications without anybody's consent.
+        let others =
+            provider.filter(|provider| !provider.value.is_operator() && provider.value.address.is_some());
+        let Some(provider) = others else { return Ok(Carried::Delivered) };
+        let report = OperationResult {
+            operation: body.operation,
+            se_id: body.se_id,
+            aid: body.aid,
+            kind: OperationKind::Delete,
+            result: OutcomeResult::Done,
+            problem: None,
+            observation: None,
+            moved_from: None,
+        };
+        let client = self.sp_tsms.of(&provider.value).await?;
+        Ok(Carried::of(client.result(&report).await))
+    }
+
     async fn carry_number(&self, delivery: &Delivery) -> Result<Carried, Problem> {
         let unreadable =
             |error: &dyn std::fmt::Display| Problem::because(ProblemCode::MalformedRequest, error);
@@ -133,6 +186,7 @@ impl Carrier for Notices {
         let carried = match delivery.kind.as_str() {
             NUMBER_CHANGED => self.carry_number(delivery).await,
             LOSS => self.carry_loss(delivery).await,
+            DELETED => self.carry_deletion(delivery).await,
             _ => Err(Problem::because(ProblemCode::MalformedRequest, "The notice is of no known kind.")),
         };
         match carried {

@@ -45,6 +45,11 @@ pub(super) async fn whoami(_tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> Res
 /// POST /peer/v1/states
 pub(super) async fn state(tsm: Arc<SeTsm>, call: Call<Caller, StateQuery>) -> Result<StateReply, Problem> {
     let (se, aid) = tsm.own_application(&call.caller, &call.request.se_id, &call.request.aid).await?;
+    // After a hand-over only the provider's word, or a look at the card, says what is on it.
+    let open = tsm.store.open_intentions(se).await.map_err(stored)?;
+    if open.iter().any(|intention| matches!(intention.what, Intended::HandOver(_))) {
+        return Err(ProblemCode::OutcomeUnknown.into());
+    }
     tsm.state_reply(se, aid).await
 }
 
@@ -186,9 +191,12 @@ fn unlocked_for(record: SeApplication, event: SeEvent) -> SeApplication {
 fn is_done_already(record: &SeApplication, event: SeEvent) -> bool {
     match event {
         SeEvent::OpenNotice => record.state == SeState::Useable,
-        SeEvent::Unsubscribed => {
-            record.state == SeState::Instantiated && record.perso_on_se != PersoOnSe::Partial
-        }
+        SeEvent::Unsubscribed => match record.state {
+            SeState::Instantiated => record.perso_on_se != PersoOnSe::Partial,
+            // Said again after the application was deleted, which ended the subscription.
+            SeState::Ready | SeState::Loaded => true,
+            SeState::Personalized | SeState::Useable | SeState::Locked => false,
+        },
         _ => false,
     }
 }

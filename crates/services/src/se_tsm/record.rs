@@ -13,6 +13,7 @@ use tsm_iso7816::Aid;
 use tsm_storage::se_tsm::{ApplicationOnSe, Intended, Intention, Outcome, SeChange};
 use tsm_storage::shared::Incident;
 
+use super::notices;
 use crate::runtime::Environment;
 
 /// What is recorded about a secure element now, as far as an observation touches it.
@@ -188,9 +189,11 @@ pub(super) fn reconcile(recorded: &Recorded<'_>, observed: Inventory, environmen
     }
     reconcile_domains(recorded, &observed, at, &mut change);
     for intention in recorded.open {
-        if let Some(outcome) = outcome_of(&intention.what, recorded.catalogue, &observed) {
-            change.intentions.push(Intention { outcome, ..intention.clone() });
-        }
+        let Some(outcome) = outcome_of(&intention.what, recorded.catalogue, &observed) else { continue };
+        let settled = Intention { outcome, ..intention.clone() };
+        // Its provider consented to the deletion and waits for the word of it.
+        change.deliveries.extend(notices::deleted(recorded.se, &settled, recorded.catalogue, at));
+        change.intentions.push(settled);
     }
     change
 }
@@ -264,10 +267,12 @@ fn outcome_of(what: &Intended, catalogue: &[Application], observed: &Inventory) 
         Intended::DeleteDomain(domain) => done(observed.entry(domain).is_none()),
         Intended::Lock(application) => done(seen(application)? == Presence::Locked),
         Intended::Unlock(application) => done(seen(application)? == Presence::Instantiated),
-        Intended::Personalise(_)
-        | Intended::WriteRegistration
-        | Intended::ChangeNumber(_)
-        | Intended::HandOver(_) => None,
+        // Whatever the provider did, its applications are on the card now or they are not.
+        Intended::HandOver(provider) => {
+            let mut own = catalogue.iter().filter(|known| known.provider == *provider);
+            done(own.any(|known| presence(known, observed) == Presence::Instantiated))
+        }
+        Intended::Personalise(_) | Intended::WriteRegistration | Intended::ChangeNumber(_) => None,
     }
 }
 

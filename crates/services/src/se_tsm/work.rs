@@ -112,9 +112,14 @@ impl Work {
         }
     }
 
-    /// Stores a change.
+    /// Stores a change, and lets go out what it tells others.
     pub(super) async fn commit(&self, change: SeChange) -> Result<(), Stop> {
-        Ok(self.tsm.store.commit(self.fence(), change).await?)
+        let tells = !change.deliveries.is_empty();
+        self.tsm.store.commit(self.fence(), change).await?;
+        if tells {
+            self.tsm.outbox.kick();
+        }
+        Ok(())
     }
 
     /// Makes an intention durable, before its commands leave.
