@@ -25,7 +25,8 @@ pub const ORDER: Endpoint<Nothing, OrderRecord> =
 pub const CANCEL_ORDER: Endpoint<Nothing, OrderRecord> = Endpoint::post(
     "/wallet/v1/orders/{order}/cancellation",
     Access::Wallet,
-    "Cancels an own top-up order; a paid one only when nothing of it can reach the card any more.",
+    "Cancels an own order: a top-up that is paid only when nothing of it can reach the card any more, a card \
+     only while nothing of it is on the secure element.",
 );
 /// Starts an operation.
 pub const START: Endpoint<StartRequest, ConversationReply> =

@@ -1,6 +1,6 @@
-//! Cancelling a top-up order. An unpaid one is closed; a paid one gives its payment back, and only when the
-//! card has proved that nothing was credited or no attempt was ever made. While an attempt is open, nothing
-//! goes back.
+//! Cancelling an order. One for a card is given up while nothing of that card is in use (`cancel_opening`). A
+//! top-up that is not paid is closed; a paid one gives its payment back, and only when the card has proved that
+//! nothing was credited or no attempt was ever made. While an attempt is open, nothing goes back.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::{TopUpOrderState, With};
 
 use super::access::Caller;
-use super::orders::top_up_record;
+use super::orders::{card_record, top_up_record};
+use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::server::Call;
 use crate::stored;
@@ -28,6 +29,11 @@ pub(super) async fn cancel_order(
     let se = call.caller.wallet()?.se;
     let order = OrderId::from_uuid(order.0);
     let problem = |error: StorageError| stored::problem(&error);
+    let card = tsm.store.card_order(order).await.map_err(problem)?.filter(|known| known.se == se);
+    if let Some(card) = card {
+        let ended = tsm.cancel_opening(card).await.map_err(Stop::into_problem)?;
+        return Ok(card_record(&ended));
+    }
     let known = tsm.store.top_up(order).await.map_err(problem)?.filter(|known| known.se == se);
     let known = known.ok_or(ProblemCode::UnknownId)?;
     match &known.state {

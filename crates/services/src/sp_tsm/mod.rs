@@ -5,7 +5,7 @@
 //! | [`settings`], [`access`] | what the issuer sets; who calls |
 //! | `pre_operation`, `handover`, `result` | the SE-TSM's requests: consent, hand-over, results |
 //! | `opening` | loads, installs and personalises through the issuer's own domain |
-//! | `orders`, `payment_notification`, `cancel_order` | what riders order, and the platform's word that it is paid |
+//! | `orders`, `payment_notification`, `cancel_order`, `cancel_opening` | what riders order, and the platform's word that it is paid |
 //! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
@@ -21,6 +21,7 @@ pub mod access;
 mod attempts;
 mod begin;
 mod cancel_closing;
+mod cancel_opening;
 mod cancel_order;
 mod card_record;
 mod cash_top_up;

@@ -125,7 +125,7 @@ fn own_id(se: SeId, kind: &str, request: &str) -> OrderId {
     OrderId::from_uuid(names::derived(&["order", kind, &se.to_string(), request]))
 }
 
-fn card_record(order: &CardOrder) -> OrderRecord {
+pub(super) fn card_record(order: &CardOrder) -> OrderRecord {
     OrderRecord {
         order: WireOrder(order.order.as_uuid()),
         aid: order.application.into(),

@@ -193,11 +193,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             (InterruptedKind::MigrationIn, None) | (InterruptedKind::Repersonalisation, _) => {
                 Err(WalletError::UnexpectedOutcome)
             }
-            // What is on the card of it goes; then nothing is left of the opening.
-            (InterruptedKind::Opening, _) => {
-                self.delete_if_offered(&work.aid, shown).await?;
-                Ok(Cancellation::Cancelled)
-            }
+            (InterruptedKind::Opening, order) => self.cancel_opening(&work.aid, order, shown).await,
             // Either the card has deleted it or it has not; the platform looks at the next contact.
             (InterruptedKind::Deletion, _) => {
                 self.end_work().await?;
@@ -222,7 +218,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         self.cancelled(again).await
     }
 
-    async fn ask_to_cancel(&self, order: OrderId) -> Result<(), NetworkError> {
+    pub(super) async fn ask_to_cancel(&self, order: OrderId) -> Result<(), NetworkError> {
         let id = order.to_string();
         let parameters = [id.as_str()];
         let bearer = self.session.as_ref().and_then(|session| session.assertion.as_deref());

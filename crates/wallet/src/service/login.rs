@@ -84,6 +84,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             migrations: reply.migrations,
         });
         applications::replace(&mut self.record, &reply.installed);
+        self.forget_finished_opening();
         self.keep().await?;
         if let Some(first) = reply.first
             && let OutcomeDetail::NumberChanged { .. } = self.do_first(*first, shown).await?

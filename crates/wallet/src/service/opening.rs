@@ -2,12 +2,14 @@
 
 use tsm_api::HexBytes;
 use tsm_api::conversation::{OutcomeDetail, Party};
+use tsm_api::ids::OrderId;
+use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::wallet::{CatalogueEntry, Operation, START, StartRequest};
 
-use super::{ONLY_THIS_WALLET, Wallet, WalletError};
+use super::{Cancellation, ONLY_THIS_WALLET, Wallet, WalletError};
 use crate::applications;
 use crate::interaction::Interaction;
-use crate::network::Host;
+use crate::network::{Host, NetworkError};
 use crate::se_operation::SecureElementAccess;
 use crate::storage::{InterruptedWork, WalletStorage, WorkKind};
 
@@ -58,6 +60,44 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     }
 
     /// Remembers what is being done, so that the next start can offer to continue it (W-9.3.b).
+    /// Gives an opening up. The platform looks what there is of it on the card, which is deleted, and the issuer
+    /// gives up its order; a card that its issuer has in use already is not deleted.
+    pub(super) async fn cancel_opening(
+        &mut self,
+        aid: &HexBytes,
+        order: Option<OrderId>,
+        shown: &mut dyn Interaction,
+    ) -> Result<Cancellation, WalletError> {
+        self.synchronise(shown).await?;
+        match self.delete_if_offered(aid, shown).await {
+            Err(WalletError::Refused(problem)) if problem.code == ProblemCode::ValueRemains => {
+                self.end_work().await?;
+                return Ok(Cancellation::WasDone);
+            }
+            deleted => deleted?,
+        }
+        let Some(order) = order else { return Ok(Cancellation::Cancelled) };
+        match self.ask_to_cancel(order).await {
+            Ok(()) => Ok(Cancellation::Cancelled),
+            Err(NetworkError::Refused(problem)) if problem.code == ProblemCode::StateForbids => {
+                Ok(Cancellation::WasDone)
+            }
+            Err(NetworkError::Refused(problem)) => Err(WalletError::Refused(problem)),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// What the platform has as in use is opened, whatever this phone saw of it.
+    pub(super) fn forget_finished_opening(&mut self) {
+        let installed = &self.record.installed;
+        let is_done = self.record.interrupted.as_ref().is_some_and(|work| {
+            work.kind == WorkKind::Open && installed.iter().any(|known| known.aid == work.aid)
+        });
+        if is_done {
+            self.record.interrupted = None;
+        }
+    }
+
     pub(super) async fn begin_work(
         &mut self,
         kind: WorkKind,

@@ -102,6 +102,8 @@ pub struct SeTsmStub {
     pub notices: Mutex<Vec<Notice>>,
     /// Cards that the phone is to delete.
     pub unsubscribed: Mutex<Vec<Notice>>,
+    /// What it says of an application on a secure element.
+    pub state: Mutex<Option<ApplicationState>>,
 }
 
 #[async_trait]
@@ -275,6 +277,10 @@ impl City {
             .on(&se_peer::OPEN_NOTICE, move |told, call| async move {
                 told.notices.lock().unwrap().push(call.request);
                 Ok(reply)
+            })
+            .on(&se_peer::STATE, move |told, _| async move {
+                let state = *told.state.lock().unwrap();
+                state.map(|state| StateReply { state }).ok_or_else(|| ProblemCode::OutcomeUnknown.into())
             })
             .on(&se_peer::UNSUBSCRIBE_NOTICE, move |told, call| async move {
                 told.unsubscribed.lock().unwrap().push(call.request);

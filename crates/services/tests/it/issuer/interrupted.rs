@@ -1,8 +1,9 @@
 //! What was interrupted, and what its holder may choose: either way ends in a legal state.
 
-use tsm_api::conversation::{ConversationReply, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::conversation::{ApplicationState, ConversationReply, OutcomeDetail, OutcomeResult, TurnRequest};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
+use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::wallet::{Operation, OrderState, WorkKind};
 
 use crate::issuer::city::{City, PURSE};
@@ -147,4 +148,45 @@ async fn an_interrupted_opening_is_offered() {
     assert!(matches!(opened.detail, OutcomeDetail::Installed { .. }));
     assert_eq!(works(&phone).await, []);
     assert_eq!(phone.wallet.card(&PURSE.into()).await.unwrap().proven_balance_fen, 0);
+}
+
+/// An opening is given up at once while nothing was sent, and afterwards only when the SE-TSM has seen that
+/// nothing is on the secure element; then it is not offered any more, and a new one can begin.
+///
+/// req: W-9.3.b, W-9.3.d
+#[tokio::test]
+async fn an_interrupted_opening_is_cancelled_when_nothing_of_it_is_left() {
+    let city = City::new().await;
+    let order_of = async |phone: &Phone| {
+        let works = phone.wallet.interrupted().await.unwrap().works;
+        works.iter().find(|work| work.kind == WorkKind::Opening).and_then(|work| work.order).unwrap()
+    };
+    let phone = Phone::new(&city, 1);
+    let asked = phone.pre_operation(OperationId(uuid()), OperationKind::Download, PURSE);
+    city.sp_peer(&city.se_tsm).pre_operation(&asked).await.unwrap();
+    let order = order_of(&phone).await;
+    for again in ["once", "again"] {
+        let cancelled = phone.wallet.cancel_order(order).await.unwrap();
+        assert_eq!(cancelled.state, OrderState::Cancelled, "{again}");
+    }
+    assert_eq!(works(&phone).await, []);
+
+    let mut phone = Phone::new(&city, 2);
+    let reply = phone.hand_over(&city, OperationId(uuid())).await.unwrap();
+    (phone.lost, phone.sent) = (Lost::Command(1), 0);
+    assert_ne!(phone.go_on(reply).await.result, OutcomeResult::Done);
+    phone.lost = Lost::Nothing;
+    let order = order_of(&phone).await;
+    for unsure in [None, Some(ApplicationState::Instantiated), Some(ApplicationState::Useable)] {
+        *city.told.state.lock().unwrap() = unsure;
+        let refused = phone.wallet.cancel_order(order).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ProblemCode::OutcomeUnknown), "{unsure:?}");
+        assert_eq!(works(&phone).await, [(WorkKind::Opening, true, true, true)]);
+    }
+    *city.told.state.lock().unwrap() = Some(ApplicationState::Ready);
+    assert_eq!(phone.wallet.cancel_order(order).await.unwrap().state, OrderState::Cancelled);
+    assert_eq!(works(&phone).await, []);
+    assert!(matches!(phone.open(&city).await.unwrap().detail, OutcomeDetail::Installed { .. }));
+    let done = phone.wallet.cancel_order(order).await.unwrap();
+    assert_eq!(done.state, OrderState::Cancelled, "the old order stays cancelled");
 }
