@@ -116,6 +116,18 @@ impl<S: Default> Memory<S> {
     }
 }
 
+impl<S: Clone> Memory<S> {
+    /// All that it keeps, as a backup of the disk.
+    pub fn backup(&self) -> S {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps this instead of what it kept.
+    pub fn restore(&self, state: S) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
 impl<S> Memory<S> {
     /// The fault plan.
     pub fn faults(&self) -> &Arc<Faults> {

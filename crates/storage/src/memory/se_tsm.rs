@@ -29,7 +29,7 @@ use crate::se_tsm::*;
 use crate::shared::{Fence, Note};
 
 /// What the SE-TSM keeps.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SeTsmState {
     shared: Shared,
     providers: BTreeMap<ProviderId, Versioned<Provider>>,

@@ -13,7 +13,7 @@ use crate::shared::*;
 const SKIPPED_EVERY: u64 = 25;
 
 /// The part of a state that every service has.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Shared {
     leases: BTreeMap<SeId, Lease>,
     conversations: BTreeMap<ConversationId, Conversation>,

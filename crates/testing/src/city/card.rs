@@ -57,6 +57,8 @@ struct Inner {
     buying: Option<[u8; 6]>,
     /// The phone has no power.
     dead: bool,
+    /// Commands that reached the card or were lost on their way to it.
+    commands: u64,
 }
 
 impl Card {
@@ -74,7 +76,8 @@ impl Card {
         let element = SecureElement::create(&keys.profile(&super::se_id(rider)), randomness);
         let element = element.expect("the city's profile makes a card");
         let random = Random::new(seed, 2_000_000 + u64::from(rider));
-        let inner = Inner { element, random, mishap: None, announced: None, buying: None, dead: false };
+        let inner =
+            Inner { element, random, mishap: None, announced: None, buying: None, dead: false, commands: 0 };
         Arc::new(Self {
             rider,
             inner: Mutex::new(inner),
@@ -92,6 +95,16 @@ impl Card {
     /// Lets the power go at the memory write after the next `writes`.
     pub fn prepare_cut(&self, writes: u64) {
         lock(&self.inner).element.power_cut_after(writes);
+    }
+
+    /// How many commands were sent to the card so far.
+    pub fn commands(&self) -> u64 {
+        lock(&self.inner).commands
+    }
+
+    /// How often the card wrote to its memory so far.
+    pub fn writes(&self) -> u64 {
+        lock(&self.inner).element.writes()
     }
 
     /// Whose card it is.
@@ -139,6 +152,7 @@ impl Card {
         if inner.dead || !inner.element.is_powered() {
             return Exchange::Dead;
         }
+        inner.commands += 1;
         let mishap = inner.due(command);
         if let Some(mishap) = mishap {
             self.faults.fetch_add(1, Ordering::Relaxed);

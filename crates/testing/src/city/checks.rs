@@ -16,7 +16,7 @@ use super::truth::Violation;
 use super::world::World;
 
 /// What a store in memory answers at once; `None` while its process is down.
-fn now<T>(answer: BoxFuture<'_, tsm_storage::Result<T>>) -> Option<T> {
+pub(super) fn now<T>(answer: BoxFuture<'_, tsm_storage::Result<T>>) -> Option<T> {
     answer.now_or_never()?.ok()
 }
 

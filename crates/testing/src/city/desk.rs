@@ -83,6 +83,31 @@ pub async fn publish(client: &Client, keys: &Keys, issuer: &Organisation) -> Res
     Ok(Published { institution, domain: domain.into() })
 }
 
+const HALL: &str = "hall";
+const HALL_PASSWORD: &str = "first day of the hall, change me";
+
+/// Employs somebody for the hall.
+pub async fn open_hall(client: &Client) -> Result<(), ClientError> {
+    let (account, first) = ADMINISTRATOR;
+    let administrator = log_in(client, account, &changed(first)).await?;
+    let staff = operator::NewStaff {
+        account: HALL.into(),
+        first_password: HALL_PASSWORD.into(),
+        roles: vec![StaffRole::Hall],
+    };
+    administrator.add_staff(&staff).await?;
+    log_in(client, HALL, HALL_PASSWORD).await.map(drop)
+}
+
+/// The hall's staff, logged in.
+pub async fn hall(client: &Client) -> Result<SeTsmStaff, ClientError> {
+    log_in(client, HALL, &changed(HALL_PASSWORD)).await
+}
+
+fn changed(password: &str) -> String {
+    format!("{password} - changed")
+}
+
 fn sha1(bytes: &[u8]) -> Vec<u8> {
     use sha1::Digest as _;
     sha1::Sha1::digest(bytes).to_vec()
@@ -101,7 +126,7 @@ async fn log_in(client: &Client, account: &str, password: &str) -> Result<SeTsmS
     if !session.password_change_required {
         return Ok(staff);
     }
-    let new = format!("{password} - changed");
+    let new = changed(password);
     staff.password(&operator::PasswordChange { old: password.into(), new: new.clone() }).await?;
     let session = anonymous.login(&login(&new)).await?;
     Ok(SeTsmStaff::new(client.clone().with_bearer(session.session)))
@@ -113,7 +138,7 @@ async fn log_in_provider(client: &Client, login: &operator::StaffLogin) -> Resul
     if !session.password_change_required {
         return Ok(portal);
     }
-    let new = format!("{} - changed", login.password);
+    let new = changed(&login.password);
     let change = operator::PasswordChange { old: login.password.clone(), new: new.clone() };
     portal.call(&provider::PASSWORD, &[], &change).await?;
     let login = operator::StaffLogin { account: login.account.clone(), password: new };

@@ -214,6 +214,20 @@ impl Executor {
         drop(dead);
     }
 
+    /// Takes all tasks from everybody, so that nothing that they held lives on.
+    pub fn end(&self) {
+        let mut state = lock(&self.shared.state);
+        let mut dead = Vec::new();
+        for slot in &mut state.slots {
+            slot.generation = 0;
+            dead.push(slot.task.take());
+        }
+        state.timers.clear();
+        drop(state);
+        // Dropping a task may wake others, which needs the locks.
+        drop(dead);
+    }
+
     /// Lets [`Executor::run_until`] return after the present task.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Relaxed);

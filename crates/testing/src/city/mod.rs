@@ -9,6 +9,7 @@
 //! servers         the real roles over memory stores     servers.rs, setup.rs
 //! executor        tasks, timers, processes, time        executor.rs
 //! checks          what must always be true              checks.rs, truth.rs
+//! cuts            one fault at each place, in turn      cuts/, placed.rs
 //! trace           what happened, in sentences           trace.rs
 //! ```
 //!
@@ -17,12 +18,14 @@
 
 pub mod card;
 mod checks;
+pub mod cuts;
 pub mod desk;
 pub mod executor;
 pub mod keys;
 pub mod kiosk;
 pub mod network;
 pub mod phone;
+pub mod placed;
 pub mod planted;
 pub mod random;
 pub mod report;

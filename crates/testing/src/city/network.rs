@@ -15,6 +15,7 @@ use tsm_storage::memory::Faults;
 
 use super::executor::{Executor, Owner};
 use super::lock;
+use super::placed::Watch;
 use super::random::{Random, Stream};
 
 /// The servers of the city.
@@ -77,14 +78,15 @@ impl MessageFault {
 }
 
 /// How long a sender waits for a reply.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How many requests the network keeps to repeat one of them later.
 const OVERHEARD: usize = 64;
 
 /// The network.
 pub struct Network {
-    executor: Executor,
-    owner: Owner,
+    pub(super) executor: Executor,
+    pub(super) watch: Watch,
+    pub(super) owner: Owner,
     random: Stream,
     hosts: Mutex<[Option<Host>; 4]>,
     overheard: Mutex<VecDeque<Overheard>>,
@@ -103,10 +105,10 @@ struct Host {
 }
 
 #[derive(Clone)]
-struct Overheard {
-    to: Role,
-    certificate: Option<HexBytes>,
-    request: WireRequest,
+pub(super) struct Overheard {
+    pub(super) to: Role,
+    pub(super) certificate: Option<HexBytes>,
+    pub(super) request: WireRequest,
 }
 
 impl Network {
@@ -115,6 +117,7 @@ impl Network {
         let owner = executor.owner();
         Arc::new(Self {
             executor,
+            watch: Watch::default(),
             owner,
             random,
             hosts: Mutex::default(),
@@ -177,7 +180,7 @@ impl Network {
     }
 
     /// Hands a request to its server; `None` when nobody is there. The reply is lost with the server.
-    fn deliver(&self, letter: Overheard) -> Option<oneshot::Receiver<WireReply>> {
+    pub(super) fn deliver(&self, letter: Overheard) -> Option<oneshot::Receiver<WireReply>> {
         let host = lock(&self.hosts)[letter.to as usize].clone()?;
         let (say, said) = oneshot::channel();
         let Host { app, owner, store } = host;
@@ -192,7 +195,7 @@ impl Network {
     }
 
     /// Hands a request over later, for nobody who waits.
-    fn deliver_later(self: &Arc<Self>, letter: Overheard, after: Duration) {
+    pub(super) fn deliver_later(self: &Arc<Self>, letter: Overheard, after: Duration) {
         let network = self.clone();
         self.executor.spawn(self.owner, async move {
             network.executor.sleep(after).await;
@@ -217,20 +220,21 @@ impl Network {
     }
 }
 
-struct Way {
-    network: Arc<Network>,
+pub(super) struct Way {
+    pub(super) network: Arc<Network>,
     to: Role,
     certificate: Option<HexBytes>,
 }
 
-fn lost(why: &str) -> TransportError {
+pub(super) fn lost(why: &str) -> TransportError {
     TransportError::ReplyLost(why.to_owned())
 }
 
 impl Way {
-    async fn exchange(&self, letter: Overheard) -> Result<WireReply, TransportError> {
+    pub(super) async fn exchange(&self, letter: Overheard) -> Result<WireReply, TransportError> {
         let network = &self.network;
         network.executor.sleep(network.travel()).await;
+        let to = letter.to;
         let Some(reply) = network.deliver(letter) else {
             return Err(TransportError::NotSent("nobody listens".to_owned()));
         };
@@ -239,6 +243,7 @@ impl Way {
             reply = reply => reply.map_err(|_| lost("the connection was reset"))?,
             () = network.executor.sleep(PATIENCE) => return Err(lost("no reply in time")),
         };
+        network.watch.one_arrived(to);
         network.executor.sleep(network.travel()).await;
         Ok(reply)
     }
@@ -253,6 +258,9 @@ impl Transport for Way {
     async fn send(&self, request: WireRequest) -> Result<WireReply, TransportError> {
         let network = &self.network;
         let letter = Overheard { to: self.to, certificate: self.certificate.clone(), request };
+        if let Some(fault) = network.watch.see(&letter) {
+            return self.suffer(letter, fault).await;
+        }
         if self.draw(|random| random.once_in(64)) {
             network.overhear(&letter);
         }

@@ -1,5 +1,6 @@
 //! A phone: the wallet core with a simulated handset around it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Handset {
     card: Arc<Card>,
     interface: Interface,
     distraction: Option<Arc<dyn Distraction>>,
+    /// The wallet dies with the card's power.
+    mortal: Arc<AtomicBool>,
 }
 
 impl Handset {
@@ -60,7 +63,7 @@ impl Handset {
     pub fn contactless(executor: &Executor, card: &Arc<Card>) -> Self {
         card.reset(Interface::Contactless);
         let (executor, card) = (executor.clone(), card.clone());
-        Self { executor, card, interface: Interface::Contactless, distraction: None }
+        Self { executor, card, interface: Interface::Contactless, distraction: None, mortal: Arc::default() }
     }
 
     fn send(&mut self, channel: LogicalChannel, command: &CommandApdu) -> Result<ResponseApdu, AccessError> {
@@ -74,6 +77,19 @@ impl Handset {
             Exchange::Dead => Err(AccessError::Lost),
         }
     }
+
+    /// Sends a command; a wallet whose phone is dead waits for ever.
+    async fn reach(
+        &mut self,
+        channel: LogicalChannel,
+        command: &CommandApdu,
+    ) -> Result<ResponseApdu, AccessError> {
+        let answer = self.send(channel, command);
+        if answer == Err(AccessError::Lost) && self.mortal.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        answer
+    }
 }
 
 #[async_trait]
@@ -82,7 +98,7 @@ impl SecureElementAccess for Handset {
         // A channel takes a moment, in which others go on.
         self.executor.sleep(Duration::from_millis(15)).await;
         let command = CommandApdu::new(0x00, 0x70, 0x00, 0x00).with_ne(1);
-        let response = self.send(LogicalChannel::BASIC, &command)?;
+        let response = self.reach(LogicalChannel::BASIC, &command).await?;
         let channel = match response.data.as_slice() {
             [number] if response.status.is_success() => {
                 LogicalChannel::new(*number).map_err(|_| AccessError::Denied)?
@@ -90,7 +106,7 @@ impl SecureElementAccess for Handset {
             _ => return Err(AccessError::Denied),
         };
         let select = CommandApdu::new(0x00, 0xA4, 0x04, 0x00).with_data(aid.as_bytes()).with_any_response();
-        let response = self.send(channel, &select)?;
+        let response = self.reach(channel, &select).await?;
         if response.status.is_success() || response.status.is_warning() {
             return Ok(OpenedChannel { channel, response });
         }
@@ -103,12 +119,12 @@ impl SecureElementAccess for Handset {
         channel: LogicalChannel,
         command: &CommandApdu,
     ) -> Result<ResponseApdu, AccessError> {
-        self.send(channel, command)
+        self.reach(channel, command).await
     }
 
     async fn close_channel(&mut self, channel: LogicalChannel) -> Result<(), AccessError> {
         let command = CommandApdu::new(0x00, 0x70, 0x80, channel.number());
-        self.send(LogicalChannel::BASIC, &command).map(drop)
+        self.reach(LogicalChannel::BASIC, &command).await.map(drop)
     }
 }
 
@@ -122,6 +138,7 @@ pub struct Phone {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     distraction: Option<Arc<dyn Distraction>>,
+    mortal: Arc<AtomicBool>,
 }
 
 impl Phone {
@@ -141,7 +158,14 @@ impl Phone {
             clock,
             entropy,
             distraction: None,
+            mortal: Arc::default(),
         }
+    }
+
+    /// Whether the wallet dies when the card loses its power, as it does in a phone with an empty battery; else
+    /// only the card is gone, and the wallet says so.
+    pub fn set_mortal(&self, mortal: bool) {
+        self.mortal.store(mortal, Ordering::Relaxed);
     }
 
     /// The phone does something else between two commands.
@@ -162,6 +186,7 @@ impl Phone {
             card: self.card.clone(),
             interface: Interface::Contact,
             distraction: self.distraction.clone(),
+            mortal: self.mortal.clone(),
         };
         Wallet::start(handset, network, self.drawer.clone(), self.clock.clone(), self.entropy.clone()).await
     }

@@ -29,7 +29,7 @@ use tsm_services::runtime::Environment;
 use tsm_services::server::InProcess;
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
 use tsm_storage::memory::{
-    Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm, PlantedBug,
+    Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm, PlantedBug, SeTsmState,
 };
 
 use super::desk::{self, Published};
@@ -73,6 +73,12 @@ pub struct Stores {
     pub payment: Arc<MemoryPayment>,
 }
 
+/// A first morning at the operator's desk, which takes longest of all in a small world.
+pub struct Morning {
+    operator: SeTsmState,
+    published: Published,
+}
+
 /// The servers.
 pub struct Servers {
     /// Their stores, for the checks.
@@ -88,6 +94,7 @@ pub struct Servers {
     published: Mutex<Option<Published>>,
     planted: Option<Plant>,
     kills: AtomicU64,
+    holder_file: Mutex<sp_tsm::HolderFile>,
 }
 
 impl Servers {
@@ -138,6 +145,7 @@ impl Servers {
             published: Mutex::new(None),
             planted,
             kills: AtomicU64::new(0),
+            holder_file: Mutex::default(),
         }
     }
 
@@ -151,6 +159,32 @@ impl Servers {
             self.start(role).await?;
         }
         Ok(())
+    }
+
+    /// Lets the cards that are opened from now on hold their holder's number.
+    pub fn name_holders(&self) {
+        *lock(&self.holder_file) = sp_tsm::HolderFile::Number { document_type: 9 };
+    }
+
+    /// How many commits a role's store has made.
+    pub fn commits(&self, role: Role) -> u64 {
+        self.machines[role as usize].store.commits()
+    }
+
+    /// Brings all of them up as they were after that morning.
+    pub async fn bring_up_after(self: &Arc<Self>, morning: &Morning) -> Result<(), Problem> {
+        self.stores.se_tsm.restore(morning.operator.clone());
+        *lock(&self.published) = Some(morning.published.clone());
+        for role in Role::ALL {
+            self.start(role).await?;
+        }
+        Ok(())
+    }
+
+    /// What the operator's desk has done, for other worlds of the same seed.
+    pub fn morning(&self) -> Option<Morning> {
+        let published = lock(&self.published).clone()?;
+        Some(Morning { operator: self.stores.se_tsm.backup(), published })
     }
 
     /// How often a server was killed.
@@ -322,7 +356,7 @@ impl Servers {
             },
             validity_years: 20,
             unlock: tsm_domain::se_application::UnlockPolicy::ClientOnly,
-            holder: sp_tsm::HolderFile::Anonymous,
+            holder: *lock(&self.holder_file),
         };
         let product = sp_tsm::Product {
             application: keys::TRANSIT,

@@ -314,7 +314,7 @@ impl Terminals {
         }
     }
 
-    async fn deliver_one(&self, index: usize, centre: &ClearingPeer) {
+    pub(super) async fn deliver_one(&self, index: usize, centre: &ClearingPeer) {
         for _ in 0..50 {
             let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
             let Ok(Some(batch)) = batch else { return };
@@ -345,6 +345,17 @@ impl Terminals {
         }
     }
 
+    /// A terminal delivers its next batch whole, once.
+    pub(super) async fn deliver_batch(&self, index: usize, centre: &ClearingPeer) {
+        let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
+        let Ok(Some(batch)) = batch else { return };
+        let Ok(receipt) = centre.batch(&batch).await else { return };
+        let taken = upload::delivered(lock(&self.posts[index]).terminal_mut(), &receipt);
+        if taken.is_ok() {
+            self.trace.aside(&Event::Delivered(index as u32 + 1, batch.rows.len() as u32));
+        }
+    }
+
     /// All that the city's terminals deliver is true, so none of it may be refused for good.
     fn check_verdicts(&self, report: &ConsumptionReport, verdicts: &[ConsumptionVerdict]) {
         use ConsumptionVerdict as Verdict;
@@ -357,6 +368,11 @@ impl Terminals {
             let verdict = format!("{verdict:?} for {transaction:?}");
             self.truth.find(rider, Violation::HonestRefused { verdict });
         }
+    }
+
+    /// How many terminals there are.
+    pub fn count(&self) -> usize {
+        self.posts.len()
     }
 
     /// Records that the centre does not have yet.

@@ -59,6 +59,10 @@ pub enum Event {
     TerminalRestarted(u32),
     /// Nothing goes wrong any more, and still the rider cannot settle; what failed last.
     Unsettled(String),
+    /// A fault was put here on purpose.
+    Placed(String),
+    /// What the next contact came to.
+    Contact(String),
     /// A terminal delivered so many transactions.
     Delivered(u32, u32),
 }
@@ -90,6 +94,8 @@ pub enum Flow {
     Return,
     /// Parking the card at the centre.
     MigrateOut,
+    /// Bringing a parked card to another phone.
+    MigrateIn,
     /// Cancelling a return or a migration.
     CancelClosing,
     /// Topping up with cash at a kiosk.
@@ -111,6 +117,7 @@ impl Flow {
             Self::Delete => "deleting the card",
             Self::Return => "returning the card",
             Self::MigrateOut => "parking the card at the centre",
+            Self::MigrateIn => "bringing the parked card to this phone",
             Self::CancelClosing => "cancelling the closing of the card",
             Self::Cash => "topping up with cash",
         }
@@ -153,6 +160,8 @@ impl fmt::Display for Event {
             Self::Clock(role, seconds) => write!(f, "the clock of the {} is {seconds} s ahead", role.name()),
             Self::TerminalRestarted(number) => write!(f, "terminal {number} starts again after a power loss"),
             Self::Unsettled(why) => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
+            Self::Placed(what) => write!(f, "{what}"),
+            Self::Contact(what) => write!(f, "the next contact: {what}"),
             Self::Delivered(number, count) => write!(f, "terminal {number} delivers {count} transactions"),
         }
     }
@@ -216,6 +225,12 @@ impl Trace {
     /// How much happened.
     pub fn count(&self) -> u64 {
         lock(&self.kept).count
+    }
+
+    /// Whether something like this concerned everybody.
+    pub fn city_says(&self, is_it: &dyn Fn(&Event) -> bool) -> bool {
+        let kept = lock(&self.kept);
+        kept.stories.last().into_iter().flatten().any(|(_, event)| is_it(event))
     }
 
     /// The story of a rider, with what concerned everybody in the same time; a line an event.

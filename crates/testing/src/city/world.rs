@@ -140,7 +140,7 @@ pub struct World {
 }
 
 impl World {
-    fn new(plan: Plan) -> Arc<Self> {
+    pub(super) fn new(plan: Plan) -> Arc<Self> {
         let seed = plan.seed;
         let start: Timestamp = "2026-11-20T16:00:00Z".parse().expect("a moment");
         let executor = Executor::new(start, Random::new(seed, 1));
@@ -223,14 +223,19 @@ impl World {
         self.settled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A new phone of a rider.
+    pub(super) fn phone(&self, number: u32) -> Phone {
+        let keys = &self.servers.keys;
+        let card = Card::new(number, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
+        let clock = Arc::new(MachineClock::new(self.executor.clone()));
+        let entropy = Arc::new(Stream::new(self.plan.seed, 20_000 + u64::from(number)));
+        Phone::new(&self.executor, &self.network, card, clock, entropy)
+    }
+
     fn admit_riders(self: &Arc<Self>) {
         let people = self.executor.owner();
         for number in 0..self.plan.riders {
-            let keys = &self.servers.keys;
-            let card = Card::new(number, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
-            let clock = Arc::new(MachineClock::new(self.executor.clone()));
-            let entropy = Arc::new(Stream::new(self.plan.seed, 20_000 + u64::from(number)));
-            let phone = Phone::new(&self.executor, &self.network, card, clock, entropy);
+            let phone = self.phone(number);
             self.executor.spawn(people, Rider::new(self, number, phone).live());
         }
     }
@@ -239,7 +244,7 @@ impl World {
         self.terminals.deliver(&self.gates_at_centre(400), Duration::from_secs(900));
     }
 
-    fn gates_at_centre(&self, stream: u64) -> tsm_api::client::ClearingPeer {
+    pub(super) fn gates_at_centre(&self, stream: u64) -> tsm_api::client::ClearingPeer {
         let clock = Arc::new(MachineClock::new(self.executor.clone()));
         self.servers.gates_at_centre(clock, Arc::new(Stream::new(self.plan.seed, stream)))
     }
@@ -292,7 +297,7 @@ impl World {
     }
 
     /// Runs until a moment, burying and reviving servers on the way. Says whether all is well.
-    fn run_until(self: &Arc<Self>, end: Timestamp) -> bool {
+    pub(super) fn run_until(self: &Arc<Self>, end: Timestamp) -> bool {
         loop {
             let world = self.clone();
             let halt = self.executor.run_until(end, |owner| {

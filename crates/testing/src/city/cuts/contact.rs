@@ -1,0 +1,121 @@
+//! One next contact: the rider opens the wallet, goes on with what is open or cancels it, and lets issuer and
+//! operator look at the card. Nothing goes wrong any more, so all of it must succeed.
+
+use tsm_wallet::service::{Interrupted, InterruptedKind};
+use tsm_wallet::{Quiet, WalletError};
+
+use super::flows::Flow;
+use super::point::Next;
+use super::stage::{Broke, Stage};
+use crate::city::keys::TRANSIT;
+use crate::city::trace::{Event, Flow as Doing};
+
+/// How often the wallet is asked what is open, at most.
+const ROUNDS: usize = 4;
+
+impl Stage {
+    /// The next contact.
+    pub(super) async fn contact(&mut self, flow: Flow, next: Next) -> Result<(), Broke> {
+        let person = flow.person();
+        self.close_wallet(person);
+        match flow {
+            Flow::Renumber => self.change_number_again(person).await?,
+            Flow::Cash if self.people[person].cash.is_some() => self.bring_cash(person, 0).await?,
+            Flow::Ride if self.people[person].inside => self.ride(person, 5)?,
+            _ => {}
+        }
+        self.settle_open_works(person, next).await?;
+        // What servers tell each other arrives; the next login hears of it.
+        self.wait(60).await;
+        self.clean_up(person).await?;
+        let number = self.people[person].number;
+        if self.world.truth.reading(number).is_some_and(|reading| reading.spendable) {
+            self.synchronise_purse(person).await?;
+        }
+        self.synchronise(person).await?;
+        self.world.check_inventory(number, &self.people[person].phone.card);
+        self.check_lists(person).await
+    }
+
+    /// The staff says it again when it does not know whether it was heard; a number that has changed already is
+    /// refused.
+    async fn change_number_again(&mut self, person: usize) -> Result<(), Broke> {
+        if let Err(Broke::Other(why)) = self.change_number(person).await {
+            self.told(person, &why);
+        }
+        Ok(())
+    }
+
+    async fn settle_open_works(&mut self, person: usize, next: Next) -> Result<(), Broke> {
+        for _ in 0..ROUNDS {
+            let works = self
+                .with_wallet(person, Doing::Synchronise, async |wallet| wallet.interrupted().await)
+                .await?;
+            if works.is_empty() {
+                return Ok(());
+            }
+            for work in works {
+                self.settle(person, &work, next).await?;
+            }
+        }
+        Err(Broke::Other("work stays open, however often it is settled".into()))
+    }
+
+    async fn settle(&mut self, person: usize, work: &Interrupted, next: Next) -> Result<(), Broke> {
+        let cancels = work.may_cancel && (next == Next::Cancel || !work.may_continue);
+        let choice = if cancels { "cancels" } else { "continues" };
+        self.told(person, &format!("the rider {choice} {:?}", work.kind));
+        let result = self
+            .with_wallet(person, doing(work.kind), async |wallet| {
+                if cancels {
+                    return wallet.cancel_interrupted(work, &mut Quiet).await.map(|done| format!("{done:?}"));
+                }
+                wallet.continue_interrupted(work, &mut Quiet).await.map(|done| format!("{done:?}"))
+            })
+            .await?;
+        self.told(person, &result);
+        Ok(())
+    }
+
+    /// Table S.2: what may be done with the card now is what the wallet is offered.
+    async fn check_lists(&mut self, person: usize) -> Result<(), Broke> {
+        let lists = self.with_wallet(person, Doing::Synchronise, async |wallet| wallet.lists().await).await?;
+        let spendable = self.world.truth.reading(self.people[person].number).map(|reading| reading.spendable);
+        let offered = [&lists.delete, &lists.lock, &lists.unlock]
+            .map(|list| list.iter().any(|listed| listed.aid == TRANSIT.into()));
+        let expected = match spendable {
+            None => [false, false, false],
+            Some(true) => [true, true, false],
+            Some(false) => [false, false, true],
+        };
+        if offered == expected {
+            return Ok(());
+        }
+        Err(Broke::Other(format!(
+            "deletion, lock and unlock are offered as {offered:?}, and should be as {expected:?} (S.2)"
+        )))
+    }
+
+    fn told(&self, person: usize, what: &str) {
+        self.world.trace.rider(self.people[person].number, Event::Contact(what.to_owned()));
+    }
+}
+
+const fn doing(kind: InterruptedKind) -> Doing {
+    match kind {
+        InterruptedKind::Opening => Doing::Open,
+        InterruptedKind::TopUp => Doing::TopUp,
+        InterruptedKind::Return => Doing::Return,
+        InterruptedKind::MigrationOut => Doing::MigrateOut,
+        InterruptedKind::MigrationIn => Doing::MigrateIn,
+        InterruptedKind::Repersonalisation => Doing::SynchronisePurse,
+        InterruptedKind::Deletion => Doing::Delete,
+    }
+}
+
+impl Broke {
+    /// Whether the wallet was told that this is not known.
+    pub(super) const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Wallet(WalletError::Unknown))
+    }
+}

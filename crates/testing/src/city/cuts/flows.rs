@@ -1,0 +1,238 @@
+//! The flows: how the world stands before one, and the flow itself, once.
+
+use super::stage::{Broke, Stage};
+use crate::city::trace::Flow as Doing;
+use tsm_wallet::service::InterruptedKind;
+use tsm_wallet::{Quiet, WalletError};
+
+/// A flow that is broken at each of its places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flow {
+    /// Opening a card.
+    Open,
+    /// Topping up: order, payment, card.
+    TopUp,
+    /// Topping up with cash at a kiosk.
+    Cash,
+    /// Locking the card.
+    Lock,
+    /// Unlocking it.
+    Unlock,
+    /// Entering and leaving through gates, and the delivery of the ride.
+    Ride,
+    /// Two sales in shops, and their delivery.
+    Sale,
+    /// Returning a card that was topped up twice and used, and deleting it.
+    Return,
+    /// Returning a card that is parked at the centre.
+    ReturnParked,
+    /// Parking the card at the centre, and deleting it.
+    MigrateOut,
+    /// Bringing the parked card to another phone.
+    MigrateIn,
+    /// The rider's number changes, and the card that holds it is personalised again.
+    Renumber,
+    /// Issuer and operator look at a card that was used.
+    Synchronise,
+    /// Terminals deliver what they took, transaction by transaction.
+    Notices,
+    /// Terminals deliver what they took, in numbered batches.
+    Batches,
+    /// A paid top-up is cancelled, and the payment given back.
+    Refund,
+}
+
+impl Flow {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Open,
+        Self::TopUp,
+        Self::Cash,
+        Self::Lock,
+        Self::Unlock,
+        Self::Ride,
+        Self::Sale,
+        Self::Return,
+        Self::ReturnParked,
+        Self::MigrateOut,
+        Self::MigrateIn,
+        Self::Renumber,
+        Self::Synchronise,
+        Self::Notices,
+        Self::Batches,
+        Self::Refund,
+    ];
+
+    /// As the command line writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::TopUp => "top-up",
+            Self::Cash => "cash",
+            Self::Lock => "lock",
+            Self::Unlock => "unlock",
+            Self::Ride => "ride",
+            Self::Sale => "sale",
+            Self::Return => "return",
+            Self::ReturnParked => "return-parked",
+            Self::MigrateOut => "migrate-out",
+            Self::MigrateIn => "migrate-in",
+            Self::Renumber => "renumber",
+            Self::Synchronise => "synchronise",
+            Self::Notices => "notices",
+            Self::Batches => "batches",
+            Self::Refund => "refund",
+        }
+    }
+
+    /// The person whose phone the flow is on.
+    pub(super) const fn person(self) -> usize {
+        matches!(self, Self::MigrateIn) as usize
+    }
+
+    /// How many people it needs.
+    pub(super) const fn people(self) -> u32 {
+        1 + self.person() as u32
+    }
+
+    /// Whether the rider can cancel something of it at the next contact.
+    pub const fn has_cancel(self) -> bool {
+        matches!(
+            self,
+            Self::Open
+                | Self::TopUp
+                | Self::Return
+                | Self::ReturnParked
+                | Self::MigrateOut
+                | Self::MigrateIn
+                | Self::Renumber
+        )
+    }
+
+    /// Whether terminals write down something of it.
+    pub(super) const fn taps(self) -> bool {
+        matches!(self, Self::Ride | Self::Sale)
+    }
+}
+
+impl Stage {
+    /// Brings the world to where the flow begins. Nothing goes wrong.
+    pub(super) async fn set_up(&mut self, flow: Flow) -> Result<(), Broke> {
+        self.register(0).await?;
+        if flow == Flow::Open {
+            return Ok(());
+        }
+        self.open(0).await?;
+        if flow == Flow::TopUp {
+            return Ok(());
+        }
+        self.top_up(0, 5_000).await?;
+        match flow {
+            Flow::Unlock => self.lock(0).await?,
+            Flow::Return | Flow::Synchronise => {
+                self.top_up(0, 3_100).await?;
+                self.buy(0, 1, 700)?;
+                self.deliver().await;
+                self.buy(0, 2, 300)?;
+            }
+            Flow::ReturnParked | Flow::MigrateIn => {
+                self.buy(0, 1, 700)?;
+                self.deliver().await;
+                self.park(0).await?;
+                if flow == Flow::MigrateIn {
+                    self.clean_up(0).await?;
+                }
+            }
+            Flow::MigrateOut => {
+                self.buy(0, 1, 700)?;
+                self.deliver().await;
+            }
+            Flow::Notices | Flow::Batches => {
+                self.buy(0, 1, 700)?;
+                self.buy(0, 1, 150)?;
+                self.buy(0, 2, 300)?;
+                self.ride(0, 1)?;
+            }
+            Flow::Refund => drop(self.pay(0, 2_900).await?),
+            _ => {}
+        }
+        if flow == Flow::MigrateIn {
+            self.register(1).await?;
+        }
+        // What is on its way arrives.
+        self.wait(1_200).await;
+        Ok(())
+    }
+
+    /// The flow, once.
+    pub(super) async fn run(&mut self, flow: Flow) -> Result<(), Broke> {
+        // The rider opens the wallet for it.
+        self.forget_session(flow.person());
+        match flow {
+            Flow::Open => self.open(0).await,
+            Flow::TopUp => self.top_up(0, 5_000).await,
+            Flow::Cash => self.bring_cash(0, 4_200).await,
+            Flow::Lock => self.lock(0).await,
+            Flow::Unlock => self.unlock(0).await,
+            Flow::Ride => {
+                self.ride(0, 1)?;
+                self.wait(900).await;
+                self.ride(0, 5)?;
+                self.deliver().await;
+                Ok(())
+            }
+            Flow::Sale => {
+                self.buy(0, 1, 250)?;
+                self.buy(0, 2, 125)?;
+                self.deliver().await;
+                Ok(())
+            }
+            Flow::Return | Flow::ReturnParked => self.give_back(0).await,
+            Flow::MigrateOut => {
+                self.park(0).await?;
+                self.clean_up(0).await
+            }
+            Flow::MigrateIn => self.migrate_in(1).await,
+            Flow::Renumber => self.renumber(0).await,
+            Flow::Synchronise => {
+                self.synchronise_purse(0).await?;
+                self.synchronise(0).await
+            }
+            Flow::Notices => {
+                self.deliver().await;
+                Ok(())
+            }
+            Flow::Batches => {
+                self.deliver_batches().await;
+                Ok(())
+            }
+            Flow::Refund => self.cancel_top_up(0).await,
+        }
+    }
+
+    /// The desk records the new number, the card is given it at the next login, and holds it afterwards.
+    async fn renumber(&mut self, person: usize) -> Result<(), Broke> {
+        self.change_number(person).await?;
+        self.close_wallet(person);
+        self.with_wallet(person, Doing::Synchronise, async |_| Ok(())).await?;
+        // The operator tells the issuer in its own time.
+        self.wait(60).await;
+        self.with_wallet(person, Doing::Synchronise, async |wallet| {
+            let works = wallet.interrupted().await?;
+            let due = works.iter().find(|work| work.kind == InterruptedKind::Repersonalisation);
+            let due = due.ok_or(WalletError::UnexpectedOutcome)?;
+            wallet.continue_interrupted(due, &mut Quiet).await.map(drop)
+        })
+        .await
+    }
+
+    async fn cancel_top_up(&mut self, person: usize) -> Result<(), Broke> {
+        self.with_wallet(person, Doing::Cancel, async |wallet| {
+            let works = wallet.interrupted().await?;
+            let paid = works.iter().find(|work| work.kind == InterruptedKind::TopUp);
+            let paid = paid.ok_or(WalletError::UnexpectedOutcome)?;
+            wallet.cancel_interrupted(paid, &mut Quiet).await.map(drop)
+        })
+        .await
+    }
+}
