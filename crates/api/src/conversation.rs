@@ -130,6 +130,8 @@ pub enum Stage {
     Locking,
     /// Adding money.
     ToppingUp,
+    /// Paying from the card.
+    Paying,
     /// Reporting the result.
     Closing,
 }
@@ -151,6 +153,8 @@ pub enum Party {
     SeTsm,
     /// The provider's TSM.
     SpTsm,
+    /// The payment platform.
+    Payment,
 }
 
 /// What the server says: the next steps, or how the conversation goes on.
@@ -449,6 +453,30 @@ pub enum OutcomeDetail {
         /// What is on the card.
         balance_fen: u32,
     },
+    /// A merchant's order is paid from the card, as the card proved.
+    PaidFromCard {
+        /// What was paid.
+        amount_fen: u32,
+        /// What the card says to hold now.
+        balance_fen: u32,
+        /// The card's offline transaction counter.
+        counter: u16,
+    },
+    /// The card did not pay.
+    NotPaidFromCard {
+        /// How the order stands.
+        order: UnpaidOrder,
+    },
+}
+
+/// How an order stands that no card has paid.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnpaidOrder {
+    /// It can be paid, by this card or otherwise.
+    Open,
+    /// It is closed, because the person gave it up.
+    Closed,
 }
 
 /// The state of an application on a secure element (P-5.8.7.2).

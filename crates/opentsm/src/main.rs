@@ -51,6 +51,8 @@ enum Command {
     Wallet(commands::wallet::Options),
     /// A gate, a POS or a top-up terminal of a running city; or how long their taps take.
     Terminal(commands::terminal::Options),
+    /// A merchant of a running city, who sells to riders over the network.
+    Shop(commands::shop::Options),
     /// The software secure element with a contact and a contactless interface: for PC/SC, or for `wallet`.
     Se(commands::se::Options),
     /// Figures of this machine, beside the cost of their primitives in the same process.
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Load(options) => commands::load::run(&options),
         Command::Wallet(options) => commands::wallet::run(&options),
         Command::Terminal(options) => commands::terminal::run(&options),
+        Command::Shop(options) => commands::shop::run(&options),
         Command::Se(options) => commands::se::run(&options),
         Command::Bench(options) => commands::bench::run(&options),
         Command::Doctor { json } => commands::doctor::run(json),

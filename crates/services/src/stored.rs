@@ -3,7 +3,7 @@
 use tracing::error;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::card::CardRefusal;
-use tsm_domain::money::{CardAccountRefusal, TopUpRefusal};
+use tsm_domain::money::{CardAccountRefusal, PaymentRefusal, TopUpRefusal};
 use tsm_storage::StorageError;
 
 /// The problem that a caller is told.
@@ -15,6 +15,10 @@ pub fn problem(error: &StorageError) -> Problem {
         StorageError::Conflict { .. } => ProblemCode::StateForbids,
         StorageError::Fenced { .. } => ProblemCode::LeaseLost,
         StorageError::TopUp(refusal) => top_up(refusal),
+        StorageError::Payment(PaymentRefusal::AttemptOpen | PaymentRefusal::CardHasOpenAttempt) => {
+            ProblemCode::OutcomeUnknown
+        }
+        StorageError::Payment(PaymentRefusal::TooManyAttempts) => ProblemCode::TooManyRequests,
         StorageError::Payment(_) => ProblemCode::StateForbids,
         StorageError::CardAccount(CardAccountRefusal::Frozen) => ProblemCode::SuspiciousCard,
         StorageError::CardAccount(_) => ProblemCode::StateForbids,

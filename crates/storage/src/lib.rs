@@ -29,7 +29,7 @@ pub mod sqlite;
 
 pub use clearing::ClearingStore;
 pub use error::{Result, StorageError};
-pub use payment::PaymentStore;
+pub use payment::{OnlinePurchases, PaymentStore};
 pub use se_tsm::SeTsmStore;
 pub use shared::{Chains, Conversations, Incidents, Outbox, Sessions};
 pub use sp_tsm::SpTsmStore;

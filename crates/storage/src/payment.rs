@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tsm_domain::money::PaymentOrder;
-use tsm_domain::{Fen, OrderId, PayerId, PaymentReference, TransferId};
+use tsm_domain::money::online_purchase::PurseOffer;
+use tsm_domain::money::{CentreWord, PayerToken, PaymentOrder, PurchaseBegun, PurseAttempt, PurseCard, Tac};
+use tsm_domain::{CardNumber, Fen, OrderId, PayerId, PaymentReference, TransferId};
 
 use crate::error::Result;
-use crate::shared::{Delivery, Outbox};
+use crate::shared::{Conversations, Delivery, Incident, Incidents, Outbox};
 
 /// A payment order at the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,12 @@ pub struct PaymentRow {
     /// When it was closed unpaid.
     #[serde(default)]
     pub closed_at: Option<jiff::Timestamp>,
+    /// The attempts to pay it from a transit card, where the merchant offers that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purse: Option<PurseOffer>,
+    /// To whom the merchant addressed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressed_to: Option<PayerToken>,
 }
 
 /// A refund.
@@ -45,9 +52,60 @@ pub struct Refund {
     pub at: jiff::Timestamp,
 }
 
+/// A card's proof of a debit, and what is stored with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenDebit {
+    /// The order.
+    pub order: OrderId,
+    /// The attempt.
+    pub number: u32,
+    /// The TAC, for the centre.
+    pub tac: Tac,
+    /// The platform's reference of the payment.
+    pub payment: PaymentReference,
+    /// When.
+    pub at: jiff::Timestamp,
+    /// Says to the merchant that the order is paid.
+    pub notifications: Vec<Delivery>,
+    /// Brings the TAC to the centre.
+    pub notice: Delivery,
+    /// Put when the order was closed meanwhile: the card was debited for nothing, and somebody has to see to
+    /// it.
+    pub for_nothing: Incident,
+}
+
+/// Orders that are paid from a transit card.
+#[async_trait]
+pub trait OnlinePurchases: Send + Sync {
+    /// What is kept of a card; of one that was never here, that.
+    async fn purse_card(&self, card: CardNumber) -> Result<PurseCard>;
+    /// Opens an attempt: durable before MAC1 exists. Run again it gives the same attempt.
+    async fn intend_purchase(
+        &self,
+        order: OrderId,
+        begun: PurchaseBegun,
+        at: jiff::Timestamp,
+    ) -> Result<PurseAttempt>;
+    /// The attempt did not debit the card, and cannot any more. Run again it changes nothing.
+    async fn give_attempt_up(&self, order: OrderId, number: u32) -> Result<PaymentRow>;
+    /// The card proved the debit: the order is paid by it, the merchant and the centre hear of it. Run again it
+    /// changes nothing.
+    async fn prove_debit(&self, proven: ProvenDebit) -> Result<PaymentRow>;
+    /// The centre answered about a debit's TAC. An incident, if there is one, is recorded with it.
+    async fn debit_was_told(
+        &self,
+        order: OrderId,
+        number: u32,
+        word: CentreWord,
+        incident: Option<Incident>,
+    ) -> Result<()>;
+    /// The orders that are addressed to a payer and neither paid nor closed.
+    async fn orders_addressed_to(&self, payer: PayerToken, limit: usize) -> Result<Vec<PaymentRow>>;
+}
+
 /// The store of the payment platform's sandbox.
 #[async_trait]
-pub trait PaymentStore: Outbox {
+pub trait PaymentStore: Outbox + Conversations + Incidents + OnlinePurchases {
     /// Makes an order, or gives the one that is there. The same number with another amount or merchant is a
     /// conflict.
     async fn create_order(&self, row: PaymentRow) -> Result<PaymentRow>;
@@ -94,9 +152,28 @@ pub trait PaymentStore: Outbox {
 }
 
 impl PaymentRow {
-    /// Until when it can be paid, while it can.
+    /// When it closes by itself, if it does: not while nobody knows whether a card has paid it.
     pub(crate) fn open_until(&self) -> Option<jiff::Timestamp> {
-        (self.order.state == tsm_domain::money::PaymentState::Created).then_some(self.expires_at)
+        (self.is_unpaid() && !self.has_open_attempt()).then_some(self.expires_at)
+    }
+
+    /// Whose it is to pay, while it is to be paid.
+    pub(crate) fn waits_for(&self) -> Option<PayerToken> {
+        self.addressed_to.filter(|_| self.is_unpaid())
+    }
+
+    fn is_unpaid(&self) -> bool {
+        self.order.state == tsm_domain::money::PaymentState::Created
+    }
+
+    /// Whether it is unknown if a card has paid it.
+    pub fn has_open_attempt(&self) -> bool {
+        self.purse.as_ref().is_some_and(|purse| purse.open().is_some())
+    }
+
+    /// The attempt that debited a card for it.
+    pub fn debited(&self) -> Option<&PurseAttempt> {
+        self.purse.as_ref().and_then(PurseOffer::debited)
     }
 }
 

@@ -2,14 +2,15 @@
 
 use tsm_domain::card::{CardOrder, CardRecord, ClosingProgress, ProvenPurse};
 use tsm_domain::money::{
-    Attempt, Evidence, LoadProof, PaymentOrder, ProvenObservation, Resolution, Tac, TopUp, TopUpRefusal,
-    TopUpStage,
+    Attempt, CentreWord, Debit, Evidence, LoadProof, PaymentEvent, PaymentOrder, PaymentRefusal,
+    PaymentState, ProvenObservation, PurchaseBegun, PurseAttempt, PurseCard, Resolution, Tac, TopUp,
+    TopUpRefusal, TopUpStage,
 };
-use tsm_domain::{Fen, OnlineCounter, OperationId, PaymentReference, TerminalNumber};
+use tsm_domain::{CardNumber, Fen, OnlineCounter, OperationId, PaymentReference, TerminalNumber};
 
 use crate::error::{Result, StorageError};
-use crate::payment::PaymentRow;
-use crate::shared::Fence;
+use crate::payment::{PaymentRow, ProvenDebit};
+use crate::shared::{Delivery, Fence, Incident};
 use crate::sp_tsm::{PaymentConfirmed, TopUpOrder, TopUpOrderState};
 
 /// An order after a confirmation of payment.
@@ -172,12 +173,28 @@ pub(crate) fn check_order_follows(stored: Option<&CardOrder>, next: &CardOrder) 
 
 /// A payment order as it was made must be the same when it is made again.
 pub(crate) fn check_same_payment_order(stored: &PaymentRow, again: &PaymentRow) -> Result<()> {
-    let same = stored.order.amount == again.order.amount && stored.merchant == again.merchant;
+    let same = stored.order.amount == again.order.amount
+        && stored.merchant == again.merchant
+        && stored.purse.is_some() == again.purse.is_some()
+        && stored.addressed_to == again.addressed_to;
     if same { Ok(()) } else { Err(StorageError::conflict("payment order", again.order.order)) }
 }
 
 /// What a payment order is after an event; the row's other columns stay.
-pub(crate) fn moved_payment(row: PaymentRow, event: tsm_domain::money::PaymentEvent) -> Result<PaymentRow> {
+pub(crate) fn moved_payment(row: PaymentRow, event: PaymentEvent) -> Result<PaymentRow> {
+    match event {
+        // Neither a close nor another payment decides what a card did.
+        PaymentEvent::Paid { .. } | PaymentEvent::PaidAfterClose { .. } | PaymentEvent::Closed
+            if row.has_open_attempt() =>
+        {
+            return Err(PaymentRefusal::AttemptOpen.into());
+        }
+        // The platform never had this money: it is in the centre's books.
+        PaymentEvent::Refund(_) if row.debited().is_some() => {
+            return Err(PaymentRefusal::PaidFromPurse.into());
+        }
+        _ => {}
+    }
     let order: PaymentOrder = row.order.apply(event)?;
     Ok(PaymentRow { order, ..row })
 }
@@ -190,12 +207,89 @@ pub(crate) fn paid_after_close(
     at: jiff::Timestamp,
 ) -> Result<PaymentRow> {
     let amount = row.order.amount;
-    let moved = moved_payment(row, tsm_domain::money::PaymentEvent::PaidAfterClose { payment, amount })?;
+    let moved = moved_payment(row, PaymentEvent::PaidAfterClose { payment, amount })?;
     Ok(PaymentRow { payer: Some(payer), paid_at: moved.paid_at.or(Some(at)), ..moved })
 }
 
 /// A payment order closed unpaid; the time is the first closing's.
 pub(crate) fn closed_payment(row: PaymentRow, at: jiff::Timestamp) -> Result<PaymentRow> {
-    let closed = moved_payment(row, tsm_domain::money::PaymentEvent::Closed)?;
+    let closed = moved_payment(row, PaymentEvent::Closed)?;
     Ok(PaymentRow { closed_at: closed.closed_at.or(Some(at)), ..closed })
+}
+
+/// Opens an attempt to pay an order from a card.
+pub(crate) fn intend_purchase(
+    mut row: PaymentRow,
+    mut card: PurseCard,
+    begun: PurchaseBegun,
+    at: jiff::Timestamp,
+) -> Result<(PaymentRow, PurseCard, PurseAttempt)> {
+    match &row.order.state {
+        PaymentState::Created if at < row.expires_at => {}
+        PaymentState::Created | PaymentState::Closed => return Err(PaymentRefusal::Closed.into()),
+        PaymentState::Paid(_) | PaymentState::Refunded { .. } => {
+            return Err(PaymentRefusal::AlreadyPaid.into());
+        }
+    }
+    let order = row.order.order;
+    let purse = row.purse.as_mut().ok_or(PaymentRefusal::PurseNotOffered)?;
+    let attempt = purse.intend(order, &mut card, begun, at)?;
+    Ok((row, card, attempt))
+}
+
+/// The card of an attempt.
+pub(crate) fn card_of_attempt(row: &PaymentRow, number: u32) -> Result<CardNumber> {
+    let attempts = row.purse.iter().flat_map(|purse| purse.attempts());
+    let attempt = attempts.into_iter().find(|attempt| attempt.number == number);
+    Ok(attempt.ok_or(PaymentRefusal::AnotherAttempt)?.begun.card)
+}
+
+/// An attempt that did not debit its card.
+pub(crate) fn attempt_given_up(
+    mut row: PaymentRow,
+    mut card: PurseCard,
+    number: u32,
+) -> Result<(PaymentRow, PurseCard)> {
+    let order = row.order.order;
+    let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
+    purse.give_up(order, &mut card, number)?;
+    Ok((row, card))
+}
+
+/// What a proven debit leaves behind.
+pub(crate) struct DebitStep {
+    pub row: PaymentRow,
+    pub card: PurseCard,
+    pub deliveries: Vec<Delivery>,
+    pub incident: Option<Incident>,
+}
+
+/// The card proved a debit; none when that was known.
+pub(crate) fn debit_proven(
+    mut row: PaymentRow,
+    mut card: PurseCard,
+    proven: ProvenDebit,
+) -> Result<Option<DebitStep>> {
+    let order = row.order.order;
+    let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
+    if purse.prove(order, &mut card, proven.number, proven.tac)? == Debit::Known {
+        return Ok(None);
+    }
+    let ProvenDebit { payment, at, mut notifications, notice, for_nothing, .. } = proven;
+    if row.order.state == PaymentState::Created {
+        let amount = row.order.amount;
+        let paid = moved_payment(row, PaymentEvent::Paid { payment, amount })?;
+        let row = PaymentRow { paid_at: Some(at), ..paid };
+        notifications.push(notice);
+        return Ok(Some(DebitStep { row, card, deliveries: notifications, incident: None }));
+    }
+    // Closed, or paid otherwise: the money is spent all the same, and the centre books it.
+    Ok(Some(DebitStep { row, card, deliveries: vec![notice], incident: Some(for_nothing) }))
+}
+
+/// The centre answered about a debit.
+pub(crate) fn debit_told(mut row: PaymentRow, number: u32, word: CentreWord) -> Result<PaymentRow> {
+    let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
+    purse.told(number, word)?;
+    Ok(row)
 }

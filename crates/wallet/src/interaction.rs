@@ -31,6 +31,7 @@ pub const fn stage_words(stage: Stage, language: Language) -> &'static str {
         Stage::Deleting => ("deleting", "正在删除"),
         Stage::Locking => ("locking or unlocking", "正在锁定或解锁"),
         Stage::ToppingUp => ("adding money", "正在充值"),
+        Stage::Paying => ("paying", "正在支付"),
         Stage::Closing => ("finishing", "正在完成"),
     };
     match language {

@@ -18,6 +18,10 @@ pub struct WalletRecord {
     pub installed: Vec<InstalledApplication>,
     /// Work that was begun and has not been seen to end (W-9.3.b).
     pub interrupted: Option<InterruptedWork>,
+    /// What merchants are shown, so that they can address orders to this wallet; drawn when it is first asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer_token: Option<HexBytes>,
     /// The language of messages.
     pub language: Language,
 }
@@ -78,6 +82,8 @@ pub enum WorkKind {
     TopUp,
     /// Deleting.
     Delete,
+    /// Paying a merchant's order from a card.
+    PayOnline,
 }
 
 /// The language of everything shown.
@@ -163,6 +169,7 @@ mod tests {
                 aid: vec![0xA0; 8].into(),
                 order: None,
             }),
+            payer_token: Some(vec![7; 16].into()),
             language: Language::Chinese,
         };
         assert_eq!(decode(&encode(&record)), Ok(record));

@@ -5,6 +5,7 @@ pub mod collection;
 pub mod evidence;
 pub mod lists;
 pub mod payments;
+pub mod purchases;
 pub mod settlement;
 
 use jiff::Timestamp;
@@ -72,6 +73,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     ];
     all.extend(closing::endpoints());
     all.extend(payments::endpoints());
+    all.extend(purchases::endpoints());
     all.extend(collection::endpoints());
     all.extend(lists::endpoints());
     all.extend(evidence::endpoints());

@@ -298,6 +298,12 @@ role_client! {
         pay(payment: PaymentId; payment::Pay) -> payment::PaymentRecord = payment::PAY;
         /// Reads what is to be paid.
         show(payment: PaymentId;) -> payment::PaymentRecord = payment::SHOW;
+        /// Pays from a transit card, or gives that up.
+        pay_from_card(payment: PaymentId; payment::purse::CardPayment) -> ConversationReply = payment::purse::PAY_FROM_CARD;
+        /// Answers a turn.
+        turn(conversation: ConversationId; TurnRequest) -> ConversationReply = payment::purse::TURN;
+        /// Reads what is addressed to a payer.
+        addressed(payer: &HexBytes;) -> payment::purse::AddressedPayments = payment::purse::ADDRESSED;
     }
 }
 
@@ -352,6 +358,8 @@ role_client! {
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
         /// Reports what contradicts a payment.
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
+        /// Asks who has reported a purchase.
+        purchase(; clearing::purchases::PurchaseQuery) -> clearing::purchases::PurchaseAnswer = clearing::purchases::PURCHASE;
         /// Delivers a terminal's batch.
         batch(; collection::TerminalBatch) -> collection::BatchReceipt = collection::BATCH;
         /// Asks what became of a batch, named terminal, hyphen, sequence.

@@ -3,6 +3,7 @@
 //! Merchants and the platform sign every request, reply and notification ([`crate::Access::Payment`]);
 //! payers have the unguessable number of their payment.
 
+pub mod purse;
 pub mod statement;
 
 use jiff::Timestamp;
@@ -62,7 +63,7 @@ pub const SHOW: Endpoint<Nothing, PaymentRecord> = Endpoint::get(
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![
+    let mut all = vec![
         CREATE.describe(),
         QUERY.describe(),
         CLOSE.describe(),
@@ -71,7 +72,9 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         PLATFORM_KEYS.describe(),
         PAY.describe(),
         SHOW.describe(),
-    ]
+    ];
+    all.extend(purse::endpoints());
+    all
 }
 
 /// A new payment.
@@ -87,6 +90,29 @@ pub struct NewPayment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// With what it may be paid.
+    #[serde(default, skip_serializing_if = "PaymentMeans::is_usual")]
+    pub means: PaymentMeans,
+    /// The token of the payer whom it is addressed to, 16 bytes, as his wallet showed it to the merchant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<HexBytes>,
+}
+
+/// With what an order may be paid.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentMeans {
+    /// The payer's account at the platform.
+    #[default]
+    Account,
+    /// That, or a transit card; what a card pays is settled by the clearing centre.
+    AccountOrCard,
+}
+
+impl PaymentMeans {
+    const fn is_usual(&self) -> bool {
+        matches!(self, Self::Account)
+    }
 }
 
 /// What the person does.
@@ -167,6 +193,9 @@ pub struct PaymentRecord {
     /// When it came to stand so.
     #[schema(value_type = String, format = DateTime)]
     pub changed_at: Timestamp,
+    /// How payment from a transit card stands, where it is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<purse::CardOffer>,
 }
 
 /// The platform's signed word to the merchant.

@@ -15,7 +15,7 @@ pub use block::{ApplicationLock, change_application_lock};
 pub use close::{PurseClosing, block_and_read, read_proven};
 pub use issue::{PurseIssue, purse_keys};
 pub use purchase::{
-    DebitOutcome, PurchaseObservation, PurchaseTerms, begin_purchase, debit, observe_purchase,
+    BegunPurchase, DebitOutcome, PurchaseObservation, PurchaseTerms, begin_purchase, debit, observe_purchase,
 };
 pub use read_card::{CardReading, read_card};
 pub use top_up::{

@@ -2,7 +2,7 @@
 //! (B-7.3.1), split where something must be durable in between.
 //!
 //! ```text
-//! begin_purchase    SELECT, INITIALIZE FOR PURCHASE: balance, counter and random, which prove nothing yet
+//! begin_purchase    SELECT, INITIALIZE FOR PURCHASE: card, balance, counter and random, which prove nothing yet
 //!                                            -- the caller makes the attempt durable --
 //! debit             DEBIT FOR PURCHASE with MAC1 -> MAC2, which proves the debit, and the centre's TAC
 //! observe_purchase  after any break: GET TRANSACTION PROOF, then INITIALIZE FOR PURCHASE again
@@ -16,9 +16,12 @@ use tsm_epurse::commands::{
     DebitForPurchase, DebitForPurchaseResponse, GetTransactionProof, InitializeForPurchase,
     InitializeForPurchaseResponse, PurchaseKind, TransactionProof,
 };
+use tsm_epurse::file::{ApplicationSerial, PublicInformation};
 use tsm_epurse::host::purchase::PurchaseFacts;
+use tsm_epurse::select::PurseFci;
 use tsm_epurse::{
-    Amount, DateTime, KeyIndex, Tac, TerminalNumber, TerminalSequence, TransactionSequence, TransactionType,
+    Amount, DateTime, KeyIndex, OfflineCounter, Tac, TerminalNumber, TerminalSequence, TransactionSequence,
+    TransactionType,
 };
 use tsm_iso7816::{Aid, StatusWord};
 use tsm_keys::purse::PurchaseAttempt;
@@ -28,7 +31,7 @@ use super::top_up::PROOF_REFUSALS;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::open_channel::SecureChannel;
-use crate::script::{Command, Script};
+use crate::script::{Answers, Command, Script, Ticket};
 use crate::step::ExpectedStatus;
 
 /// What INITIALIZE FOR PURCHASE announces.
@@ -40,6 +43,15 @@ pub struct PurchaseTerms {
     pub amount: Amount,
     /// The terminal's number.
     pub terminal: TerminalNumber,
+}
+
+/// What a purse says when a purchase is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BegunPurchase {
+    /// Which card it is, and whose.
+    pub card: PublicInformation,
+    /// The answer to INITIALIZE FOR PURCHASE.
+    pub answer: InitializeForPurchaseResponse,
 }
 
 /// What came of DEBIT FOR PURCHASE.
@@ -61,12 +73,17 @@ pub enum PurchaseObservation {
     /// The counter is said to stand where it stood. `fresh` is a new beginning; when its debit is proven,
     /// the old attempt is proven not to have taken effect.
     SaidNotToBeDebited {
-        /// The answer to the new INITIALIZE FOR PURCHASE.
-        fresh: InitializeForPurchaseResponse,
+        /// The new beginning.
+        fresh: BegunPurchase,
     },
     /// The counter is said to have moved and the proof is not there: whether this attempt moved it is not
     /// known. The TAC comes, or does not, with the card's next transactions.
-    Unknown,
+    Unknown {
+        /// The counter that is said; none when the purse said none.
+        counter: Option<OfflineCounter>,
+    },
+    /// It is said to be another card.
+    AnotherCard,
 }
 
 impl PurchaseTerms {
@@ -102,16 +119,25 @@ pub async fn begin_purchase(
     card: &mut impl CardChannel,
     purse: Aid,
     terms: PurchaseTerms,
-) -> Result<InitializeForPurchaseResponse, ProcedureError> {
+) -> Result<BegunPurchase, ProcedureError> {
     let mut script = Script::new();
     let select = script.select(purse, ExpectedStatus::success());
     let initialise = script.transmit(Command::new("INITIALIZE FOR PURCHASE", terms.command().to_apdu()));
     let mut answers = script.run(card).await?;
-    answers.take(&select)?;
+    let card = selected(&mut answers, &select)?;
     let name = answers.name(&initialise, 0);
     let response = answers.take_one(&initialise)?;
-    InitializeForPurchaseResponse::decode(&response.data)
-        .map_err(|error| SecureChannel::unreadable(name, error))
+    let answer = InitializeForPurchaseResponse::decode(&response.data)
+        .map_err(|error| SecureChannel::unreadable(name, error))?;
+    Ok(BegunPurchase { card, answer })
+}
+
+/// Which purse was selected.
+fn selected(answers: &mut Answers, select: &Ticket) -> Result<PublicInformation, ProcedureError> {
+    let name = answers.name(select, 0);
+    let response = answers.take_one(select)?;
+    let fci = PurseFci::decode(&response.data).map_err(|error| SecureChannel::unreadable(name, error))?;
+    Ok(fci.public_information)
 }
 
 /// Sends MAC1 for an attempt that is durable.
@@ -143,12 +169,12 @@ pub async fn debit(
     }
 }
 
-/// Finds out what became of `attempt`, and begins anew with `terms`.
+/// Finds out what became of `attempt` on the card `serial`, and begins anew with `terms`.
 pub async fn observe_purchase(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
     purchase_key: &KeyHandle,
-    purse: Aid,
+    (purse, serial): (Aid, ApplicationSerial),
     attempt: &PurchaseAttempt,
     terms: PurchaseTerms,
 ) -> Result<PurchaseObservation, ProcedureError> {
@@ -164,7 +190,10 @@ pub async fn observe_purchase(
     // A purse that was debited may not hold the amount once more; the proof counts all the same.
     let initialise = script.transmit(initialise.or(&INITIALISE_REFUSALS));
     let mut answers = script.run(card).await?;
-    answers.take(&select)?;
+    let card = selected(&mut answers, &select)?;
+    if card.serial != serial {
+        return Ok(PurchaseObservation::AnotherCard);
+    }
     if let Some(ticket) = &proof
         && let Ok(proof) = TransactionProof::decode(&answers.take_one(ticket)?.data)
     {
@@ -176,8 +205,11 @@ pub async fn observe_purchase(
     }
     let response = answers.take_one(&initialise)?;
     Ok(match InitializeForPurchaseResponse::decode(&response.data) {
-        Ok(fresh) if fresh.counter == attempt.counter => PurchaseObservation::SaidNotToBeDebited { fresh },
-        Ok(_) | Err(_) => PurchaseObservation::Unknown,
+        Ok(answer) if answer.counter == attempt.counter => {
+            PurchaseObservation::SaidNotToBeDebited { fresh: BegunPurchase { card, answer } }
+        }
+        Ok(answer) => PurchaseObservation::Unknown { counter: Some(answer.counter) },
+        Err(_) => PurchaseObservation::Unknown { counter: None },
     })
 }
 

@@ -6,6 +6,7 @@ use tsm_card::purse::{
     DebitOutcome, LoadPurpose, PurchaseObservation, PurchaseTerms, begin_purchase, credit, debit, initialise,
     observe_purchase, read_card,
 };
+use tsm_epurse::file::ApplicationSerial;
 use tsm_epurse::{Amount, DateTime, KeyIndex, KeyRole, Tac, TerminalNumber, TerminalSequence};
 use tsm_keys::purse::PurchaseAttempt;
 use tsm_keys::{KeyHandle, KeyService};
@@ -41,6 +42,11 @@ fn balance(world: &World) -> Amount {
     run(read_card(&mut world.card.channel(), PURSE)).unwrap().balance
 }
 
+/// As it is selected.
+fn purse() -> (tsm_iso7816::Aid, ApplicationSerial) {
+    (PURSE, ApplicationSerial([0x03, 0x10, 0x49, 0x99, 0, 0, 0, 0x01, 0x23, 0x45]))
+}
+
 fn sequence(number: u32) -> TerminalSequence {
     TerminalSequence::new(number)
 }
@@ -56,7 +62,7 @@ async fn buy(
     key: &KeyHandle,
     durable: &mut Option<PurchaseAttempt>,
 ) -> Result<DebitOutcome, tsm_card::ProcedureError> {
-    let answer = begin_purchase(card, PURSE, terms()).await?;
+    let answer = begin_purchase(card, PURSE, terms()).await?.answer;
     let attempt = terms().attempt(&answer, sequence(1), at());
     *durable = Some(attempt);
     debit(card, &world.provider, key, &attempt).await
@@ -99,20 +105,20 @@ fn a_purchase_that_was_cut_is_charged_once() {
                 assert_eq!(balance(&world), Amount::from_fen(3800), "{lose:?} {left}");
                 continue;
             };
-            let seen = run(observe_purchase(card, &world.provider, &key, PURSE, &old, terms())).unwrap();
+            let seen = run(observe_purchase(card, &world.provider, &key, purse(), &old, terms())).unwrap();
             match seen {
                 PurchaseObservation::Debited(tac) => check_tac(&world, &old, tac),
                 PurchaseObservation::SaidNotToBeDebited { fresh } => {
-                    let again = terms().attempt(&fresh, sequence(2), at());
+                    let again = terms().attempt(&fresh.answer, sequence(2), at());
                     assert_eq!(again.counter, old.counter);
                     let done = run(debit(card, &world.provider, &key, &again)).unwrap();
                     let DebitOutcome::Debited(tac) = done else { panic!("{done:?}") };
                     check_tac(&world, &again, tac);
                 }
-                PurchaseObservation::Unknown => panic!("the card still has the proof"),
+                unknown => panic!("the card still has the proof: {unknown:?}"),
             }
             assert_eq!(balance(&world), Amount::from_fen(3800), "{lose:?} {left}");
-            let last = run(observe_purchase(card, &world.provider, &key, PURSE, &old, terms())).unwrap();
+            let last = run(observe_purchase(card, &world.provider, &key, purse(), &old, terms())).unwrap();
             assert!(!matches!(last, PurchaseObservation::SaidNotToBeDebited { .. }), "the counter has moved");
         }
     }
@@ -125,11 +131,16 @@ fn a_new_beginning_voids_a_mac1_that_is_still_on_its_way() {
     let world = loaded();
     let key = world.purse_key(KeyRole::Purchase);
     let card = &mut world.card.channel();
-    let answer = run(begin_purchase(card, PURSE, terms())).unwrap();
+    let answer = run(begin_purchase(card, PURSE, terms())).unwrap().answer;
     let withheld = terms().attempt(&answer, sequence(1), at());
-    let seen = run(observe_purchase(card, &world.provider, &key, PURSE, &withheld, terms())).unwrap();
+    let seen = run(observe_purchase(card, &world.provider, &key, purse(), &withheld, terms())).unwrap();
     assert!(matches!(seen, PurchaseObservation::SaidNotToBeDebited { .. }), "{seen:?}");
     let late = run(debit(card, &world.provider, &key, &withheld)).unwrap();
     assert!(matches!(late, DebitOutcome::SaidToBeRefused(_)), "{late:?}");
     assert_eq!(balance(&world), Amount::from_fen(5000));
+    let another = ApplicationSerial::from_digits("3104999900000099999").unwrap();
+    let key = world.purse_key(KeyRole::Purchase);
+    let card = &mut world.card.channel();
+    let seen = observe_purchase(card, &world.provider, &key, (PURSE, another), &withheld, terms());
+    assert_eq!(run(seen), Ok(PurchaseObservation::AnotherCard), "another card's counter says nothing");
 }

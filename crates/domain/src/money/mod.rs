@@ -10,6 +10,7 @@ pub mod fare;
 pub mod journal;
 pub mod ledger;
 pub mod numbering;
+pub mod online_purchase;
 pub mod payment_order;
 pub mod receipt;
 pub mod reconciliation;
@@ -34,6 +35,9 @@ pub use ledger::{
     Account, AccountKind, Balance, Ledger, LedgerView, Transfer, TransferCode, TransferKind, TransferRefusal,
 };
 pub use numbering::{Arrival, MissingNumbers, Numbering};
+pub use online_purchase::{
+    CentreWord, Debit, PayerToken, PurchaseBegun, PurseAttempt, PurseCard, PurseOffer, PurseStage,
+};
 pub use payment_order::{PaymentEvent, PaymentOrder, PaymentRefusal, PaymentState};
 pub use statement::{Statement, StatementKind, StatementLine, StatementTotals};
 pub use top_up::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::amount::Fen;
+use crate::amount::{Fen, OfflineCounter};
 use crate::id::{OrderId, PaymentReference};
 
 /// Where a payment order stands.
@@ -85,6 +85,37 @@ pub enum PaymentRefusal {
         /// What is left of the payment.
         left: Fen,
     },
+    /// The merchant did not offer payment from a transit card.
+    #[error("the order cannot be paid from a transit card")]
+    PurseNotOffered,
+    /// An attempt to pay it from a card is open.
+    #[error("whether a transit card has paid the order is not known yet; the card must be read first")]
+    AttemptOpen,
+    /// The card has an open attempt on another order.
+    #[error("whether the card has paid another order is not known yet; the card must be read first")]
+    CardHasOpenAttempt,
+    /// The attempt is not the order's, or not this card's.
+    #[error("this answer belongs to another attempt")]
+    AnotherAttempt,
+    /// It was tried too often.
+    #[error("paying the order from a transit card was tried too often")]
+    TooManyAttempts,
+    /// The card can make no more purchases.
+    #[error("the card's offline counter is at its limit and the card can pay no more")]
+    CounterExhausted,
+    /// The card says to stand before what it proved.
+    #[error("the card's offline counter is said to be {said}, and the card proved {proven}")]
+    CounterWentBack {
+        /// What it proved.
+        proven: OfflineCounter,
+        /// What is said now.
+        said: OfflineCounter,
+    },
+    /// The payer's money came from a transit card.
+    #[error(
+        "the order was paid from a transit card, and such payments are given back by the merchant itself"
+    )]
+    PaidFromPurse,
 }
 
 impl PaymentOrder {

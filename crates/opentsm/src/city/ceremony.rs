@@ -24,7 +24,7 @@ use tsm_services::payment::message::{MessageKeyError, draw_key};
 use tsm_services::payment_sandbox;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::plan::{CityPlan, PaymentKeys, Role};
+use super::plan::{CityPlan, PaymentKeys, Role, ShopPlan};
 use crate::packages::{self, Package};
 
 /// The operator's name in key references.
@@ -33,6 +33,8 @@ pub const OPERATOR: &str = "operator";
 pub const CENTRE: &str = "clearing-centre";
 /// The card issuer's name in key references. Invented.
 pub const ISSUER: &str = "harbour-transit";
+/// The city's shop: its number at the payment platform, and its name in key references. Invented.
+pub const SHOP: &str = "lantern-shop";
 /// The issuer factor of its cards. Invented: no issuer has these digits.
 pub const ISSUER_FACTOR: IssuerFactor = IssuerFactor::new([0x09, 0x99, 0x00, 0x00, 0xFF, 0xFF, 0xFF, 0xFF]);
 /// The key version of the issuer domains' keys.
@@ -144,6 +146,11 @@ pub fn statement_key() -> KeyReference {
     reference(KeyPurpose::Message, ISSUER, "statements")
 }
 
+/// The key with which the city's shop signs as a merchant.
+pub fn shop_key() -> KeyReference {
+    reference(KeyPurpose::Message, SHOP, "merchant")
+}
+
 fn reference(purpose: KeyPurpose, owner: &str, label: &str) -> KeyReference {
     KeyReference::new(purpose, owner, label, 1).expect("the names are letters and dashes")
 }
@@ -169,8 +176,11 @@ pub fn hold(
     let sealing = Zeroizing::new(draw::<32>(entropy).to_vec());
     clearing.import_clear(&parked_cards_key(), KeyAlgorithm::Aes256, sealing)?;
     clearing.generate(&tsm_services::clearing::journal_key(), KeyAlgorithm::EcdsaP256)?;
-    let roots = purse_keys(&sp_tsm, &clearing, entropy)?;
-    plan.payment_keys = Some(payment_keys(&sp_tsm, &clearing, &payment)?);
+    let roots = purse_keys(&sp_tsm, &clearing, &payment, entropy)?;
+    let shop_file = plan.payment.keys.with_file_name("shop.keys");
+    let shop = draw_key(&file(&shop_file)?, &shop_key(), PaymentSignature::Sm2Sm3)?.to_wire();
+    let shop = ShopPlan { institution: SHOP.to_owned(), key: shop, keys: shop_file };
+    plan.payment_keys = Some(payment_keys(&sp_tsm, &clearing, &payment, shop)?);
     Ok((maker, roots))
 }
 
@@ -184,11 +194,21 @@ pub fn open_keys(
     SoftwareKeyService::open(&plan.role(role).keys, &passphrase, entropy)
 }
 
+/// Opens a key file of this city that belongs to none of its roles.
+pub fn open_key_file(
+    plan: &CityPlan,
+    file: &Path,
+    entropy: Arc<dyn Entropy>,
+) -> Result<SoftwareKeyService, OpenError> {
+    SoftwareKeyService::open(file, &Passphrase::new(plan.passphrase.clone()), entropy)
+}
+
 /// Draws the merchant's key and the platform's, and registers each with the other side.
 fn payment_keys(
     sp_tsm: &SoftwareKeyService,
     clearing: &SoftwareKeyService,
     payment: &SoftwareKeyService,
+    shop: ShopPlan,
 ) -> Result<PaymentKeys, CeremonyError> {
     let scheme = PaymentSignature::Sm2Sm3;
     let platform =
@@ -196,7 +216,7 @@ fn payment_keys(
     let merchant = draw_key(sp_tsm, &merchant_key(), scheme)?.to_wire();
     let statements = draw_key(clearing, &statement_key(), scheme)?.to_wire();
     let platform = vec![draw_key(payment, &platform, scheme)?.to_wire()];
-    Ok(PaymentKeys { merchant, statements, platform })
+    Ok(PaymentKeys { merchant, statements, platform, shop: Some(shop) })
 }
 
 fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(), KeyError> {
@@ -211,10 +231,12 @@ fn operator_keys(keys: &SoftwareKeyService, maker: &CardMakerKeys) -> Result<(),
     keys.generate(&sealing_key(), KeyAlgorithm::Aes256).map(drop)
 }
 
-/// Draws the purse roots: all of them go to the SP-TSM, the TAC root to the centre, two to terminals.
+/// Draws the purse roots: all of them go to the SP-TSM, the TAC root to the centre, two to terminals. The
+/// payment platform is a terminal, too.
 fn purse_keys(
     sp_tsm: &SoftwareKeyService,
     clearing: &SoftwareKeyService,
+    payment: &SoftwareKeyService,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<TerminalRoots, KeyError> {
     let mut roots = TerminalRoots { purchase: Zeroizing::default(), block: Zeroizing::default() };
@@ -226,7 +248,10 @@ fn purse_keys(
             KeyRole::Tac => {
                 clearing.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
             }
-            KeyRole::Purchase => roots.purchase = value,
+            KeyRole::Purchase => {
+                payment.import_clear(&purse_root(role), KeyAlgorithm::TripleDes, key())?;
+                roots.purchase = value;
+            }
             KeyRole::ApplicationBlock => roots.block = value,
             _ => {}
         }

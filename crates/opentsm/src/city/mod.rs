@@ -23,7 +23,7 @@ pub mod desk;
 pub mod folder;
 pub mod host;
 pub mod issuer_desk;
-mod payments;
+pub mod payments;
 pub mod plan;
 pub mod roles;
 pub mod siblings;

@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::SignedDuration;
-use tsm_api::client::{HttpsTransport, Transport};
+use tsm_api::client::{ClearingPeer, HttpsTransport, Transport, TransportError, WireReply, WireRequest};
 use tsm_api::pki;
+use tsm_domain::money::PayerToken;
+use tsm_domain::{Fen, OrderId, TerminalNumber};
 use tsm_keys::{KeyReference, KeyService, SoftwareKeyService};
+use tsm_services::conversation::Limits;
 use tsm_services::payment::message::{MessageKey, RegisteredKey};
-use tsm_services::payment::{PaymentPlatform, SandboxParts, SandboxPlatform};
-use tsm_services::payment_sandbox::{Merchant, Parts, PaymentSandbox};
+use tsm_services::payment::{NewOrder, PaymentMeans, PaymentPlatform, SandboxParts, SandboxPlatform};
+use tsm_services::payment_sandbox::{CardAcceptance, Merchant, Parts, PaymentSandbox};
 use tsm_services::runtime::Environment;
 
 use super::plan::{CityPlan, PaymentKeys, Role};
 use super::roles::PARTNER_TIMEOUT;
-use super::{ceremony, stores};
+use super::{ceremony, roles, stores};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -70,15 +74,81 @@ pub async fn sandbox(
         ],
         link: way(plan, Role::SpTsm)?,
     };
+    let mut merchants = vec![merchant];
+    if let Some(shop) = &registered(plan)?.shop {
+        merchants.push(Merchant {
+            institution: shop.institution.clone(),
+            keys: vec![RegisteredKey::from_wire(&shop.key)?],
+            link: Arc::new(AsksItself),
+        });
+    }
     Ok(PaymentSandbox::new(Parts {
         store: stores::payment(plan).await?,
         keys: Arc::new(keys),
         key_owner: ceremony::OPERATOR.to_owned(),
         environment: environment.clone(),
-        merchants: vec![merchant],
+        merchants,
         faults: plan.payment_faults.clone(),
         lifetime: LIFETIME,
+        cards: cards(plan, environment)?,
     })?)
+}
+
+/// What the platform needs to take the city's transit cards: it is a terminal that the centre knows.
+fn cards(plan: &CityPlan, environment: &Environment) -> Result<Option<CardAcceptance>, Failure> {
+    // The keys of a city of an earlier version have no purchase root for it.
+    if registered(plan)?.shop.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(CardAcceptance {
+        terminal: TerminalNumber::from_bcd(roles::ONLINE)?,
+        issuers: vec![(roles::CARD_NUMBER_PREFIX.to_owned(), roles::purse_keys())],
+        centre: ClearingPeer::new(roles::partner(plan, Role::Payment, Role::Clearing, environment)?),
+        limits: Limits::default(),
+    }))
+}
+
+/// The platform as the city's shop sees it.
+pub fn shop(plan: &CityPlan, environment: &Environment) -> Result<SandboxPlatform, Failure> {
+    let shop = registered(plan)?.shop.as_ref();
+    let shop = shop.ok_or("the city was set up by an earlier version and has no shop; start a new one")?;
+    let keys = ceremony::open_key_file(plan, &shop.keys, environment.entropy.clone())?;
+    Ok(SandboxPlatform::new(SandboxParts {
+        transport: way(plan, Role::Payment)?,
+        merchant: shop.institution.clone(),
+        key: MessageKey::open(Arc::new(keys), ceremony::shop_key())?,
+        platform_keys: registered(plan)?.platform.clone(),
+        environment: environment.clone(),
+    })?)
+}
+
+/// An order of the shop, which a rider may pay from a transit card.
+pub fn order(
+    environment: &Environment,
+    amount_fen: u32,
+    subject: &str,
+    payer: Option<PayerToken>,
+) -> NewOrder {
+    let now = environment.now();
+    NewOrder {
+        // The number is the right to pay, so it is drawn.
+        order: OrderId::generate(&*environment.entropy),
+        amount: Fen::new(amount_fen.into()),
+        subject: subject.to_owned(),
+        expires_at: now.saturating_add(LIFETIME).unwrap_or(now),
+        means: PaymentMeans::AccountOrCard,
+        payer,
+    }
+}
+
+/// A merchant without a server: it asks how its orders stand, and takes every word as heard.
+struct AsksItself;
+
+#[async_trait]
+impl Transport for AsksItself {
+    async fn send(&self, _request: WireRequest) -> Result<WireReply, TransportError> {
+        Ok(WireReply { status: 204, headers: Vec::new(), body: Vec::new(), server_timing: None })
+    }
 }
 
 fn registered(plan: &CityPlan) -> Result<&PaymentKeys, Failure> {

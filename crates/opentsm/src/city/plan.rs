@@ -113,6 +113,21 @@ pub struct PaymentKeys {
     pub statements: PlatformKey,
     /// The platform's.
     pub platform: Vec<PlatformKey>,
+    /// The city's shop, which sells to riders over the network; none in a city of an earlier version, whose
+    /// platform takes no transit cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shop: Option<ShopPlan>,
+}
+
+/// A merchant that takes transit cards at the payment platform.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ShopPlan {
+    /// Its number at the platform.
+    pub institution: String,
+    /// Its public key, which the platform knows.
+    pub key: PlatformKey,
+    /// Its key file.
+    pub keys: PathBuf,
 }
 
 /// A PostgreSQL that the roles of a city share, each with tables of its own.

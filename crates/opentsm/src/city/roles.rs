@@ -44,6 +44,8 @@ pub const BY_HAND: [[u8; 6]; 4] = [
     [0x09, 0x99, 0x00, 0x00, 0x00, 0x51],
     [0x09, 0x99, 0x00, 0x00, 0x00, 0x52],
 ];
+/// The payment platform's terminal, at which riders pay over the network.
+pub const ONLINE: [u8; 6] = [0x09, 0x99, 0x00, 0x00, 0x00, 0x91];
 /// What the city's card numbers begin with. Invented.
 pub const CARD_NUMBER_PREFIX: &str = "31049990";
 /// The operator's own provider number.
@@ -238,9 +240,12 @@ async fn clearing(
         keys: Arc::new(keys),
         environment: environment.clone(),
         sealing_key: ceremony::parked_cards_key(),
-        institutions: vec![peer(&plan.sp_tsm).map_err(|error| why(&error))?],
+        institutions: vec![
+            peer(&plan.sp_tsm).map_err(|error| why(&error))?,
+            peer(&plan.payment).map_err(|error| why(&error))?,
+        ],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
-        terminals: terminals(&plan.sp_tsm.institution).map_err(|error| why(&error))?,
+        terminals: terminals(plan).map_err(|error| why(&error))?,
         duties,
     });
     service.start_collection();
@@ -254,9 +259,11 @@ fn duties(issuer: &str) -> Result<clearing::Duties, tsm_domain::IdError> {
     Ok(clearing::Duties::of_issuer(CARD_NUMBER_PREFIX, issuer.clone()).with_desk(issuer))
 }
 
-fn terminals(operator: &str) -> Result<clearing::Terminals, tsm_domain::IdError> {
+/// The issuer's own terminals, and the payment platform's.
+fn terminals(plan: &CityPlan) -> Result<clearing::Terminals, tsm_domain::IdError> {
     let numbers: Result<Vec<_>, _> = GATES.into_iter().chain(BY_HAND).map(TerminalNumber::from_bcd).collect();
-    Ok(clearing::Terminals::of(operator, numbers?))
+    let online = clearing::Terminals::of(&plan.payment.institution, [TerminalNumber::from_bcd(ONLINE)?]);
+    Ok(clearing::Terminals::of(&plan.sp_tsm.institution, numbers?).and(online))
 }
 
 async fn sp_tsm(
@@ -353,7 +360,8 @@ fn sp_tsm_settings(published: &Published) -> Result<sp_tsm::Settings, Box<dyn st
     })
 }
 
-fn purse_keys() -> PurseKeys {
+/// Where the keys of the city's purses come from.
+pub fn purse_keys() -> PurseKeys {
     PurseKeys {
         owner: ceremony::ISSUER.to_owned(),
         label: "city".to_owned(),

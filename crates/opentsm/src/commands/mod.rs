@@ -9,6 +9,7 @@ pub mod load;
 pub mod receipt;
 pub mod se;
 pub mod serve;
+pub mod shop;
 pub mod terminal;
 pub mod up;
 pub mod wallet;

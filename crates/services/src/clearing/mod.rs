@@ -26,6 +26,7 @@ mod open_account;
 mod order_reports;
 mod parking;
 mod payment_incidents;
+mod purchases;
 mod reconciliation;
 mod resolution;
 mod returned;
@@ -115,6 +116,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::REFUND, order_reports::refund)
         .on(&clearing::CREDIT, credit::credit)
         .on(&clearing::CONSUMPTION, consumption::consumption)
+        .on(&clearing::purchases::PURCHASE, purchases::purchase)
         .on(&clearing::ACCOUNT, account::account)
         .on(&clearing::BOOKS, books::books)
         .on(&clearing::closing::BEGIN_CLOSING, closing::begin_closing)

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tsm_api::client::ClientError;
+pub use tsm_api::payment::PaymentMeans;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::Statement;
+use tsm_domain::money::{PayerToken, Statement};
 use tsm_domain::{Fen, OrderId, PaymentReference, TransferId};
 
 pub use sandbox_platform::{Parts as SandboxParts, SandboxPlatform};
@@ -28,6 +29,10 @@ pub struct NewOrder {
     pub subject: String,
     /// Until when it can be paid.
     pub expires_at: Timestamp,
+    /// With what it may be paid.
+    pub means: PaymentMeans,
+    /// The payer whom it is addressed to.
+    pub payer: Option<PayerToken>,
 }
 
 /// How an order stands at the platform.

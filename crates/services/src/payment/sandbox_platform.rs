@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tracing::{info, warn};
+use tsm_api::HexBytes;
 use tsm_api::client::{Client, ClientError, PaymentPeer, Seal, Transport, WireReply, WireRequest};
 use tsm_api::ids::{OrderId as WireOrder, PaymentId, RefundId};
 use tsm_api::payment::{
@@ -120,6 +121,8 @@ impl PaymentPlatform for SandboxPlatform {
             amount_fen: to_wire(order.amount),
             subject: order.subject.clone(),
             expires_at: Some(order.expires_at),
+            means: order.means,
+            payer: order.payer.map(|payer| HexBytes(payer.to_bytes().to_vec())),
         };
         let record = self.calls.create(&request).await.map_err(failed)?;
         self.own(&record, order.order)

@@ -6,6 +6,7 @@
 //! money: a production profile refuses to start with it.
 
 mod access;
+mod cards;
 mod close;
 mod create;
 mod expiry;
@@ -21,11 +22,13 @@ mod statement;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tsm_api::client::Transport;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
+use tsm_api::payment::purse::CardOffer;
 use tsm_api::payment::{self, PaymentRecord, PaymentSignature, PaymentState};
 use tsm_api::problem::Problem;
 use tsm_api::signature::ReplayWindow;
@@ -34,18 +37,21 @@ use tsm_domain::money::PaymentState as State;
 use tsm_keys::KeyService;
 use tsm_storage::PaymentStore;
 use tsm_storage::payment::PaymentRow;
+use tsm_storage::shared::Delivery;
 
-use crate::outbox::Dispatcher;
+use crate::outbox::{Carried, Carrier, Dispatcher};
 use crate::payment::message::{MessageKeyError, RegisteredKey};
 use crate::purse::to_wire;
 use crate::runtime::Environment;
 use crate::server::Routes;
 use crate::stored;
 
+use cards::{Cards, Notices};
 use faults::CurrentFaults;
 use notifications::Notifications;
 use platform_keys::OwnKeys;
 
+pub use cards::CardAcceptance;
 pub use faults::Faults;
 pub use platform_keys::platform_key;
 
@@ -83,6 +89,8 @@ pub struct Parts {
     pub faults: Faults,
     /// How long a payment stays open at most.
     pub lifetime: SignedDuration,
+    /// What it needs to take transit cards, if it does.
+    pub cards: Option<CardAcceptance>,
 }
 
 /// The sandbox.
@@ -96,21 +104,29 @@ pub struct PaymentSandbox {
     window: ReplayWindow,
     outbox: Dispatcher,
     expiry: watch::Sender<()>,
+    cards: Option<Cards>,
 }
 
 impl PaymentSandbox {
     /// Builds the role and starts its jobs: sending what its outbox holds, closing what has expired.
     pub fn new(parts: Parts) -> Result<Arc<Self>, MessageKeyError> {
-        let Parts { store, keys, key_owner, environment, merchants, faults, lifetime } = parts;
+        let Parts { store, keys, key_owner, environment, merchants, faults, lifetime, cards } = parts;
         let merchants: Arc<[Merchant]> = merchants.into();
-        let own_keys = Arc::new(OwnKeys::open(keys, &key_owner)?);
+        let own_keys = Arc::new(OwnKeys::open(keys.clone(), &key_owner)?);
         let faults = Arc::new(CurrentFaults::new(faults));
-        let carrier = Notifications {
+        let notifications = Notifications {
             merchants: merchants.clone(),
             own_keys: own_keys.clone(),
             environment: environment.clone(),
             faults: faults.clone(),
         };
+        let notices = cards.as_ref().map(|cards| Notices {
+            store: store.clone(),
+            centre: cards.centre.clone(),
+            environment: environment.clone(),
+        });
+        let carrier = Messages { notifications, notices };
+        let cards = cards.map(|cards| Cards::new(cards, keys, &environment));
         let outbox = Dispatcher::start(store.clone(), Arc::new(carrier), environment.clone());
         let window = ReplayWindow::open(environment.now());
         let (expiry, opened) = watch::channel(());
@@ -124,6 +140,7 @@ impl PaymentSandbox {
             window,
             outbox,
             expiry,
+            cards,
         });
         let job = expiry::run(Arc::downgrade(&sandbox), environment.clone(), opened);
         environment.spawner.spawn(job.boxed());
@@ -152,6 +169,9 @@ pub fn routes(sandbox: Arc<PaymentSandbox>) -> Routes<PaymentSandbox> {
         .on(&payment::PLATFORM_KEYS, keys::platform_keys)
         .on(&payment::PAY, pay::pay)
         .on(&payment::SHOW, show::show)
+        .on(&payment::purse::PAY_FROM_CARD, cards::pay_from_card)
+        .on(&payment::purse::TURN, cards::turn)
+        .on(&payment::purse::ADDRESSED, cards::addressed)
 }
 
 impl PaymentSandbox {
@@ -162,7 +182,8 @@ impl PaymentSandbox {
     /// A payment as everybody sees it. One that has expired cannot be paid any more.
     async fn record(&self, row: &PaymentRow) -> Result<PaymentRecord, Problem> {
         let (state, changed_at, refunded) = match &row.order.state {
-            State::Created if row.expires_at <= self.now() => {
+            // What is unknown stays open, however late it is.
+            State::Created if row.expires_at <= self.now() && !row.has_open_attempt() => {
                 (PaymentState::Closed, row.expires_at, Fen::ZERO)
             }
             State::Created => (PaymentState::Open, row.created_at, Fen::ZERO),
@@ -184,6 +205,7 @@ impl PaymentSandbox {
             subject: row.subject.clone(),
             state,
             changed_at,
+            card: card_offer(row, state),
         })
     }
 
@@ -191,5 +213,42 @@ impl PaymentSandbox {
         let refunds =
             self.store.refunds_of(row.order.order).await.map_err(|error| stored::problem(&error))?;
         Ok(refunds.last().map_or(row.created_at, |refund| refund.at))
+    }
+}
+
+/// How payment from a transit card stands.
+fn card_offer(row: &PaymentRow, state: PaymentState) -> Option<CardOffer> {
+    let offer = row.purse.as_ref()?;
+    if offer.debited().is_some() {
+        return Some(CardOffer::Paid);
+    }
+    match (offer.open(), state) {
+        (Some(_), _) => Some(CardOffer::Unknown),
+        (None, PaymentState::Open) => Some(CardOffer::Offered),
+        (
+            None,
+            PaymentState::Paid | PaymentState::Closed | PaymentState::PartlyRefunded | PaymentState::Refunded,
+        ) => None,
+    }
+}
+
+/// Carries what the outbox holds: words to merchants, notices to the centre.
+struct Messages {
+    notifications: Notifications,
+    notices: Option<Notices>,
+}
+
+#[async_trait]
+impl Carrier for Messages {
+    async fn carry(&self, delivery: &Delivery) -> Carried {
+        match (&self.notices, delivery.kind == cards::NOTICE) {
+            (Some(notices), true) => notices.carry(delivery).await,
+            (None, true) => Carried::Later("no way to the clearing centre is set".into()),
+            (_, false) => self.notifications.carry(delivery).await,
+        }
+    }
+
+    fn pause(&self, attempts: u32) -> Option<SignedDuration> {
+        self.notifications.pause(attempts)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::Verb;
 use tsm_api::client::{TransportError, WireRequest};
@@ -15,7 +14,7 @@ use tsm_storage::shared::Delivery;
 use super::Merchant;
 use super::faults::{CurrentFaults, Faults};
 use super::platform_keys::OwnKeys;
-use crate::outbox::{Carried, Carrier, delivery, is_final};
+use crate::outbox::{Carried, delivery, is_final};
 use crate::payment::message::RequestParts;
 use crate::runtime::Environment;
 
@@ -46,9 +45,9 @@ pub(super) struct Notifications {
     pub faults: Arc<CurrentFaults>,
 }
 
-#[async_trait]
-impl Carrier for Notifications {
-    async fn carry(&self, delivery: &Delivery) -> Carried {
+impl Notifications {
+    /// Carries one.
+    pub(super) async fn carry(&self, delivery: &Delivery) -> Carried {
         let merchant = self.merchants.iter().find(|merchant| merchant.institution == delivery.to);
         let Some(merchant) = merchant else {
             return Carried::Later(format!("there is no merchant {}", delivery.to));
@@ -59,12 +58,11 @@ impl Carrier for Notifications {
         }
     }
 
-    fn pause(&self, attempts: u32) -> Option<SignedDuration> {
+    /// The pause before it is sent again.
+    pub(super) fn pause(&self, attempts: u32) -> Option<SignedDuration> {
         self.faults.get().retry_after(attempts)
     }
-}
 
-impl Notifications {
     async fn send(&self, merchant: &Merchant, body: &[u8]) -> Result<Carried, String> {
         let scheme = merchant.scheme().ok_or("the merchant has no key")?;
         let key = self.own_keys.newest(scheme).ok_or("the platform has no key for this merchant")?;

@@ -30,7 +30,9 @@ pub(super) async fn statement_of_day(
     let problem = |error| stored::problem(&error);
     let paid = sandbox.store.paid_between(from, to).await.map_err(problem)?;
     let refunds = sandbox.store.refunds_between(from, to).await.map_err(problem)?;
-    let payments = paid.into_iter().filter(|row| row.merchant == merchant).filter_map(|row| {
+    // What a transit card paid is not the platform's money: the clearing centre settles it.
+    let from_accounts = |row: &PaymentRow| row.merchant == merchant && row.debited().is_none();
+    let payments = paid.into_iter().filter(from_accounts).filter_map(|row| {
         let (payment, at) = (reference(&row)?, row.paid_at?);
         let (order, amount) = (row.order.order, row.order.amount);
         Some(StatementLine { order, payment, kind: StatementKind::Paid, amount, at })

@@ -16,7 +16,7 @@ use super::SpTsm;
 use super::access::Caller;
 use super::stop::Stop;
 use crate::names;
-use crate::payment::{NewOrder, PaymentError, PlatformOrder};
+use crate::payment::{NewOrder, PaymentError, PaymentMeans, PlatformOrder};
 use crate::purse::{aid_from_wire, to_wire};
 use crate::server::Call;
 use crate::stored;
@@ -97,6 +97,9 @@ impl SpTsm {
             amount: order.amount,
             subject: "Transit card top-up".into(),
             expires_at: Self::pays_until(order),
+            // A card is not topped up from a card.
+            means: PaymentMeans::Account,
+            payer: None,
         };
         match self.links.payment.create_order(&new).await {
             Err(PaymentError::Unknown(_)) => self.links.payment.create_order(&new).await,

@@ -17,7 +17,7 @@ use tsm_api::sp_tsm::peer::PAYMENT_NOTIFICATION;
 use tsm_domain::environment::Clock as _;
 use tsm_domain::{Fen, OrderId, TransferId};
 use tsm_services::payment::{
-    IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError,
+    IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentMeans,
     PaymentPlatform as _, PlatformOrder, PlatformState, SandboxPlatform,
 };
 use tsm_services::payment_sandbox::faults::{Heard, Raced};
@@ -139,6 +139,7 @@ impl World {
             merchants,
             faults: faults.clone(),
             lifetime: LIFETIME,
+            cards: None,
         };
         let sandbox = PaymentSandbox::new(parts).unwrap();
         let server = net.serve(routes(sandbox.clone()).into_router()).await;
@@ -174,6 +175,7 @@ impl World {
             merchants: merchants.to_vec(),
             faults: self.faults.clone(),
             lifetime: LIFETIME,
+            cards: None,
         };
         self.sandbox = PaymentSandbox::new(parts).unwrap();
         self.server = self.net.serve(routes(self.sandbox.clone()).into_router()).await;
@@ -210,6 +212,8 @@ impl World {
             amount: Fen::new(fen),
             subject: "Transit card top-up".into(),
             expires_at: self.time.now() + SignedDuration::from_hours(9),
+            means: PaymentMeans::Account,
+            payer: None,
         }
     }
 

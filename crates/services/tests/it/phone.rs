@@ -157,6 +157,7 @@ impl Phone {
                     let id = conversation.to_string();
                     sp.call(&tsm_api::sp_tsm::wallet::TURN, &[&id], &request).await.unwrap()
                 }
+                Party::Payment => panic!("nobody here pays"),
             };
         }
     }

@@ -1,10 +1,12 @@
 //! The payment sandbox's store in memory.
 
+mod purse;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use tsm_domain::money::PaymentEvent;
-use tsm_domain::{Fen, OrderId, PayerId, PaymentReference, TransferId};
+use tsm_domain::money::{PaymentEvent, PurseCard};
+use tsm_domain::{CardNumber, Fen, OrderId, PayerId, PaymentReference, TransferId};
 
 use super::Memory;
 use super::shared::{Shared, has_shared};
@@ -20,6 +22,7 @@ pub struct PaymentState {
     orders: BTreeMap<OrderId, PaymentRow>,
     refunds: BTreeMap<TransferId, Refund>,
     open: BTreeSet<(jiff::Timestamp, OrderId)>,
+    cards: BTreeMap<CardNumber, PurseCard>,
 }
 
 has_shared!(PaymentState);

@@ -1,5 +1,7 @@
 //! The payment sandbox's store on PostgreSQL.
 
+pub(in crate::postgres) mod purse;
+
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tsm_domain::money::PaymentEvent;
@@ -28,14 +30,17 @@ async fn known_order(db: &Db<'_>, id: OrderId) -> Result<PaymentRow> {
 async fn save(db: &Db<'_>, row: PaymentRow, notifications: &[Delivery]) -> Result<PaymentRow> {
     run(
         db,
-        "INSERT INTO orders (id, amount_fen, paid_at, open_until, body) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO orders (id, amount_fen, paid_at, open_until, waits_for, created_at, body)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (id) DO UPDATE SET amount_fen = excluded.amount_fen, paid_at = excluded.paid_at,
-             open_until = excluded.open_until, body = excluded.body",
+             open_until = excluded.open_until, waits_for = excluded.waits_for, body = excluded.body",
         params![
             row.order.order.to_string(),
             fen(row.order.amount)?,
             row.paid_at.map(nanoseconds),
             row.open_until().map(nanoseconds),
+            row.waits_for().map(|payer| payer.to_string()),
+            nanoseconds(row.created_at),
             body(&row)?
         ],
     )

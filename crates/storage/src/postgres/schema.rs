@@ -10,6 +10,7 @@ use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
 use super::payment::PAYMENT_2;
+use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
@@ -61,7 +62,8 @@ impl Tables for ClearingTables {
 impl Tables for PaymentTables {
     const SERVICE: &'static str = "payment sandbox";
     const NAMESPACE: &'static str = "payment";
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2], &[PURSE_3]];
 }
 
 const SHARED_1: &str = r#"

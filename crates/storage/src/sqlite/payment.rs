@@ -1,5 +1,7 @@
 //! The payment sandbox's store on SQLite.
 
+pub(in crate::sqlite) mod purse;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tsm_domain::money::PaymentEvent;
@@ -24,12 +26,15 @@ fn known_order(db: &Connection, id: OrderId) -> Result<PaymentRow> {
 fn save(db: &Connection, row: PaymentRow, notifications: &[Delivery]) -> Result<PaymentRow> {
     run(
         db,
-        "INSERT OR REPLACE INTO orders (id, amount_fen, paid_at, open_until, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO orders (id, amount_fen, paid_at, open_until, waits_for, created_at, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             row.order.order.to_string(),
             fen(row.order.amount)?,
             row.paid_at.map(nanoseconds),
             row.open_until().map(nanoseconds),
+            row.waits_for().map(|payer| payer.to_string()),
+            nanoseconds(row.created_at),
             body(&row)?
         ],
     )?;

@@ -9,6 +9,7 @@ use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
 use super::payment::PAYMENT_2;
+use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
@@ -66,7 +67,8 @@ impl Schema for PaymentSchema {
     const SERVICE: &'static str = "payment sandbox";
     const FILE: &'static str = "payment";
     const MARK: i32 = 0x54_53_4D_04;
-    const MIGRATIONS: &'static [&'static [&'static str]] = &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2]];
+    const MIGRATIONS: &'static [&'static [&'static str]] =
+        &[&[SHARED_1, PAYMENT_1], &[PAYMENT_2], &[PURSE_3]];
 }
 
 const SHARED_1: &str = "

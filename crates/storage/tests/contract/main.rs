@@ -9,6 +9,7 @@ mod desk;
 mod journal;
 mod lists;
 mod memory_only;
+mod online_purchase;
 mod payment;
 #[cfg(feature = "postgres")]
 mod postgres_only;

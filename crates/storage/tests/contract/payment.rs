@@ -19,6 +19,8 @@ fn row(n: u128) -> PaymentRow {
         expires_at: at(100),
         paid_at: None,
         closed_at: None,
+        purse: None,
+        addressed_to: None,
     }
 }
 

@@ -224,6 +224,7 @@ impl Tables for Later {
     const MIGRATIONS: &'static [&'static [&'static str]] = &[
         PaymentTables::MIGRATIONS[0],
         PaymentTables::MIGRATIONS[1],
+        PaymentTables::MIGRATIONS[2],
         &["ALTER TABLE refunds ADD COLUMN reason TEXT"],
     ];
 }

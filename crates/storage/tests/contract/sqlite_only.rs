@@ -49,6 +49,7 @@ impl Schema for Later {
     const MIGRATIONS: &'static [&'static [&'static str]] = &[
         PaymentSchema::MIGRATIONS[0],
         PaymentSchema::MIGRATIONS[1],
+        PaymentSchema::MIGRATIONS[2],
         &["ALTER TABLE refunds ADD COLUMN reason TEXT"],
     ];
 }

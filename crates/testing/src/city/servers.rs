@@ -423,6 +423,7 @@ impl Servers {
             merchants: vec![merchant],
             faults: payment_sandbox::Faults::doubled(),
             lifetime: SignedDuration::from_mins(30),
+            cards: None,
         });
         payment_sandbox::routes(service.expect("the platform's keys were drawn")).into_router()
     }

@@ -2,7 +2,7 @@
 
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, Party, TurnRequest};
 use tsm_api::ids::ConversationId;
-use tsm_api::{se_tsm, sp_tsm};
+use tsm_api::{payment, se_tsm, sp_tsm};
 
 use super::{Wallet, WalletError};
 use crate::interaction::Interaction;
@@ -81,6 +81,9 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             }
             Party::SpTsm => {
                 self.network.call(Host::SpTsm, &sp_tsm::wallet::TURN, &parameters, None, &request).await
+            }
+            Party::Payment => {
+                self.network.call(Host::Payment, &payment::purse::TURN, &parameters, None, &request).await
             }
         };
         match reply {

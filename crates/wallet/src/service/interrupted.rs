@@ -7,12 +7,12 @@
 use tsm_api::HexBytes;
 use tsm_api::conversation::OutcomeDetail;
 use tsm_api::endpoint::Nothing;
-use tsm_api::ids::OrderId;
+use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_api::sp_tsm::wallet::{CANCEL_ORDER, INTERRUPTED, Operation, WorkKind as ServerKind};
 
-use super::{PaidTopUp, Returned, TopUpResult, Wallet, WalletError};
+use super::{OnlinePayment, PaidTopUp, Returned, TopUpResult, Wallet, WalletError};
 use crate::interaction::Interaction;
 use crate::network::{Host, NetworkError};
 use crate::se_operation::SecureElementAccess;
@@ -35,6 +35,8 @@ pub enum InterruptedKind {
     Repersonalisation,
     /// Deleting an application.
     Deletion,
+    /// Paying a merchant's order from a card.
+    PayOnline,
 }
 
 /// Work that was interrupted, and what the rider may choose.
@@ -69,6 +71,8 @@ pub enum Continued {
     Repersonalised,
     /// The application is gone.
     Deleted,
+    /// The merchant's order ended so.
+    PaidOnline(OnlinePayment),
 }
 
 /// What came of cancelling.
@@ -106,6 +110,9 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             })
             .collect();
         works.extend(self.remembered(&works));
+        if let Some(work) = self.record.interrupted.as_ref().filter(|work| work.kind == WorkKind::PayOnline) {
+            works.extend(self.interrupted_payment(work).await?);
+        }
         Ok(works)
     }
 
@@ -117,6 +124,8 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             WorkKind::Delete => InterruptedKind::Deletion,
             // A paid top-up is known to its issuer; one that is not paid costs nobody anything.
             WorkKind::TopUp => return None,
+            // The payment platform knows how it stands.
+            WorkKind::PayOnline => return None,
         };
         // A card that comes from another phone is opened like a new one.
         let is_same = |other: InterruptedKind| {
@@ -168,6 +177,10 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                 self.delete_if_offered(&work.aid, shown).await?;
                 Ok(Continued::Deleted)
             }
+            (InterruptedKind::PayOnline, Some(order)) => {
+                self.pay_online(&work.aid, PaymentId(order.0), shown).await.map(Continued::PaidOnline)
+            }
+            (InterruptedKind::PayOnline, None) => Err(WalletError::UnexpectedOutcome),
         }
     }
 
@@ -194,6 +207,13 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                 Err(WalletError::UnexpectedOutcome)
             }
             (InterruptedKind::Opening, order) => self.cancel_opening(&work.aid, order, shown).await,
+            (InterruptedKind::PayOnline, Some(order)) => {
+                match self.give_online_payment_up(&work.aid, PaymentId(order.0), shown).await? {
+                    OnlinePayment::Paid { .. } => Ok(Cancellation::WasDone),
+                    OnlinePayment::NotPaid | OnlinePayment::Closed => Ok(Cancellation::Cancelled),
+                }
+            }
+            (InterruptedKind::PayOnline, None) => Err(WalletError::UnexpectedOutcome),
             // Either the card has deleted it or it has not; the platform looks at the next contact.
             (InterruptedKind::Deletion, _) => {
                 self.end_work().await?;

@@ -10,6 +10,7 @@ mod locking;
 mod login;
 mod opening;
 mod ordered_migrations;
+mod paying_online;
 mod receipts;
 mod registration;
 mod returning;
@@ -32,6 +33,7 @@ pub use card_view::{CardView, TripRecord};
 pub use interrupted::{Cancellation, Continued, Interrupted, InterruptedKind};
 pub use login::{Entrance, Rights};
 pub use ordered_migrations::MigrationStep;
+pub use paying_online::OnlinePayment;
 pub use returning::Returned;
 pub use top_up::{PaidTopUp, TopUpResult};
 

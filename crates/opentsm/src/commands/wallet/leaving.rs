@@ -44,6 +44,10 @@ impl Session {
             Continued::Opened => self.say("the card is open", "卡片已开通"),
             Continued::Repersonalised => self.say("the card holds the new number", "卡片已写入新号码"),
             Continued::Deleted => self.say("the application is deleted", "应用已删除"),
+            Continued::PaidOnline(paid) => {
+                let shown = self.show_online(paid);
+                (detail.paid, detail.balance_fen) = (shown.paid, shown.balance_fen);
+            }
             Continued::Returned(returned) => {
                 detail.balance_fen = Some(returned.balance_fen);
                 self.show_returned(&returned);

@@ -4,6 +4,7 @@ mod arriving;
 mod leaving;
 mod locking;
 mod ordered_migrations;
+mod paying_online;
 pub mod reply;
 mod words;
 
@@ -112,6 +113,15 @@ enum Operation {
         application: String,
         /// How much, in fen; not needed when it is paid already.
         amount_fen: Option<u32>,
+    },
+    /// What merchants want to be paid by this wallet, and the token with which they address it.
+    Orders,
+    /// Pays a merchant's order from a card, over the network.
+    PayOnline {
+        /// Name or AID of the card.
+        application: String,
+        /// The payment's number, as `orders` or the merchant shows it; not needed when there is one.
+        payment: Option<String>,
     },
     /// The clearing centre's signed receipts for a card; --json gives them to keep, and `opentsm receipt
     /// verify` checks them later.
@@ -275,6 +285,10 @@ impl Session {
                 Ok(Detail { aid: Some(aid), ..Detail::default() })
             }
             Operation::TopUp { application, amount_fen } => self.top_up(application, *amount_fen).await,
+            Operation::Orders => self.orders().await,
+            Operation::PayOnline { application, payment } => {
+                self.pay_online(application, payment.as_deref()).await
+            }
             Operation::Receipts { application } => self.receipts(application).await,
             Operation::Delete { application } => self.delete(application).await,
             Operation::Lock { application } => self.lock(application).await,

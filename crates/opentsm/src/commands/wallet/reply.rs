@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
+use tsm_api::payment::purse::CardOffer;
+use tsm_api::payment::{PaymentRecord, PaymentState};
 use tsm_api::receipt::SignedReceipt;
 use tsm_api::se_tsm::wallet::CatalogueEntry;
 use tsm_wallet::WalletError;
@@ -73,12 +76,53 @@ pub struct Detail {
     /// How many operations are interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<usize>,
+    /// Whether the card proved that it paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid: Option<bool>,
+    /// The token with which merchants address orders to this wallet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<HexBytes>,
+    /// What merchants want to be paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orders: Option<Vec<MerchantOrder>>,
     /// The centre's receipts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipts: Option<Vec<SignedReceipt>>,
     /// The catalogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<Vec<CatalogueEntry>>,
+}
+
+/// A merchant's order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MerchantOrder {
+    /// The payment's number, which is the right to pay it.
+    pub payment: PaymentId,
+    /// The merchant.
+    pub merchant: String,
+    /// What for.
+    pub subject: String,
+    /// How much.
+    pub amount_fen: u32,
+    /// How it stands.
+    pub state: PaymentState,
+    /// How payment from a card stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardOffer>,
+}
+
+impl MerchantOrder {
+    /// What a script needs of a record.
+    pub fn of(record: &PaymentRecord) -> Self {
+        Self {
+            payment: record.payment,
+            merchant: record.merchant.clone(),
+            subject: record.subject.clone(),
+            amount_fen: record.amount_fen,
+            state: record.state,
+            card: record.card,
+        }
+    }
 }
 
 impl Ending {
@@ -89,6 +133,9 @@ impl Ending {
             Trouble::NotHere(_)
             | Trouble::NotToBeOpened { .. }
             | Trouble::NoAmount
+            | Trouble::NoOrder
+            | Trouble::NoSuchOrder(_)
+            | Trouble::WhichOrder(_)
             | Trouble::NoCentreKey => return Self::Failed,
         };
         match error {

@@ -31,6 +31,15 @@ pub enum Trouble {
     /// Nothing is paid, and no amount was given.
     #[error("say how much, in fen: `top-up` APPLICATION 5000 adds 50 yuan")]
     NoAmount,
+    /// No merchant waits for money.
+    #[error("no merchant waits for money from this wallet; `orders` shows the token to give to one")]
+    NoOrder,
+    /// The number is none.
+    #[error("{0:?} is no number of a payment; `orders` shows them")]
+    NoSuchOrder(String),
+    /// There are several.
+    #[error("{0} orders wait; give the number of one, as `orders` shows it")]
+    WhichOrder(usize),
     /// The centre's key is not known.
     #[error("servers.json does not tell the clearing centre's key; start the city again with this version")]
     NoCentreKey,
@@ -72,6 +81,7 @@ impl Spoken {
             InterruptedKind::MigrationIn => ("bringing a card to this phone", "迁入卡片"),
             InterruptedKind::Repersonalisation => ("writing the new number into a card", "写入新号码"),
             InterruptedKind::Deletion => ("deleting an application", "删除应用"),
+            InterruptedKind::PayOnline => ("paying a merchant from a card", "用卡片向商户支付"),
         };
         let (choices, choices_zh) = match (work.may_continue, work.may_cancel) {
             (true, true) => ("`continue` or `cancel`", "可选择 continue（继续）或 cancel（取消）"),
@@ -111,6 +121,13 @@ impl Spoken {
             (Self::Zh, Trouble::NotToBeOpened { name, why }) => format!("{name} 无法开通：{why}"),
             (Self::Zh, Trouble::NoCentreKey) => {
                 "servers.json 中没有清算中心的公钥；请用此版本重新启动城市".to_owned()
+            }
+            (Self::Zh, Trouble::NoOrder) => {
+                "没有商户等待此钱包支付；可用 orders 查看向商户出示的标识".to_owned()
+            }
+            (Self::Zh, Trouble::NoSuchOrder(number)) => format!("“{number}”不是支付编号，可用 orders 查看"),
+            (Self::Zh, Trouble::WhichOrder(count)) => {
+                format!("有 {count} 笔订单等待支付，请给出编号（见 orders）")
             }
             (Self::Zh, Trouble::NoAmount) => "请给出金额（分）：top-up 应用 5000 即充值 50 元".to_owned(),
         }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tsm_api::client::{
     ClearingPeer, Client, HttpsTransport, PaymentUser, SeTsmPeer, Signing, SpTsmDesk, SpTsmPeer,
-    SpTsmTerminal, SpTsmWallet, Transport,
+    SpTsmTerminal, SpTsmWallet, Transport, TransportError, WireReply, WireRequest,
 };
 use tsm_api::conversation::ApplicationState;
 use tsm_api::payment::PaymentSignature;
@@ -35,7 +35,7 @@ use tsm_keys::{
 use tsm_services::conversation::Limits;
 use tsm_services::payment::message::{MessageKey, RegisteredKey, draw_key};
 use tsm_services::payment::{PaymentPlatform, SandboxParts, SandboxPlatform};
-use tsm_services::payment_sandbox::{self, Merchant, PaymentSandbox};
+use tsm_services::payment_sandbox::{self, CardAcceptance, Merchant, PaymentSandbox};
 use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
@@ -58,6 +58,8 @@ pub const MODULE: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x01
 pub const PURSE: Aid = Aid::constant(&[0xA0, 0, 0, 6, 0x32, 1, 1, 5, 0x10, 0, 0x91, 0x56, 0, 0, 0x14, 0xA1]);
 pub const GREETING: Aid = Aid::constant(&[0xF0, 0x4F, 0x54, 0x53, 0x4D, 0x01, 0x05, 0x01]);
 pub const GATE: [u8; 6] = [0x09, 0x99, 0, 0, 0, 0x42];
+/// The payment platform's terminal.
+pub const ONLINE: [u8; 6] = [0x09, 0x99, 0, 0, 0, 0x91];
 const NUMBER_PREFIX: &str = "31049990";
 const KEK: &str = "key-encryption/provider/operator/1";
 const SEALING: &str = "sealing/centre/parked-cards/1";
@@ -118,6 +120,22 @@ impl Service for SeTsmStub {
     }
 }
 
+/// A merchant's server that keeps what it is sent.
+#[derive(Default)]
+pub struct Inbox(pub Mutex<Vec<WireRequest>>);
+
+#[async_trait]
+impl Transport for Inbox {
+    async fn send(&self, request: WireRequest) -> Result<WireReply, TransportError> {
+        self.0.lock().unwrap().push(request);
+        Ok(WireReply { status: 204, headers: Vec::new(), body: Vec::new(), server_timing: None })
+    }
+}
+
+fn purchase_root() -> KeyReference {
+    KeyReference::new(KeyPurpose::Purse(KeyRole::Purchase), "provider", "city", 1).unwrap()
+}
+
 /// The roles' addresses.
 struct Places {
     sp: SocketAddr,
@@ -137,6 +155,10 @@ pub struct City {
     pub store: Arc<MemorySpTsm>,
     pub centre_faults: Arc<Faults>,
     pub centre_store: Arc<MemoryClearing>,
+    pub payment_store: Arc<MemoryPayment>,
+    /// A merchant at the payment platform who takes transit cards, and what its server was sent.
+    pub shop: Signer,
+    pub shop_inbox: Arc<Inbox>,
     pub se_tsm: Organisation,
     pub sp_tsm: Organisation,
     pub payment: Organisation,
@@ -145,7 +167,10 @@ pub struct City {
     merchant: RegisteredKey,
     /// The platform's way to the SP-TSM.
     pub to_sp: Arc<Way>,
+    /// The platform's way to the centre.
+    pub payment_to_centre: Arc<Way>,
     sandbox: Option<Arc<PaymentSandbox>>,
+    payment_server: Option<Server>,
     pub gate_operator: Organisation,
     /// The issuer's halls and customer service.
     pub desk: Organisation,
@@ -220,7 +245,9 @@ impl City {
         let (se_listener, se) = listener().await;
         let places = Places { sp, payment: payment_at, centre: centre_at, se };
         let (operator, provider, clearing_keys, terminal_roots) = keys();
+        let purchase_value = Zeroizing::new(terminal_roots.purchase[0].1.expose().to_vec());
         let platform = Signer::platform(PaymentSignature::Sm2Sm3);
+        platform.keys.import_clear(&purchase_root(), KeyAlgorithm::TripleDes, purchase_value).unwrap();
         let merchant_name = name("message/provider/merchant/1");
         let merchant = draw_key(&provider, &merchant_name, PaymentSignature::Sm2Sm3).unwrap();
         let to_sp = Way::new();
@@ -235,6 +262,9 @@ impl City {
             faults,
             centre_store: Arc::new(MemoryClearing::with_faults(centre_faults.clone())),
             centre_faults,
+            payment_store: Arc::new(MemoryPayment::new()),
+            shop: Signer::merchant("SHOP", PaymentSignature::Sm2Sm3),
+            shop_inbox: Arc::default(),
             told: Arc::new(SeTsmStub::default()),
             data_block: cap.load_file_data_block(Descriptor::Omit).into(),
             se_tsm,
@@ -243,7 +273,9 @@ impl City {
             platform,
             merchant,
             to_sp,
+            payment_to_centre: Way::new(),
             sandbox: None,
+            payment_server: None,
             gate_operator,
             desk,
             to_centre: Way::new(),
@@ -256,6 +288,9 @@ impl City {
         city.serve_se_tsm(se_listener);
         city.to_sp.leads_to(city.way(sp));
         city.restore_centre();
+        let tls = city.payment.identity.client_config(&city.net.authority.trust().unwrap()).unwrap();
+        let to_centre = HttpsTransport::new(centre_at, "localhost", tls, TIMEOUT).unwrap();
+        city.payment_to_centre.leads_to(Arc::new(to_centre));
         city.serve_payment(payment_listener, faults_of_payment);
         city.serve_centre(centre_listener, &centre);
         city.serve_sp_tsm(sp_listener);
@@ -294,8 +329,27 @@ impl City {
         let sandbox = self.new_sandbox(faults);
         let app = payment_sandbox::routes(sandbox.clone()).into_router();
         self.sandbox = Some(sandbox);
-        let server = self.serve(listener, app, &self.payment.identity);
-        self.servers.push(server);
+        self.payment_server = Some(self.serve(listener, app, &self.payment.identity));
+    }
+
+    /// Stops the payment platform as a crash would, and starts it again over what it had stored.
+    pub async fn restart_payment(&mut self) {
+        if let Some(server) = self.payment_server.take() {
+            server.stop().await;
+        }
+        self.payment_store.faults().restart();
+        let listener = loop {
+            match TcpListener::bind(self.places.payment).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        self.serve_payment(listener, payment_sandbox::Faults::default());
+    }
+
+    /// The payment platform as the shop sees it.
+    pub fn shop_platform(&self) -> SandboxPlatform {
+        self.shop.sees(&self.platform, self.way(self.places.payment), environment())
     }
 
     /// The payment platform, whose faults a test may change.
@@ -313,14 +367,23 @@ impl City {
             keys: vec![self.merchant.clone()],
             link: self.to_sp.clone(),
         };
+        let shop = self.shop.registered(self.shop_inbox.clone());
         let sandbox = PaymentSandbox::new(payment_sandbox::Parts {
-            store: Arc::new(MemoryPayment::new()),
+            store: self.payment_store.clone(),
             keys: self.platform.keys(),
             key_owner: PLATFORM.into(),
             environment: environment(),
-            merchants: vec![merchant],
+            merchants: vec![merchant, shop],
             faults,
             lifetime: SignedDuration::from_mins(15),
+            cards: Some(CardAcceptance {
+                terminal: TerminalNumber::from_bcd(ONLINE).unwrap(),
+                issuers: vec![(NUMBER_PREFIX.into(), purse_keys())],
+                centre: ClearingPeer::new(
+                    Client::new(self.payment_to_centre.clone()).signing(self.payment.signing()),
+                ),
+                limits: Limits::default(),
+            }),
         });
         sandbox.unwrap()
     }
@@ -356,13 +419,14 @@ impl City {
             store: self.centre_store.clone(),
             keys: Arc::new(self.clearing_keys.clone()),
             environment: environment(),
-            institutions: vec![self.sp_tsm.peer(), self.gate_operator.peer()],
+            institutions: vec![self.sp_tsm.peer(), self.gate_operator.peer(), self.payment.peer()],
             issuers: vec![(NUMBER_PREFIX.into(), purse_keys())],
             duties: clearing::Duties::of_issuer(NUMBER_PREFIX, self.sp_tsm.name.parse().unwrap()),
             terminals: clearing::Terminals::of(
                 self.gate_operator.name,
                 [TerminalNumber::from_bcd(GATE).unwrap()],
-            ),
+            )
+            .and(clearing::Terminals::of(self.payment.name, [TerminalNumber::from_bcd(ONLINE).unwrap()])),
         }))
     }
 

@@ -9,6 +9,8 @@ mod interrupted;
 mod migrating_in;
 mod migrating_out;
 mod offline;
+mod online;
+mod online_cuts;
 mod opening;
 mod payment_watch;
 mod payments;

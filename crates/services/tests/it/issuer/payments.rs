@@ -36,6 +36,7 @@ fn paid(order: &OrderRecord) -> PaymentNotification {
             subject: "Transit card top-up".into(),
             state: PaymentState::Paid,
             changed_at: jiff::Timestamp::now(),
+            card: None,
         },
     }
 }

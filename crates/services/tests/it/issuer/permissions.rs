@@ -112,6 +112,9 @@ async fn unknown_things_are_told_to_be_unknown() {
     let pay = Pay { choice: PayChoice::Pay };
     assert_eq!(code(city.payer().pay(payment, &pay).await.unwrap_err()), ProblemCode::UnknownId);
     assert_eq!(code(city.payer().show(payment).await.unwrap_err()), ProblemCode::UnknownId);
+    let from_card = crate::issuer::online::request(tsm_api::payment::purse::CardChoice::Pay);
+    let refused = city.payer().pay_from_card(payment, &from_card).await.unwrap_err();
+    assert_eq!(code(refused), ProblemCode::UnknownId);
     let centre = city.centre_peer(&city.sp_tsm);
     let card = city.card_number("3104999000000000001");
     assert_eq!(code(centre.account(&card).await.unwrap_err()), ProblemCode::UnknownId);
@@ -137,8 +140,11 @@ async fn partners_may_do_their_own_part_only() {
     // Its terminals take cash for cards; it does not ask in the SE-TSM's place.
     let refused = city.sp_peer(&city.gate_operator).pre_operation(&asked).await.unwrap_err();
     assert_eq!(code(refused), ProblemCode::NotAllowed);
-    let refused = city.centre_peer(&city.payment).books().await.unwrap_err();
+    let refused = city.centre_peer(&city.se_tsm).books().await.unwrap_err();
     assert_eq!(code(refused), ProblemCode::PeerCertificateRequired);
+    // The platform is a terminal at the centre, and sees nobody's cards.
+    let books = city.centre_peer(&city.payment).books().await.unwrap();
+    assert_eq!((books.paid_in_fen, books.purses_fen), (0, 0));
 }
 
 /// What a contract declares is served.

@@ -151,6 +151,7 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/parked-cards/claims/release", Issuer, claim),
         ("GET /peer/v1/closings", Issuer, json!({ "card": card })),
         ("POST /peer/v1/payment-incidents", Keepers, incident),
+        ("GET /peer/v1/purchases", Institutions, json!({ "card": card, "counter": 1 })),
         ("POST /peer/v1/batches", Institutions, batch),
         ("GET /peer/v1/batches/{batch}", Institutions, json!({})),
         ("POST /peer/v1/files", Institutions, piece),

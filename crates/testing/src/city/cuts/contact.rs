@@ -108,7 +108,8 @@ const fn doing(kind: InterruptedKind) -> Doing {
         InterruptedKind::Return => Doing::Return,
         InterruptedKind::MigrationOut => Doing::MigrateOut,
         InterruptedKind::MigrationIn => Doing::MigrateIn,
-        InterruptedKind::Repersonalisation => Doing::SynchronisePurse,
+        // The platform of this city takes no cards, so nobody pays a merchant online.
+        InterruptedKind::Repersonalisation | InterruptedKind::PayOnline => Doing::SynchronisePurse,
         InterruptedKind::Deletion => Doing::Delete,
     }
 }
