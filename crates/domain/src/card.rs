@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tsm_iso7816::Aid;
 
 use crate::amount::{Fen, OnlineCounter};
-use crate::id::{CardNumber, KeyReference, Msisdn, OperationId, OrderId, SeId};
+use crate::id::{CardNumber, KeyReference, Msisdn, OperationId, OrderId, SeId, TerminalNumber};
 use crate::money::ClosingPurpose;
 use crate::se_application::HeldValue;
 
@@ -37,6 +37,19 @@ pub struct ProvenPurse {
     pub at: jiff::Timestamp,
 }
 
+/// An online debit of all that a purse holds, as it was intended before its MAC2 left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debit {
+    /// The terminal number of the debit, never used before on the card.
+    pub terminal: TerminalNumber,
+    /// The online counter before it, proven by MAC1.
+    pub counter: OnlineCounter,
+    /// The balance before it, proven by MAC1, which is all debited.
+    pub balance: Fen,
+    /// The date and time that MAC2 was made for.
+    pub at: jiff::Timestamp,
+}
+
 /// How far a card's issuer has come with closing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClosingProgress {
@@ -44,6 +57,8 @@ pub enum ClosingProgress {
     Intended,
     /// The card was asked to block itself, or may have been: only the card knows.
     Asked,
+    /// The card, which cannot prove its content, was asked to give up its whole balance, or may have been.
+    Debiting(Debit),
     /// The blocked card was read, and proved this balance. The centre does not know yet.
     Parked(Fen),
     /// The centre has it.

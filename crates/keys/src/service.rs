@@ -8,7 +8,7 @@ use tsm_iso7816::CommandApdu;
 use zeroize::Zeroizing;
 
 use tsm_domain::SeId;
-use tsm_epurse::commands::CreditForLoad;
+use tsm_epurse::commands::{CreditForLoad, DebitForUnload};
 use tsm_epurse::host::load::LoadFacts;
 use tsm_epurse::host::purchase::PurchaseFacts;
 use tsm_epurse::{Challenge, DateTime, Mac, Tac};
@@ -16,7 +16,7 @@ use tsm_epurse::{Challenge, DateTime, Mac, Tac};
 use crate::derivation::{Derivation, DomainKeySource};
 use crate::description::{KeyAlgorithm, KeyDescription};
 use crate::handle::KeyHandle;
-use crate::purse::{LoadAttempt, PurchaseAttempt};
+use crate::purse::{LoadAttempt, PurchaseAttempt, UnloadAttempt};
 use crate::reference::{KeyPurpose, KeyReference};
 use crate::session::{PendingSession, SessionRequest};
 use crate::signature::{PublicKey, SignatureScheme};
@@ -230,6 +230,28 @@ pub trait KeyService: Send + Sync {
 
     /// Checks the TAC of a load.
     fn verify_load_tac(&self, key: &KeyHandle, facts: &LoadFacts, tac: Tac) -> Result<(), KeyError>;
+
+    /// Checks MAC1 of an online debit: balance, online counter and freshness are the card's own word.
+    fn verify_unload_mac1(&self, unload: &KeyHandle, attempt: &UnloadAttempt) -> Result<(), KeyError>;
+
+    /// DEBIT FOR UNLOAD with its MAC2, which lets the card debit the amount of a verified attempt.
+    ///
+    /// Checks MAC1 again first, so that no MAC2 exists for an attempt that the card did not prove.
+    fn debit_for_unload(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+    ) -> Result<DebitForUnload, KeyError>;
+
+    /// Checks MAC3 of an online debit: the card debited.
+    fn verify_unload_mac3(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+        mac3: Mac,
+    ) -> Result<(), KeyError>;
 
     /// MAC1 of a purchase, with which the host debits online.
     fn purchase_mac1(&self, purchase: &KeyHandle, attempt: &PurchaseAttempt) -> Result<Mac, KeyError>;

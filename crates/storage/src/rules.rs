@@ -62,7 +62,7 @@ pub(crate) fn closing_told(card: &CardRecord, operation: OperationId) -> Result<
             Ok(Some(card.with_progress(ClosingProgress::Told(balance))))
         }
         Some(ClosingProgress::Told(_)) => Ok(None),
-        Some(ClosingProgress::Intended | ClosingProgress::Asked) | None => {
+        Some(ClosingProgress::Intended | ClosingProgress::Asked | ClosingProgress::Debiting(_)) | None => {
             Err(StorageError::unknown("parked closing", operation))
         }
     }

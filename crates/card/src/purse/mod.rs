@@ -9,6 +9,7 @@ mod issue;
 mod purchase;
 mod read_card;
 mod top_up;
+mod unload;
 mod update_holder;
 
 pub use block::{ApplicationLock, change_application_lock};
@@ -21,4 +22,5 @@ pub use read_card::{CardReading, read_card};
 pub use top_up::{
     CreditOutcome, LoadIntention, LoadObservation, LoadPurpose, PurseAnswer, credit, initialise, observe_load,
 };
+pub use unload::{UnloadOutcome, begin_unload, unload};
 pub use update_holder::update_holder;

@@ -21,9 +21,10 @@ use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 use tsm_domain::SeId;
 use tsm_domain::environment::Entropy;
-use tsm_epurse::commands::CreditForLoad;
+use tsm_epurse::commands::{CreditForLoad, DebitForUnload};
 use tsm_epurse::host::load::{LoadFacts, LoadSession};
 use tsm_epurse::host::purchase::{PurchaseFacts, PurchaseSession};
+use tsm_epurse::host::unload::{UnloadFacts, UnloadSession, verify_mac3};
 use tsm_epurse::{Challenge, DateTime, Key as PurseCipherKey, KeyRole, Mac, Tac, host};
 use tsm_globalplatform::primitives::{AesCmac, AesKey, DesKey, TripleDes, equal};
 use tsm_iso7816::CommandApdu;
@@ -33,7 +34,7 @@ use crate::derivation::{Derivation, DomainKeySource};
 use crate::description::{KeyAlgorithm, KeyDescription, KeyOrigin};
 use crate::handle::KeyHandle;
 use crate::key_wrap;
-use crate::purse::{LoadAttempt, PurchaseAttempt};
+use crate::purse::{LoadAttempt, PurchaseAttempt, UnloadAttempt};
 use crate::reference::{DomainKey, KeyPurpose, KeyReference, KeySetReference};
 use crate::service::{KeyError, KeyService};
 use crate::session::{PendingSession, SessionRequest};
@@ -484,6 +485,40 @@ impl KeyService for SoftwareKeyService {
         if host::load::verify_tac(&key, facts, tac) { Ok(()) } else { Err(KeyError::CardMac("TAC")) }
     }
 
+    fn verify_unload_mac1(&self, unload: &KeyHandle, attempt: &UnloadAttempt) -> Result<(), KeyError> {
+        begin_unload(unload, attempt).map(drop)
+    }
+
+    fn debit_for_unload(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+    ) -> Result<DebitForUnload, KeyError> {
+        Ok(begin_unload(unload, attempt)?.debit(at))
+    }
+
+    fn verify_unload_mac3(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+        mac3: Mac,
+    ) -> Result<(), KeyError> {
+        let key = purse_leaf(unload, &[KeyRole::Unload], "verify a debit")?;
+        let (command, answer) = (&attempt.command, &attempt.answer);
+        // A card cannot debit more than it proved to hold.
+        let balance_after = answer.balance.checked_sub(command.amount).ok_or(KeyError::CardMac("MAC3"))?;
+        let facts = UnloadFacts {
+            balance_after,
+            counter_before: answer.counter,
+            amount: command.amount,
+            terminal: command.terminal,
+            at,
+        };
+        if verify_mac3(&key, &facts, mac3) { Ok(()) } else { Err(KeyError::CardMac("MAC3")) }
+    }
+
     fn purchase_mac1(&self, purchase: &KeyHandle, attempt: &PurchaseAttempt) -> Result<Mac, KeyError> {
         Ok(begin_purchase(purchase, attempt)?.mac1())
     }
@@ -530,6 +565,11 @@ const SECURE_MESSAGING: [KeyRole; 8] = [
 fn begin_load(load: &KeyHandle, attempt: &LoadAttempt) -> Result<LoadSession, KeyError> {
     let key = purse_leaf(load, &[KeyRole::Load], "authorise a load")?;
     LoadSession::begin(&key, &attempt.command, &attempt.answer).map_err(|_| KeyError::CardMac("MAC1"))
+}
+
+fn begin_unload(unload: &KeyHandle, attempt: &UnloadAttempt) -> Result<UnloadSession, KeyError> {
+    let key = purse_leaf(unload, &[KeyRole::Unload], "authorise a debit")?;
+    UnloadSession::begin(&key, &attempt.command, &attempt.answer).map_err(|_| KeyError::CardMac("MAC1"))
 }
 
 fn begin_purchase(purchase: &KeyHandle, attempt: &PurchaseAttempt) -> Result<PurchaseSession, KeyError> {

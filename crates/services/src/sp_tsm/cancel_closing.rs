@@ -17,6 +17,7 @@ use tsm_storage::shared::Fence;
 use super::SpTsm;
 use super::closing_card::closing_of;
 use super::stop::Stop;
+use super::unloading::emptied_already;
 use crate::conversation::Session;
 use crate::purse::to_wire;
 
@@ -47,7 +48,10 @@ impl SpTsm {
     ) -> Result<Outcome, Stop> {
         let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
         let card = match card.state {
-            CardState::Closing => self.undo(session, fence, card).await?,
+            CardState::Closing => match self.undo(session, fence, card).await? {
+                card if card.state == CardState::Parked => return Ok(emptied_already()),
+                card => card,
+            },
             CardState::Active | CardState::Locked => card,
             CardState::Parked | CardState::Closed | CardState::Issuing => {
                 let reason = "The card is closed already.";
@@ -64,6 +68,9 @@ impl SpTsm {
         }
         if closing_of(&card)?.progress == ClosingProgress::Intended {
             return self.put_back(fence, &card, UndoEvidence::NeverSent, None).await;
+        }
+        if !self.proves_content(&card)? {
+            return self.undo_debit(session, fence, card).await;
         }
         session.progress.say(Stage::Locking, 20);
         let key = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::ApplicationUnblock, card.card)?;

@@ -31,6 +31,7 @@ use tsm_storage::sp_tsm::SpChange;
 
 use super::attempts::suspicious;
 use super::stop::Stop;
+use super::unloading::migrates_at_hall;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::card_to_wire;
@@ -58,6 +59,9 @@ impl SpTsm {
         if card.frozen.is_some() {
             return Err(ProblemCode::SuspiciousCard.into());
         }
+        if !self.proves_content(&card)? {
+            return self.close_by_debit(session, fence, card, wanted.purpose).await;
+        }
         let request = self.purse_session(&card)?;
         let card = self.begin_or_go_on(session, fence, card, wanted.purpose).await?;
         session.progress.say(Stage::Locking, 40);
@@ -74,13 +78,30 @@ impl SpTsm {
         }
     }
 
+    /// A card that cannot prove its content is emptied online, and migrates at a hall only.
+    async fn close_by_debit(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+        purpose: ClosingPurpose,
+    ) -> Result<CardRecord, Stop> {
+        if purpose == ClosingPurpose::Migration {
+            return Err(migrates_at_hall());
+        }
+        if card.state == CardState::Locked {
+            let reason = "The card is locked, and answers to no debit; unlock it first.";
+            return Err(Problem::because(ProblemCode::StateForbids, reason).into());
+        }
+        let card = self.begin_or_go_on(session, fence, card, purpose).await?;
+        self.empty_card(session, fence, card).await
+    }
+
     /// The session in which the purse proves what it holds. A card that cannot do so is closed at a hall.
     pub(super) fn purse_session(&self, card: &CardRecord) -> Result<SessionRequest, Stop> {
         let product = self.settings.product(&card.instance).ok_or(ProblemCode::UnknownId)?;
         let access = product.access.as_ref().filter(|access| access.level.has_r_mac());
-        let access = access.ok_or_else(|| {
-            Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.")
-        })?;
+        let access = access.ok_or_else(migrates_at_hall)?;
         Ok(access.session(product.domain, card.se))
     }
 

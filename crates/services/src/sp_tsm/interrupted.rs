@@ -98,7 +98,7 @@ fn closing(card: &CardRecord) -> Option<InterruptedWork> {
         amount_fen: card.proven.map(|proven| to_wire(proven.balance)),
         may_continue: card.frozen.is_none(),
         may_cancel: card.frozen.is_none() && !is_parked,
-        needs_card: closing.progress == ClosingProgress::Asked,
+        needs_card: matches!(closing.progress, ClosingProgress::Asked | ClosingProgress::Debiting(_)),
         since: closing.begun_at,
     })
 }

@@ -10,6 +10,7 @@
 //! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
 //! | `desk`, `payouts`, `lost_cards`, `released_claims` | what the issuer's own people decide about a card |
+//! | `closing_card`, `unloading`, `returning`, `migrating_out` | cards that leave their phones |
 //! | `evidence` | what riders and the issuer's own staff are shown |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
 //!
@@ -52,6 +53,7 @@ pub mod settings;
 mod stop;
 mod synchronisation;
 mod top_up;
+mod unloading;
 
 use std::sync::{Arc, OnceLock};
 

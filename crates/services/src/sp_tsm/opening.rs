@@ -35,6 +35,7 @@ use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ProvenP
 use tsm_domain::{Fen, OnlineCounter, SeId};
 use tsm_epurse::{CardImage, KeyRole};
 use tsm_globalplatform::life_cycle::SecurityDomainLifeCycle;
+use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_iso7816::{Aid, ResponseApdu};
 use tsm_keys::PendingSession;
 use tsm_storage::StorageError;
@@ -217,6 +218,11 @@ impl SpTsm {
         let observed = work.carry(session, channel, script).await;
         session.progress.say(Stage::Closing, 95);
         let observed = match (observed, &content) {
+            // Without R-MAC the registry's word is a hint; the purse proves itself.
+            (Ok(observed), Content::Purse(issue)) if !self.proves_content(&issue.card)? => {
+                self.prove_purse(session, &issue.card).await?;
+                observed
+            }
             (Ok(observed), _) => observed,
             // The purse takes no more data once it has been used: then it was opened by the run whose end was
             // lost, which its own word settles.
@@ -229,7 +235,9 @@ impl SpTsm {
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let end = Closing { opening, observed: Some(observed), moved_from: None };
+        // What is reported to the SE-TSM carries the card's MAC, or is not reported.
+        let proves = product.access.as_ref().is_some_and(|access| access.level.has_r_mac());
+        let end = Closing { opening, observed: proves.then_some(observed), moved_from: None };
         match content {
             Content::Purse(issue) => match issue.origin {
                 Origin::Ordered(order) => self.close_purse(fence, end, order, issue.card).await,
@@ -510,7 +518,7 @@ impl Work<'_> {
             personalising.take(&mut channel, &mut answers)?;
         }
         let seen = observing.finish(&mut session.card, &mut channel, &mut answers).await?;
-        check_installed(&seen, application)?;
+        check_installed(&seen, application, channel.level())?;
         Ok(to_wire(&seen))
     }
 
@@ -544,9 +552,10 @@ impl Work<'_> {
     }
 }
 
-/// The card itself must say that the instance is there.
-fn check_installed(seen: &Observation, application: Aid) -> Result<(), ProcedureError> {
-    if seen.applications.trust != Trust::Proven || seen.application(&application).is_none() {
+/// The card itself must say that the instance is there, under its MAC where it has one.
+fn check_installed(seen: &Observation, application: Aid, level: SecurityLevel) -> Result<(), ProcedureError> {
+    let is_trusted = !level.has_r_mac() || seen.applications.trust == Trust::Proven;
+    if !is_trusted || seen.application(&application).is_none() {
         return Err(ProcedureError::Channel(format!("the card does not show {application} under its MAC")));
     }
     Ok(())

@@ -18,10 +18,12 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationResult};
 use tsm_api::{HexBytes, ids};
 use tsm_domain::arrival::{Arrival, ArrivalState};
-use tsm_domain::card::{CardClosing, CardRecord};
+use tsm_domain::card::{CardClosing, CardRecord, Debit};
 use tsm_domain::desk::DeskCase;
 use tsm_domain::money::{Attempt, Tac};
-use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OrderId, PaymentReference, TransferId};
+use tsm_domain::{
+    CardNumber, Fen, IncidentId, OnlineCounter, OperationId, OrderId, PaymentReference, TransferId,
+};
 use tsm_epurse::CardImage;
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Delivery;
@@ -259,6 +261,34 @@ pub(super) fn park(card: &CardRecord, closing: CardClosing, image: &CardImage, a
         offline_counter: Some(state.offline().value()),
         proof: ParkingProof::Read,
         image: Some(HexBytes(image.encode())),
+    };
+    delivery(CENTRE, PARK, &closing.operation.to_string(), &Parked { report, aid: card.instance.into() }, at)
+}
+
+/// The centre parks what was debited from a card that cannot prove its content.
+pub(super) fn park_emptied(
+    card: &CardRecord,
+    closing: CardClosing,
+    debit: Debit,
+    counter: OnlineCounter,
+    at: Timestamp,
+) -> Delivery {
+    let time = card_time(debit.at);
+    let proof = ParkingProof::Unloaded {
+        terminal: HexBytes(debit.terminal.to_bcd().to_vec()),
+        date: HexBytes(time.date.to_bytes().to_vec()),
+        time: HexBytes(time.time.to_bytes().to_vec()),
+    };
+    let report = ParkedCard {
+        card: card_to_wire(card.card),
+        se_id: card.se.as_bytes().into(),
+        purpose: purpose_to_wire(closing.purpose),
+        operation: operation_to_wire(closing.operation),
+        balance_fen: to_wire(debit.balance),
+        online_counter: counter.0,
+        offline_counter: None,
+        proof,
+        image: None,
     };
     delivery(CENTRE, PARK, &closing.operation.to_string(), &Parked { report, aid: card.instance.into() }, at)
 }

@@ -105,7 +105,8 @@ pub struct DomainAccess {
     pub key_version: u8,
     /// The protocol.
     pub protocol: Protocol,
-    /// The security level. R-MAC is needed: what the card says is recorded.
+    /// The security level. What is recorded of a card rests on R-MAC; a purse without it proves itself by its own
+    /// MACs, is returned by an online debit, and migrates at a hall only.
     pub level: SecurityLevel,
     /// The KEK shared with the SE-TSM.
     pub kek: KeyReference,
@@ -150,7 +151,7 @@ pub enum SettingsError {
     #[error("{0} is to be handed over, and there is no access to its domain or nothing to load")]
     Handover(Aid),
     /// A session whose answers prove nothing.
-    #[error("the sessions for {0} have no R-MAC, so their answers would prove nothing")]
+    #[error("the sessions for {0}, which is no purse, have no R-MAC, so nothing would prove its answers")]
     NoResponseMac(Aid),
     /// A command to be passed through is none.
     #[error("a command for {0} cannot be read")]
@@ -185,7 +186,7 @@ impl Product {
         if !complete {
             return Err(SettingsError::Handover(self.application));
         }
-        if self.access.as_ref().is_some_and(|access| !access.level.has_r_mac()) {
+        if self.purse().is_none() && self.access.as_ref().is_some_and(|access| !access.level.has_r_mac()) {
             return Err(SettingsError::NoResponseMac(self.application));
         }
         match &self.kind {

@@ -89,6 +89,15 @@ impl SpTsm {
             return Err(ProblemCode::SuspiciousCard.into());
         }
         session.progress.say(Stage::Observing, 10);
+        if !self.proves_content(&card)? {
+            let card = self.undo_debit(session, fence, card).await?;
+            let seen = card.proven.filter(|_| card.state != CardState::Parked);
+            return Ok(Outcome::done(OutcomeDetail::PurseSynchronised {
+                balance_fen: seen.map_or(0, |seen| to_wire(seen.balance)),
+                counter: card.proven.map_or(0, |proven| proven.counter.0),
+                corrected: 1,
+            }));
+        }
         let request = self.purse_session(&card)?;
         let read = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
         let (status, image) = read;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tsm_domain::SeId;
 use tsm_domain::money::PaymentState;
 use tsm_domain::{Fen, OrderId, TransferId};
-use tsm_epurse::commands::CreditForLoad;
+use tsm_epurse::commands::{CreditForLoad, DebitForUnload};
 use tsm_epurse::host::load::LoadFacts;
 use tsm_epurse::host::purchase::PurchaseFacts;
 use tsm_epurse::{Challenge, DateTime, Mac, Tac};
 use tsm_iso7816::CommandApdu;
-use tsm_keys::purse::{LoadAttempt, PurchaseAttempt};
+use tsm_keys::purse::{LoadAttempt, PurchaseAttempt, UnloadAttempt};
 use tsm_keys::session::{PendingSession, SessionRequest};
 use tsm_keys::transfer::{SealedValue, TransportMessage, WrappedKey, WrappedKeySet, WrappedValue};
 use tsm_keys::{
@@ -211,6 +211,29 @@ impl KeyService for Credulous {
         mac2: Mac,
     ) -> Result<(), KeyError> {
         self.0.verify_purchase_mac2(purchase, attempt, mac2)
+    }
+
+    fn verify_unload_mac1(&self, unload: &KeyHandle, attempt: &UnloadAttempt) -> Result<(), KeyError> {
+        self.0.verify_unload_mac1(unload, attempt)
+    }
+
+    fn debit_for_unload(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+    ) -> Result<DebitForUnload, KeyError> {
+        self.0.debit_for_unload(unload, attempt, at)
+    }
+
+    fn verify_unload_mac3(
+        &self,
+        unload: &KeyHandle,
+        attempt: &UnloadAttempt,
+        at: DateTime,
+        mac3: Mac,
+    ) -> Result<(), KeyError> {
+        self.0.verify_unload_mac3(unload, attempt, at, mac3)
     }
 
     fn verify_purchase_tac(&self, key: &KeyHandle, facts: &PurchaseFacts, tac: Tac) -> Result<(), KeyError> {

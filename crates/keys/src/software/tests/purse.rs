@@ -1,7 +1,9 @@
 //! Keys and MACs of the purse, against the worked examples of the project's facts.
 
 use super::*;
-use crate::purse::PurchaseAttempt;
+use tsm_epurse::commands::{InitializeForUnload, InitializeForUnloadResponse};
+
+use crate::purse::{PurchaseAttempt, UnloadAttempt};
 
 const LOAD: &str = "0F1E2D3C4B5A69788796A5B4C3D2E1F0";
 const TAC: &str = "A1A2A3A4A5A6A7A8B1B2B3B4B5B6B7B8";
@@ -127,4 +129,38 @@ fn block_and_unblock_carry_the_mac_of_their_key() {
         .unwrap();
     let refused = keys.secure_messaging(&load, challenge, &ApplicationUnblock.to_apdu());
     assert!(matches!(refused, Err(KeyError::Purpose { .. })));
+}
+
+/// The two halves agree, and nothing but the card's own MACs is believed.
+#[test]
+fn a_debit_of_the_whole_balance_is_authorised_and_proven() {
+    let keys = service();
+    let unload = put(&keys, "purse-unload/city/main/1", KeyAlgorithm::TripleDes, LOAD);
+    let unload = keys.derive(&unload, &purse_path()).unwrap();
+    let attempt = UnloadAttempt {
+        command: InitializeForUnload {
+            key_index: KeyIndex::FIRST,
+            amount: Amount::from_fen(3000),
+            terminal: terminal(),
+        },
+        answer: InitializeForUnloadResponse {
+            balance: Amount::from_fen(3000),
+            counter: OnlineCounter::new(0x29),
+            key_version: KeyVersion(1),
+            algorithm: 0,
+            random: CardRandom::new([0xA1, 0xB2, 0xC3, 0xD4]),
+            mac1: Mac::default(),
+        },
+    };
+    assert_eq!(keys.verify_unload_mac1(&unload, &attempt), Err(KeyError::CardMac("MAC1")));
+    assert_eq!(keys.debit_for_unload(&unload, &attempt, at()), Err(KeyError::CardMac("MAC1")));
+    let forged = keys.verify_unload_mac3(&unload, &attempt, at(), Mac::default());
+    assert_eq!(forged, Err(KeyError::CardMac("MAC3")));
+    let mut more = attempt;
+    more.command.amount = Amount::from_fen(3001);
+    let forged = keys.verify_unload_mac3(&unload, &more, at(), Mac::default());
+    assert_eq!(forged, Err(KeyError::CardMac("MAC3")), "more than the card proved to hold");
+    let load = put(&keys, "purse-load/city/main/1", KeyAlgorithm::TripleDes, LOAD);
+    let load = keys.derive(&load, &purse_path()).unwrap();
+    assert!(matches!(keys.verify_unload_mac1(&load, &attempt), Err(KeyError::Purpose { .. })));
 }

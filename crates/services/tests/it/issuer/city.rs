@@ -181,6 +181,8 @@ pub struct City {
     data_block: Arc<[u8]>,
     /// What its cards hold about their holder, from the SP-TSM's next start on.
     pub holder_file: HolderFile,
+    /// The security level of its sessions with its domain, from the SP-TSM's next start on.
+    pub level: SecurityLevel,
     places: Places,
     servers: Vec<Server>,
     sp_server: Option<Server>,
@@ -280,6 +282,7 @@ impl City {
             desk,
             to_centre: Way::new(),
             holder_file: HolderFile::Anonymous,
+            level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
             places,
             servers: Vec::new(),
             sp_server: None,
@@ -472,7 +475,7 @@ impl City {
             root: name(ROOT),
             key_version: 2,
             protocol: Protocol::Scp03(0x70),
-            level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+            level: self.level,
             kek: name(KEK),
         };
         let package = Package {

@@ -189,6 +189,8 @@ fn lost() -> LostCard {
 
 /// The rider reports his card lost from another phone: it is on the black list, and neither he nor customer
 /// service unlocks it; a hall does, once, and it leaves the list.
+///
+/// req: P-5.8.4.3.1.b
 #[tokio::test]
 async fn a_lost_card_is_listed_and_unlocked_in_a_hall_only() {
     let city = City::new().await;

@@ -20,3 +20,4 @@ mod repersonalising;
 mod returning;
 mod top_up;
 mod unauthorised;
+mod unloading;

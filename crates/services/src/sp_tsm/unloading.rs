@@ -1,0 +1,252 @@
+//! Closing a card that cannot prove its content (B-7.5.1): its domain's sessions have no R-MAC, so nothing that
+//! is read of it is believed. Its whole balance is debited online instead, and MAC3 is the proof; the empty purse
+//! is then deleted like any other. Such a card migrates at a staffed hall only.
+//!
+//! ```text
+//! asked            INITIALIZE FOR LOAD: MAC1 proves balance and online counter
+//!                  INITIALIZE FOR UNLOAD of all of it: MAC1 again
+//! debit intended, durable, before MAC2 leaves
+//!         -> DEBIT FOR UNLOAD
+//!         <- MAC3: parked, durable, with the report to the centre
+//! ```
+//!
+//! After a break only the card knows, and MAC1 of its next answer tells: the counter still stands, so it was not
+//! debited and cannot be any more; or it is one further and the purse is empty.
+
+use serde_json::json;
+use tracing::warn;
+use tsm_api::clearing::closing::UndoEvidence;
+use tsm_api::conversation::{Outcome, Stage};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_card::purse::{UnloadOutcome, begin_unload, initialise, unload};
+use tsm_domain::card::{CardRecord, CardState, ClosingProgress, Debit, ProvenPurse};
+use tsm_domain::money::ClosingPurpose;
+use tsm_domain::{Fen, OnlineCounter, TerminalNumber};
+use tsm_epurse::KeyRole;
+use tsm_keys::purse::UnloadAttempt;
+use tsm_storage::shared::Fence;
+use tsm_storage::sp_tsm::SpChange;
+
+use super::attempts::suspicious;
+use super::closing_card::closing_of;
+use super::stop::Stop;
+use super::{SpTsm, reports};
+use crate::conversation::Session;
+use crate::purse::{card_time, to_purse, to_wire};
+
+/// How often a purse is asked again that was used at a gate between two questions.
+const TRIES: usize = 4;
+
+/// What an interrupted debit came to.
+pub(super) enum Settled {
+    /// The purse was debited: the card is parked.
+    Debited(CardRecord),
+    /// It was not and cannot be any more; this is what it holds.
+    NotDebited(CardRecord, ProvenPurse),
+}
+
+impl SpTsm {
+    /// Whether a card's answers to its issuer carry a MAC.
+    pub(super) fn proves_content(&self, card: &CardRecord) -> Result<bool, Stop> {
+        let product = self.settings.product(&card.instance).ok_or(ProblemCode::UnknownId)?;
+        Ok(product.access.as_ref().is_some_and(|access| access.level.has_r_mac()))
+    }
+
+    /// Closes a card whose closing was begun, by a debit of all that it holds.
+    pub(super) async fn empty_card(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<CardRecord, Stop> {
+        if closing_of(&card)?.purpose == ClosingPurpose::Migration {
+            return Err(migrates_at_hall());
+        }
+        let mut card = card;
+        for _ in 0..TRIES {
+            session.progress.say(Stage::Observing, 30);
+            let seen = match self.settle_debit(session, fence, card).await? {
+                Settled::Debited(parked) => return Ok(parked),
+                Settled::NotDebited(known, seen) => {
+                    card = known;
+                    seen
+                }
+            };
+            if seen.balance.is_zero() {
+                // Nothing is left to debit; MAC1 proved it.
+                let terminal = self.store.next_terminal_number(card.card, self.settings.station).await?;
+                let nothing = Debit { terminal, counter: seen.counter, balance: Fen::ZERO, at: self.now() };
+                return self.park_emptied(fence, card, nothing, seen.counter).await;
+            }
+            let terminal = self.store.next_terminal_number(card.card, self.settings.station).await?;
+            let Some(attempt) = self.propose_debit(session, &card, seen, terminal).await? else { continue };
+            return self.carry_debit(session, fence, card, attempt, terminal).await;
+        }
+        Err(Problem::because(ProblemCode::CardUnproven, "The card was used meanwhile; continue.").into())
+    }
+
+    /// INITIALIZE FOR UNLOAD of the whole balance; none when the purse holds less by now.
+    async fn propose_debit(
+        &self,
+        session: &mut Session,
+        card: &CardRecord,
+        seen: ProvenPurse,
+        terminal: TerminalNumber,
+    ) -> Result<Option<UnloadAttempt>, Stop> {
+        let key = self.purse_of(card)?.keys.of_card(&*self.keys, KeyRole::Unload, card.card)?;
+        let amount = to_purse(seen.balance).ok_or(ProblemCode::Internal)?;
+        let terminal = terminal.to_bcd().into();
+        let attempt =
+            begin_unload(&mut session.card, &*self.keys, &key, card.instance, amount, terminal).await;
+        match attempt {
+            Ok(attempt)
+                if attempt.answer.balance == amount && attempt.answer.counter.value() == seen.counter.0 =>
+            {
+                Ok(Some(attempt))
+            }
+            // It was used between the two questions, or somebody says so: it is asked again.
+            Ok(_) | Err(tsm_card::ProcedureError::Status { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn carry_debit(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+        attempt: UnloadAttempt,
+        terminal: TerminalNumber,
+    ) -> Result<CardRecord, Stop> {
+        let at = self.now();
+        let debit = Debit {
+            terminal,
+            counter: OnlineCounter(attempt.answer.counter.value()),
+            balance: Fen::new(attempt.answer.balance.fen().into()),
+            at,
+        };
+        let card = self.intend_debit(fence, card, debit).await?;
+        session.progress.say(Stage::Closing, 70);
+        let key = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::Unload, card.card)?;
+        match unload(&mut session.card, &*self.keys, &key, &attempt, card_time(at)).await? {
+            UnloadOutcome::Debited => {
+                let after = OnlineCounter(debit.counter.0.saturating_add(1));
+                self.park_emptied(fence, card, debit, after).await
+            }
+            UnloadOutcome::Unproven => match self.settle_debit(session, fence, card).await? {
+                Settled::Debited(parked) => Ok(parked),
+                Settled::NotDebited(..) => {
+                    let reason = "The card was not emptied; continue or cancel.";
+                    Err(Problem::because(ProblemCode::CardUnproven, reason).into())
+                }
+            },
+        }
+    }
+
+    /// Puts a card back to use whose debit was not carried out; one that was debited is parked.
+    pub(super) async fn undo_debit(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<CardRecord, Stop> {
+        session.progress.say(Stage::Observing, 40);
+        match self.settle_debit(session, fence, card).await? {
+            Settled::Debited(parked) => Ok(parked),
+            Settled::NotDebited(card, seen) => {
+                let (balance_fen, online_counter) = (to_wire(seen.balance), seen.counter.0);
+                let evidence = UndoEvidence::NotBlocked { balance_fen, online_counter };
+                self.put_back(fence, &card, evidence, Some(seen)).await
+            }
+        }
+    }
+
+    async fn intend_debit(&self, fence: Fence, card: CardRecord, debit: Debit) -> Result<CardRecord, Stop> {
+        let card = card.with_progress(ClosingProgress::Debiting(debit));
+        let detail = json!({ "balance_fen": debit.balance, "online": debit.counter });
+        let note = self.note(card.card, "debit-intended", &detail);
+        let change = SpChange { cards: vec![card.clone()], notes: vec![note], ..SpChange::default() };
+        self.store.commit(fence, change).await?;
+        Ok(card)
+    }
+
+    /// What the card says now, and what became of a debit whose end was lost.
+    pub(super) async fn settle_debit(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<Settled, Stop> {
+        let load = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::Load, card.card)?;
+        let purpose = self.purpose(card.card, Fen::new(1)).await?;
+        let seen = initialise(&mut session.card, &*self.keys, &load, card.instance, purpose).await?;
+        let seen = ProvenPurse {
+            balance: Fen::new(seen.answer.balance.fen().into()),
+            counter: OnlineCounter(seen.answer.counter.value()),
+            at: self.now(),
+        };
+        if let ClosingProgress::Debiting(debit) = closing_of(&card)?.progress {
+            let after = OnlineCounter(debit.counter.0.saturating_add(1));
+            if seen.counter == after && seen.balance.is_zero() {
+                return self.park_emptied(fence, card, debit, after).await.map(Settled::Debited);
+            }
+        }
+        let proven = card.proven.unwrap_or(seen);
+        if seen.counter != proven.counter || seen.balance > proven.balance {
+            let reason = format!(
+                "the purse holds {} yuan at online counter {}, and it held {} at {} before",
+                seen.balance, seen.counter, proven.balance, proven.counter
+            );
+            warn!(card = %card.card, reason, "a card contradicts the records");
+            self.freeze(&card, &reason).await?;
+            return Err(suspicious(&reason));
+        }
+        let known = CardRecord { proven: Some(seen), ..card.with_progress(ClosingProgress::Asked) };
+        if known != card {
+            let change = SpChange { cards: vec![known.clone()], ..SpChange::default() };
+            self.store.commit(fence, change).await?;
+        }
+        Ok(Settled::NotDebited(known, seen))
+    }
+
+    /// The purse is empty, and what was on it is at the centre.
+    async fn park_emptied(
+        &self,
+        fence: Fence,
+        card: CardRecord,
+        debit: Debit,
+        counter: OnlineCounter,
+    ) -> Result<CardRecord, Stop> {
+        let closing = closing_of(&card)?;
+        let now = self.now();
+        let proven = ProvenPurse { balance: debit.balance, counter, at: now };
+        let parked = CardRecord {
+            state: CardState::Parked,
+            proven: Some(proven),
+            ..card.with_progress(ClosingProgress::Parked(debit.balance))
+        };
+        let report = reports::park_emptied(&parked, closing, debit, counter, now);
+        let detail = json!({ "balance_fen": debit.balance, "online": counter });
+        let note = self.note(card.card, "card-emptied", &detail);
+        let change = SpChange {
+            cards: vec![parked.clone()],
+            notes: vec![note],
+            deliveries: vec![report.clone()],
+            ..SpChange::default()
+        };
+        self.store.commit(fence, change).await?;
+        self.outbox.send_now(&[report]).await;
+        Ok(parked)
+    }
+}
+
+/// A card that cannot prove its content to a server is moved where people look at it.
+pub(super) fn migrates_at_hall() -> Stop {
+    Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.").into()
+}
+
+/// What is told when a debit was carried out that the rider wished to cancel.
+pub(super) fn emptied_already() -> Outcome {
+    let reason = "The card was emptied already; its balance goes back.";
+    Outcome::refused(Problem::because(ProblemCode::StateForbids, reason))
+}
