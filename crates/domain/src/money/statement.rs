@@ -75,15 +75,21 @@ impl Statement {
     /// What the lines add up to.
     pub fn totals(&self) -> Result<StatementTotals, TotalsOverflow> {
         let mut totals = StatementTotals::default();
-        for line in &self.lines {
-            let (count, sum) = match line.kind {
-                StatementKind::Paid => (&mut totals.payments, &mut totals.paid),
-                StatementKind::Refunded { .. } => (&mut totals.refunds, &mut totals.refunded),
-            };
-            *count += 1;
-            *sum = sum.checked_add(line.amount).ok_or(TotalsOverflow)?;
-        }
+        self.lines.iter().try_for_each(|line| totals.add(line))?;
         Ok(totals)
+    }
+}
+
+impl StatementTotals {
+    /// Adds a line.
+    pub fn add(&mut self, line: &StatementLine) -> Result<(), TotalsOverflow> {
+        let (count, sum) = match line.kind {
+            StatementKind::Paid => (&mut self.payments, &mut self.paid),
+            StatementKind::Refunded { .. } => (&mut self.refunds, &mut self.refunded),
+        };
+        *count += 1;
+        *sum = sum.checked_add(line.amount).ok_or(TotalsOverflow)?;
+        Ok(())
     }
 }
 

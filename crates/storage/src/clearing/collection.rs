@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::journal::{Change, TransactionRecorded};
-use tsm_domain::money::{CardTransaction, Doubt, Numbering, Transfer, TransferRefusal};
+use tsm_domain::money::{Arrival, CardTransaction, Doubt, Numbering, Transfer, TransferRefusal};
 use tsm_domain::{AsideId, CardNumber, InstitutionId, TerminalNumber};
 
 use super::lists::LockRow;
@@ -511,10 +511,9 @@ impl Taking {
         }
     }
 
-    fn count(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) {
-        let numbering = self.numberings.entry(counted).or_default();
-        numbering.take(number, at);
+    fn count(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) -> Arrival {
         self.changed.insert(counted);
+        self.numberings.entry(counted).or_default().take(number, at)
     }
 
     /// A purchase was recorded, or not.
@@ -536,7 +535,10 @@ impl Taking {
     fn is_new(&mut self, row: &RowStep, transaction: &CardTransaction, purse: tsm_domain::Fen) {
         let key = transaction.key;
         let counted = Counted::Card(key.card);
-        self.count(counted, key.counter.into(), row.reported.at);
+        // Plain and composite purchases share the counter, so a new one has a number of its own.
+        if self.count(counted, key.counter.into(), row.reported.at) == Arrival::Known && key.counter > 0 {
+            self.doubt(key.card, Doubt::SameCounter, row.reported.at);
+        }
         let numbering = &self.numberings[&counted];
         let is_last = numbering.highest() == u64::from(key.counter);
         let closes_last_gap = !is_last && numbering.is_whole();

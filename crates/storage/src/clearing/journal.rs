@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use tsm_domain::CardNumber;
 use tsm_domain::money::journal::{Change, JournalEvent, TransactionRecorded, TransferMade, VERSION};
+use tsm_domain::money::settlement::Settlement;
 use tsm_domain::money::{CardAccount, CardTransaction, Transfer};
 
 use super::{AccountChange, AccountRow};
@@ -81,6 +82,14 @@ impl Step {
         let card = asked.debit.card().or(asked.credit.card());
         let chain = card.map_or_else(|| ChainKey::day_of(asked.at), ChainKey::Card);
         self.push(chain, asked.at, made.map(|made| Change::Transferred(TransferMade::of(made))));
+    }
+
+    /// A settlement, in the chain of its day.
+    pub(crate) fn settled(settlement: &Settlement) -> Self {
+        let mut step = Self::default();
+        let (day, at) = (settlement.day.date(), settlement.day.cut());
+        step.push(ChainKey::Day(day), at, Some(Change::Settled(settlement.clone())));
+        step
     }
 
     fn push(&mut self, chain: ChainKey, at: jiff::Timestamp, change: Option<Change>) {

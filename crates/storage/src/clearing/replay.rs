@@ -10,6 +10,7 @@ use tsm_domain::CardNumber;
 use tsm_domain::money::journal::{
     CardReplay, CardRows, Change, Difference, JournalEvent, ReplayRefusal, SealBroken, SignedSeal,
 };
+use tsm_domain::money::settlement::{BusinessDay, Settlement};
 use tsm_domain::money::{AccountKind, MoneyTotals, Transfer};
 
 use super::{ClearingStore, event_of};
@@ -194,7 +195,9 @@ pub async fn compare_chain<S: ClearingStore + ?Sized>(store: &S, chain: ChainKey
             Subject::Card(replay, card) => replay.differences(&rows_of(store, *card).await?),
             Subject::Day(told, day) => {
                 let stored = store.control_transfers_on(*day).await?;
-                of_day(told, &stored)
+                let mut found = of_day(&told.transfers, &stored);
+                found.extend(of_settlements(&told.settlements, &settled_on(store, *day).await?));
+                found
             }
             Subject::Other => Vec::new(),
         };
@@ -225,9 +228,29 @@ fn of_day(told: &[Transfer], stored: &[Transfer]) -> Vec<Difference> {
     skipped.chain(lost.cloned().map(Difference::TransferNotStored)).collect()
 }
 
+/// A day whose chain tells no settlement was settled before settlements were told: then its transfers are the
+/// whole of what its journal says.
+fn of_settlements(told: &[Settlement], stored: &[Settlement]) -> Vec<Difference> {
+    let skipped = stored.iter().filter(|one| !told.is_empty() && !told.contains(one));
+    let lost = told.iter().filter(|one| !stored.contains(one));
+    let skipped = skipped.cloned().map(Difference::SettlementNotJournalled);
+    skipped.chain(lost.cloned().map(Difference::SettlementNotStored)).collect()
+}
+
+async fn settled_on<S: ClearingStore + ?Sized>(store: &S, day: jiff::civil::Date) -> Result<Vec<Settlement>> {
+    store.settlements(BusinessDay::on(day)).await
+}
+
+/// What the chain of a day tells.
+#[derive(Default)]
+struct DayTold {
+    transfers: Vec<Transfer>,
+    settlements: Vec<Settlement>,
+}
+
 enum Subject {
     Card(Box<CardReplay>, CardNumber),
-    Day(Vec<Transfer>, jiff::civil::Date),
+    Day(DayTold, jiff::civil::Date),
     Other,
 }
 
@@ -240,7 +263,7 @@ struct Followed {
 async fn follow<S: ClearingStore + ?Sized>(store: &S, chain: &ChainKey) -> Result<Followed> {
     let mut subject = match chain {
         ChainKey::Card(card) => Subject::Card(Box::new(CardReplay::new(*card)), *card),
-        ChainKey::Day(day) => Subject::Day(Vec::new(), *day),
+        ChainKey::Day(day) => Subject::Day(DayTold::default(), *day),
         ChainKey::Se(_) | ChainKey::Operator(_) => Subject::Other,
     };
     let mut compared = Compared { chains: 1, ..Compared::default() };
@@ -278,9 +301,9 @@ async fn follow<S: ClearingStore + ?Sized>(store: &S, chain: &ChainKey) -> Resul
             compared.transactions = transactions as u64;
             compared.totals = replay.totals();
         }
-        Subject::Day(transfers, _) => {
-            compared.transfers = transfers.len() as u64;
-            compared.totals = MoneyTotals::of_transfers(transfers);
+        Subject::Day(told, _) => {
+            compared.transfers = told.transfers.len() as u64;
+            compared.totals = MoneyTotals::of_transfers(&told.transfers);
         }
         Subject::Other => {}
     }
@@ -300,12 +323,14 @@ fn apply(subject: &mut Subject, last: Option<&Entry>, entry: &Entry, number: u64
         Subject::Card(replay, _) => {
             replay.apply(&event).err().map(|refusal| Fault::Replay { entry: number, refusal })
         }
-        Subject::Day(transfers, _) => {
-            let made = event.changes.iter().filter_map(|change| match change {
-                Change::Transferred(made) => made.about_none(),
-                _ => None,
-            });
-            transfers.extend(made);
+        Subject::Day(told, _) => {
+            for change in &event.changes {
+                match change {
+                    Change::Transferred(made) => told.transfers.extend(made.about_none()),
+                    Change::Settled(settlement) => told.settlements.push(settlement.clone()),
+                    _ => {}
+                }
+            }
             None
         }
         Subject::Other => None,

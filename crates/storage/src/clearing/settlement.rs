@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::audit::CardSums;
-use tsm_domain::money::reconciliation::{CardItem, Cause, Difference, EntryKind, LedgerItem};
+use tsm_domain::money::reconciliation::{
+    Action, CardItem, Cause, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
+};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
     CardTransaction, MoneyTotals, StatementLine, StatementTotals, TransactionKey, TransactionType, Transfer,
@@ -19,7 +21,9 @@ use tsm_domain::money::{
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TerminalNumber, TransferId};
 
 use super::Books;
-use crate::error::Result;
+use super::collection::AsideClosed;
+use crate::error::{Result, StorageError};
+use crate::shared::IncidentClosed;
 
 /// Into so many buckets a day's sheet is cut.
 pub const BUCKETS: u16 = 1024;
@@ -193,6 +197,9 @@ pub trait Settlements: Send + Sync {
     async fn purchases(&self, place: Place) -> Result<Vec<TerminalVolume>>;
     /// Keeps lines of a day's statement. The same line again changes nothing; another in its place is refused.
     async fn put_statement(&self, day: BusinessDay, lines: Vec<StatementRow>) -> Result<()>;
+    /// Forgets the lines of one bucket with these numbers, of a statement that was not what its platform
+    /// signed. Those of a statement that was taken whole are kept: it is a conflict.
+    async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()>;
 
     /// Keeps what buckets come to. The same again changes nothing.
     async fn put_parts(&self, day: BusinessDay, parts: Vec<SettlementPart>) -> Result<()>;
@@ -244,10 +251,35 @@ pub trait Settlements: Send + Sync {
     async fn cardless_totals(&self) -> Result<MoneyTotals>;
 }
 
+/// What a difference that two people resolved closes in the same step: the row that was kept aside, and the
+/// incident. Nothing for any other change of a difference.
+pub(crate) fn closed_with(after: &Difference) -> Option<(Evidence, AsideClosed, IncidentClosed)> {
+    let evidence = after.evidence?;
+    let DifferenceState::Resolved { proposal, approved_by, at } = &after.state else { return None };
+    let how = match &proposal.action {
+        Action::Book { .. } => "booked",
+        Action::Refund { .. } => "refunded",
+        Action::WriteOff => "written-off",
+        Action::Ignore => "refused",
+        Action::FreezeCard => "card-frozen",
+    };
+    let aside = AsideClosed { at: *at, how: how.to_owned() };
+    let incident = IncidentClosed { by: approved_by.person.clone(), at: *at, note: proposal.note.clone() };
+    Some((evidence, aside, incident))
+}
+
 /// The bucket of a reference: its first ten bits, which are random in identities and digests alike.
 pub fn bucket_of(reference: OrderId) -> u16 {
     let bytes = reference.as_uuid().into_bytes();
     u16::from_be_bytes([bytes[0], bytes[1]]) >> 6
+}
+
+/// A statement that was taken whole stays.
+pub(crate) fn may_forget(day: Option<&DayRow>, place: Place) -> Result<()> {
+    match day.and_then(|row| row.statement.as_ref()) {
+        None => Ok(()),
+        Some(_) => Err(StorageError::conflict("payment statement", place.day)),
+    }
 }
 
 /// The day on whose sheet something that happens now stands.

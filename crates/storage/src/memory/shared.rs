@@ -20,7 +20,7 @@ pub struct Shared {
     sessions: BTreeMap<SessionId, Session>,
     outbox: BTreeMap<DeliveryId, Delivery>,
     due: BTreeSet<(jiff::Timestamp, DeliveryId)>,
-    incidents: BTreeMap<IncidentId, Incident>,
+    pub(super) incidents: BTreeMap<IncidentId, Incident>,
     chains: BTreeMap<String, Vec<Entry>>,
     pub(super) planted: Option<PlantedBug>,
     steps: u64,

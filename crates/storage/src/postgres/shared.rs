@@ -96,6 +96,17 @@ async fn put_incident(db: &Db<'_>, incident: &Incident) -> Result<()> {
     Ok(())
 }
 
+/// Closes an incident; one that was never opened has nothing to close.
+pub(super) async fn close_incident(db: &Db<'_>, id: IncidentId, closed: IncidentClosed) -> Result<()> {
+    let sql = "SELECT body FROM incidents WHERE id = $1 FOR UPDATE";
+    let found: Option<Incident> = one(db, "incident", sql, params![id.to_string()]).await?;
+    let Some(mut incident) = found else { return Ok(()) };
+    incident.closed.get_or_insert(closed);
+    let sql = "UPDATE incidents SET closed = TRUE, body = $2 WHERE id = $1";
+    run(db, sql, params![id.to_string(), body(&incident)?]).await?;
+    Ok(())
+}
+
 /// Appends notes. A list that a chain already ends with was stored by an earlier run of the same step.
 pub(super) async fn append_notes(db: &Db<'_>, notes: &[Note]) -> Result<()> {
     let mut by_chain: BTreeMap<String, Vec<&Note>> = BTreeMap::new();

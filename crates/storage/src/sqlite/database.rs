@@ -18,6 +18,12 @@ const STEPS_PER_COMMIT: usize = 256;
 /// At most so many steps wait for the writer; further callers wait before they hand theirs in.
 const STEPS_WAITING: usize = 1_024;
 
+/// How much of a file its writer keeps at hand.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+
+/// So many pages of 4 KiB are written to the log before they go to their places.
+const PAGES_BEFORE_CHECKPOINT: i64 = 8_192;
+
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -160,6 +166,11 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    // A day's sheets are cut into 1024 buckets, so lines that come in any order touch as many pages. With
+    // SQLite's 2 MiB of cache and a checkpoint after 4 MiB each of them is read and written again and again,
+    // the more so the larger the file is. Memory is taken as it is used.
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", PAGES_BEFORE_CHECKPOINT)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }

@@ -90,6 +90,16 @@ fn put_incident(db: &Connection, incident: &Incident) -> Result<()> {
     Ok(())
 }
 
+/// Closes an incident; one that was never opened has nothing to close.
+pub(super) fn close_incident(db: &Connection, id: IncidentId, closed: IncidentClosed) -> Result<()> {
+    let sql = "SELECT body FROM incidents WHERE id = ?1";
+    let Some(mut incident) = one::<Incident>(db, "incident", sql, [id.to_string()])? else { return Ok(()) };
+    incident.closed.get_or_insert(closed);
+    let sql = "UPDATE incidents SET closed = 1, body = ?2 WHERE id = ?1";
+    run(db, sql, params![id.to_string(), body(&incident)?])?;
+    Ok(())
+}
+
 /// Appends notes. A list that a chain already ends with was stored by an earlier run of the same step.
 pub(super) fn append_notes(db: &Connection, notes: Vec<Note>) -> Result<()> {
     let mut by_chain: BTreeMap<String, Vec<Note>> = BTreeMap::new();

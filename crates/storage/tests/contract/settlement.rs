@@ -1,6 +1,8 @@
 //! Days of business: sheets, settlements, differences, and what cards add up to.
 
 use tsm_domain::money::audit::Breach;
+use tsm_domain::money::journal::Change;
+use tsm_domain::money::reconciliation::Evidence;
 use tsm_domain::money::reconciliation::{
     Action, Cause, Clerk, Difference, DifferenceState, EntryKind, Proposal,
 };
@@ -10,8 +12,11 @@ use tsm_domain::money::{
     TransferCode,
 };
 use tsm_domain::{DifferenceId, Fen, OrderId, TerminalNumber, TransferId};
+use tsm_storage::clearing::collection::{AsideReason, Judged, ReportedRow, RowStep, TakeStep};
+use tsm_storage::clearing::replay::compare_all;
 use tsm_storage::clearing::settlement::*;
 use tsm_storage::clearing::{Books, Recorded};
+use tsm_storage::shared::{ChainKey, Incident, IncidentFilter};
 use tsm_storage::{ClearingStore, StorageError};
 
 use crate::on_clearing;
@@ -195,6 +200,12 @@ async fn a_settlement_is_made_once_with_its_money() {
             store.settle(settlement.clone(), books.clone()).await.unwrap();
         }
         assert_eq!(store.settlements(today).await.unwrap(), std::slice::from_ref(&settlement));
+        let chain = store.chain(ChainKey::Day(today.date()), 0, 10).await.unwrap();
+        let told: Vec<_> =
+            chain.iter().flat_map(|entry| tsm_storage::clearing::event_of(entry).unwrap().changes).collect();
+        assert!(told.contains(&Change::Settled(settlement.clone())), "{told:?}");
+        assert_eq!(told.iter().filter(|change| change.word() == "settled").count(), 1, "settled once");
+        assert_eq!(compare_all(store).await.unwrap().findings, [], "the journal tells the settlement");
         assert_eq!(store.transfer_by_id(id).await.unwrap(), Some(moved));
         let another = Settlement { volume: volume(2, 121), ..settlement };
         let refused = store.settle(another, Books::default()).await;
@@ -235,6 +246,7 @@ fn difference(n: u128, cause: Cause, state: DifferenceState) -> Difference {
         ours: Some(Fen::new(100)),
         theirs: None,
         text: String::new(),
+        evidence: None,
         found_at: at(NOON),
         state,
     }
@@ -286,6 +298,120 @@ async fn differences_are_kept_once_and_changed_from_what_was_read() {
         }
         assert_eq!(store.difference(open.id).await.unwrap(), Some(proposed));
         assert_eq!(store.totals().await.unwrap().paid_in, 9);
+    })
+    .await;
+}
+
+/// A statement that was not what its platform signed is forgotten, in buckets; one that was taken whole stays.
+#[tokio::test]
+async fn a_false_statement_is_forgotten_and_a_taken_one_stays() {
+    on_clearing(async |store| {
+        let today = day("2026-11-20");
+        let line = |bucket, n: u128| StatementLine {
+            order: in_bucket(bucket, n),
+            payment: format!("P{n}").parse().unwrap(),
+            kind: StatementKind::Paid,
+            amount: Fen::new(5),
+            at: at(NOON),
+        };
+        let row = |bucket, number: u64| StatementRow { number, line: line(bucket, number.into()) };
+        let rows = vec![row(9, 4), row(3, 3), row(9, 2), row(3, 1), row(3, 100)];
+        store.put_statement(today, rows.clone()).await.unwrap();
+        let place = |bucket| Place { bucket, day: today };
+        store.forget_statement(place(3), 0..50).await.unwrap();
+        assert_eq!(store.statement_lines(place(3), None, 9).await.unwrap(), [row(3, 100)]);
+        assert_eq!(store.statement_lines(place(9), None, 9).await.unwrap().len(), 2);
+        store.put_statement(today, rows).await.unwrap();
+        let closed = store.close_day(today, at(NOON)).await.unwrap();
+        let head = StatementHead { lines: 5, totals: Default::default() };
+        store.put_day(DayRow { statement: Some(head), ..closed }).await.unwrap();
+        let refused = store.forget_statement(place(3), 0..50).await;
+        assert!(matches!(refused, Err(StorageError::Conflict { .. })));
+        assert_eq!(store.statement_lines(place(3), None, 9).await.unwrap().len(), 3);
+    })
+    .await;
+}
+
+/// What two people resolved closes the row that was kept aside and its incident in the same step; a proposal
+/// closes nothing.
+#[tokio::test]
+async fn a_resolved_difference_closes_what_it_stands_on() {
+    on_clearing(async |store| {
+        let row = tsm_domain::AsideId::from_uuid(uuid(61));
+        let incident = tsm_domain::IncidentId::from_uuid(uuid(62));
+        let reported = ReportedRow {
+            id: row,
+            institution: "METRO".parse().unwrap(),
+            terminal: None,
+            card: None,
+            file: None,
+            text: "{}".into(),
+            at: at(NOON),
+        };
+        let judged = Judged::Aside { reason: AsideReason::Malformed, transaction: None };
+        let rows = vec![RowStep { reported, number: None, judged }];
+        store.take_rows(TakeStep { file: None, rows }).await.unwrap();
+        let opened = Incident {
+            id: incident,
+            se: None,
+            card: None,
+            kind: "wrong-tac".into(),
+            text: "seen".into(),
+            at: at(NOON),
+            closed: None,
+        };
+        store.record_incident(opened).await.unwrap();
+        let evidence = Some(Evidence::Aside { row, incident });
+        let open = Difference { evidence, ..difference(1, Cause::Malformed, DifferenceState::Open) };
+        store.put_differences(vec![open.clone()]).await.unwrap();
+        let clerk =
+            |person: &str| Clerk { institution: "CITY".parse().unwrap(), person: person.parse().unwrap() };
+        let proposal =
+            Proposal { by: clerk("ann"), action: Action::Ignore, note: "refused".into(), at: at(NOON) };
+        let proposed = open.clone().propose(proposal).unwrap();
+        store.change_difference(&open, proposed.clone(), Books::default()).await.unwrap();
+        assert_eq!(store.kept_aside(None, None, 9).await.unwrap().len(), 1);
+        let resolved = proposed.clone().approve(clerk("bob"), at(NOON)).unwrap();
+        for _ in 0..2 {
+            store.change_difference(&proposed, resolved.clone(), Books::default()).await.unwrap();
+        }
+        let closed = store.aside(row).await.unwrap().unwrap().closed.unwrap();
+        assert_eq!(closed.how, "refused");
+        assert_eq!(store.kept_aside(None, None, 9).await.unwrap(), []);
+        assert_eq!(store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
+        let all = store.incidents(IncidentFilter::All, 9).await.unwrap();
+        assert_eq!(all[0].closed.as_ref().unwrap().by.to_string(), "bob");
+        assert_eq!(store.difference(open.id).await.unwrap(), Some(resolved));
+    })
+    .await;
+}
+
+/// The terms of one issuer's cards are those of its cards and of nobody else's, and with those that are about
+/// no card they are all of them.
+#[tokio::test]
+async fn totals_are_an_issuers_own() {
+    on_clearing(async |store| {
+        live(store, 1, 3, NOON).await;
+        live(store, 2, 900, NOON).await;
+        let foreign = tsm_domain::CardNumber::compose("88888888", 5).unwrap();
+        store.open_account(foreign, se(9), at(NOON), Books::default()).await.unwrap();
+        let id = TransferId::from_uuid(uuid(77));
+        let paid = TransferCode::PaymentConfirmed.transfer(id, foreign, Fen::new(9_000), at(NOON));
+        let lost = TransferId::from_uuid(uuid(78));
+        let lost = TransferCode::Settled.between_controls(lost, Fen::new(40), at(NOON)).unwrap();
+        let books = Books { transfers: vec![paid, lost], ..Books::default() };
+        store.transfer(books).await.unwrap();
+        let prefix = &card_number(1).as_str()[..8].to_owned();
+        let own = store.totals_of(prefix).await.unwrap();
+        assert_eq!((own.paid_in, own.purses, own.spent), (1_000, 760, 240));
+        assert_eq!(own.check(), Ok(()));
+        let other = store.totals_of("88888888").await.unwrap();
+        assert_eq!((other.paid_in, other.in_flight, other.purses), (9_000, 9_000, 0));
+        assert_eq!(store.totals_of("99999999").await.unwrap(), Default::default());
+        let mut all = own;
+        all.add_all(&other);
+        all.add_all(&store.cardless_totals().await.unwrap());
+        assert_eq!(all, store.totals().await.unwrap());
     })
     .await;
 }

@@ -21,6 +21,7 @@ use crate::id::{CardNumber, OrderId, SeId, TerminalNumber, TransferId};
 use crate::money::black_list::{ListKind, ListVersion};
 use crate::money::card_account::CardAccountEvent;
 use crate::money::ledger::{Transfer, TransferCode, TransferKind};
+use crate::money::settlement::Settlement;
 use crate::money::top_up::LoadProof;
 use crate::money::transaction::{CardTransaction, TransactionKey, TransactionType};
 
@@ -83,17 +84,9 @@ pub enum Change {
         /// Why, a stable word: `wrong-tac`, `repeated-tac`, …
         reason: String,
     },
-    /// A recorded transaction was settled with an operator.
-    Settled {
-        /// The transaction's counter.
-        counter: u16,
-        /// The transaction's type.
-        kind: TransactionType,
-        /// The operator to whom it is paid.
-        operator: String,
-        /// The day of the settlement.
-        day: jiff::civil::Date,
-    },
+    /// What an operator's terminals took of an issuer's cards on one day was settled. It stands in the chain of
+    /// that day: an entry in the chain of each card would make the end of a day as much work as the day.
+    Settled(Settlement),
 }
 
 /// A transfer without its card; its accounts follow from its code.
@@ -164,7 +157,7 @@ impl Change {
             Self::Listed { .. } => "listed",
             Self::Unlisted { .. } => "unlisted",
             Self::Quarantined { .. } => "quarantined",
-            Self::Settled { .. } => "settled",
+            Self::Settled(_) => "settled",
         }
     }
 }

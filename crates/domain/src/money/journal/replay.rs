@@ -10,6 +10,7 @@ use crate::money::black_list::ListKind;
 use crate::money::card_account::{CardAccount, CardAccountRefusal};
 use crate::money::equation::MoneyTotals;
 use crate::money::ledger::{AccountKind, Balance, Ledger, LedgerView as _, Transfer, TransferRefusal};
+use crate::money::settlement::{Pair, Settlement};
 use crate::money::transaction::{CardTransaction, TransactionKey, TransactionType};
 
 /// A card as its journal tells it.
@@ -21,7 +22,6 @@ pub struct CardReplay {
     transactions: BTreeMap<TransactionKey, CardTransaction>,
     lists: BTreeSet<ListKind>,
     quarantined: usize,
-    settled: BTreeSet<(u16, TransactionType)>,
 }
 
 /// Why an event does not follow from those before it.
@@ -56,14 +56,9 @@ pub enum ReplayRefusal {
         /// Its type.
         kind: TransactionType,
     },
-    /// A mark about a transaction that was not recorded.
-    #[error("no {kind:?} with counter {counter} was recorded before it")]
-    NoTransaction {
-        /// Its counter.
-        counter: u16,
-        /// Its type.
-        kind: TransactionType,
-    },
+    /// A settlement is of a day, and of no card.
+    #[error("a settlement stands in the chain of a card")]
+    SettlementOfACard,
 }
 
 /// What a store has of one card.
@@ -106,6 +101,10 @@ pub enum Difference {
         /// As the store has it.
         store: Balance,
     },
+    /// The store has a settlement that the journal does not tell.
+    SettlementNotJournalled(Settlement),
+    /// The journal tells a settlement that the store has not, or has otherwise.
+    SettlementNotStored(Settlement),
 }
 
 impl fmt::Display for Difference {
@@ -149,6 +148,20 @@ impl fmt::Display for Difference {
                 store.posted,
                 journal.posted
             ),
+            Self::SettlementNotJournalled(Settlement { day, pair, .. }) => {
+                let Pair { operator, issuer } = pair;
+                write!(
+                    f,
+                    "no entry of the journal tells the settlement of {day} between {operator} and {issuer}"
+                )
+            }
+            Self::SettlementNotStored(Settlement { day, pair, .. }) => {
+                let Pair { operator, issuer } = pair;
+                write!(
+                    f,
+                    "the store lacks the settlement of {day} between {operator} and {issuer}, or has it otherwise"
+                )
+            }
         }
     }
 }
@@ -163,7 +176,6 @@ impl CardReplay {
             transactions: BTreeMap::new(),
             lists: BTreeSet::new(),
             quarantined: 0,
-            settled: BTreeSet::new(),
         }
     }
 
@@ -203,7 +215,7 @@ impl CardReplay {
                 self.quarantined += 1;
                 Ok(())
             }
-            Change::Settled { counter, kind, .. } => self.settle(*counter, *kind),
+            Change::Settled(_) => Err(ReplayRefusal::SettlementOfACard),
         }
     }
 
@@ -230,15 +242,6 @@ impl CardReplay {
             None => Ok(()),
             Some(_) => Err(ReplayRefusal::TransactionTwice { counter, kind }),
         }
-    }
-
-    fn settle(&mut self, counter: u16, kind: TransactionType) -> Result<(), ReplayRefusal> {
-        let key = TransactionKey { card: self.card, counter, kind };
-        if !self.transactions.contains_key(&key) {
-            return Err(ReplayRefusal::NoTransaction { counter, kind });
-        }
-        self.settled.insert((counter, kind));
-        Ok(())
     }
 
     /// The account, once it is opened.
@@ -270,11 +273,6 @@ impl CardReplay {
     /// How many reported transactions were kept aside.
     pub const fn quarantined(&self) -> usize {
         self.quarantined
-    }
-
-    /// Whether that transaction was settled with its operator.
-    pub fn is_settled(&self, counter: u16, kind: TransactionType) -> bool {
-        self.settled.contains(&(counter, kind))
     }
 
     /// Everything on which the rows of a store differ from the journal.

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Arrivals, Cause, Finding};
 use crate::amount::Fen;
-use crate::id::{CardNumber, DifferenceId, InstitutionId, OperatorId, OrderId};
+use crate::id::{
+    AsideId, CardNumber, DifferenceId, IncidentId, InstitutionId, OperatorId, OrderId, TerminalNumber,
+};
 use crate::money::ledger::TransferCode;
 use crate::money::settlement::BusinessDay;
 use crate::money::transaction::{TransactionKey, TransactionType};
@@ -74,6 +76,42 @@ pub enum Explanation {
     PaymentReported,
     /// The order was credited or cancelled.
     Settled,
+    /// What was missing came, or what was kept aside was taken after all.
+    Arrived,
+}
+
+/// What a difference about reports stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A row that was kept aside, and the incident that was opened for it.
+    Aside {
+        /// The row.
+        row: AsideId,
+        /// The incident.
+        incident: IncidentId,
+    },
+    /// Something that somebody has to look at.
+    Incident(IncidentId),
+    /// Numbers that are missing since then.
+    Missing {
+        /// Whose numbers.
+        of: Numbered,
+        /// Since when.
+        since: jiff::Timestamp,
+    },
+}
+
+/// Whose numbers are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numbered {
+    /// The offline transactions of a card.
+    Card(CardNumber),
+    /// The records of a terminal.
+    Terminal(TerminalNumber),
+    /// The batches of a terminal.
+    Batches(TerminalNumber),
 }
 
 /// Where a difference stands.
@@ -128,6 +166,9 @@ pub struct Difference {
     pub theirs: Option<Fen>,
     /// What else is known, in words.
     pub text: String,
+    /// The report that it stands on, for one that no comparison of books found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// When it was found.
     pub found_at: jiff::Timestamp,
     /// Where it stands.

@@ -16,8 +16,8 @@ use crate::money::statement::{StatementKind, StatementLine};
 use crate::money::transaction::{TransactionKey, TransactionType};
 
 pub use difference::{
-    Action, ActionRefusal, Clerk, Difference, DifferenceRefusal, DifferenceState, Explanation, MoneyIs,
-    Proposal,
+    Action, ActionRefusal, Clerk, Difference, DifferenceRefusal, DifferenceState, Evidence, Explanation,
+    MoneyIs, Numbered, Proposal,
 };
 pub use words::Cause;
 

@@ -118,6 +118,7 @@ fn difference(cause: Cause, ours: Option<u64>, theirs: Option<u64>) -> Differenc
         ours: ours.map(Fen::new),
         theirs: theirs.map(Fen::new),
         text: String::new(),
+        evidence: None,
         found_at: jiff::Timestamp::UNIX_EPOCH,
         state: DifferenceState::Open,
     }

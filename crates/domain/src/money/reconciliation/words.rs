@@ -57,6 +57,13 @@ causes! {
     EntryWithoutTransaction, "entry_without_transaction", "The ledger has an entry without its card transaction.", "总账有一笔没有对应卡片交易的记录。", "Freeze the card and find the missing record.", "冻结卡片并查找缺失的交易记录。";
     TransactionAmountDiffers, "transaction_amount_differs", "Card transaction and ledger have different amounts.", "卡片交易与总账金额不同。", "Freeze the card and examine both records.", "冻结卡片并核查两边记录。";
     Quarantined, "quarantined", "A reported transaction could not be proven and is kept aside.", "上报的交易无法验证，已隔离。", "Ask the terminal's operator for the original record.", "请终端运营方提供原始记录。";
+    WrongTac, "wrong_tac", "A reported purchase carries a wrong TAC; it is kept aside and moved no money.", "上报消费的 TAC 错误，已隔离，未动账。", "Ask the terminal's operator for the original record; the card did not prove this one.", "请终端运营方提供原始记录；该笔未经卡片证实。";
+    UnknownTerminal, "unknown_terminal", "A transaction came from a terminal that is not the reporter's; it is kept aside.", "交易来自未登记于上报方的终端，已隔离。", "Ask the operator whose terminal it is; enter it, or refuse the row.", "向运营方查明终端归属，登记终端或拒收该笔。";
+    UnknownCard, "unknown_card", "A transaction names a card that no account has.", "交易卡号没有对应账户。", "Wait for the card's opening to be reported; then refuse the row.", "等待开卡上报；仍无则拒收该笔。";
+    AwaitsCredit, "awaits_credit", "A purchase is for more than the books show on the card.", "消费金额超过账上卡余额。", "Wait for the report of the card's credit; then freeze the card.", "等待圈存上报；仍无则冻结卡片。";
+    Unproven, "unproven", "A reported purchase carries no TAC.", "上报消费没有 TAC。", "Ask the terminal's operator for the record with its TAC.", "请终端运营方补报带 TAC 的记录。";
+    Malformed, "malformed", "A reported row cannot be read.", "上报记录无法解析。", "Ask the operator to send it again.", "请运营方重新上报。";
+    SuspiciousCard, "suspicious_card", "A card's counters or balance do not follow from its transactions: it was copied, put back to an earlier state, or forged.", "卡片计数或余额与其交易不符：可能被复制、回退或伪造。", "Keep the card frozen and ask its rider to show it.", "保持冻结，请持卡人出示卡片核查。";
     CounterGap, "counter_gap", "Transactions are missing between two that were reported.", "已上报交易之间缺少交易。", "Ask the terminals' operators for what is missing.", "请终端运营方补报缺失的交易。";
     CardCopied, "card_copied", "Two different transactions claim one place in a card's count: the card was restored from a copy.", "两笔不同交易占用同一卡片计数：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
     ParkedInconsistent, "parked_inconsistent", "A card's state and the money parked for it do not fit each other.", "卡片状态与其寄存金额不符。", "Freeze the card and examine its journal.", "冻结卡片并核查其日志。";
@@ -67,6 +74,21 @@ causes! {
 }
 
 impl Cause {
+    /// Whether the centre's tables of what was kept aside and what is missing stand behind it.
+    pub const fn has_evidence(self) -> bool {
+        matches!(
+            self,
+            Self::WrongTac
+                | Self::UnknownTerminal
+                | Self::UnknownCard
+                | Self::AwaitsCredit
+                | Self::Unproven
+                | Self::Malformed
+                | Self::CounterGap
+                | Self::CardCopied
+        )
+    }
+
     /// The cause that has this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|cause| cause.name() == name)
@@ -75,7 +97,10 @@ impl Cause {
     /// The cause that an incident of this kind stands for; none for kinds that reconciliation finds itself.
     pub fn of_incident(kind: &str) -> Option<Self> {
         Some(match kind {
-            "wrong-tac" | "unknown-terminal" | "quarantined" => Self::Quarantined,
+            "wrong-tac" => Self::WrongTac,
+            "unknown-terminal" => Self::UnknownTerminal,
+            "quarantined" => Self::Quarantined,
+            "suspicious-card" => Self::SuspiciousCard,
             "counter-gap" | "gap" => Self::CounterGap,
             "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,
             "parked-inconsistent" => Self::ParkedInconsistent,

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 pub(super) struct CollectionState {
     files: BTreeMap<FileKey, (FileRow, Vec<u8>)>,
     outcomes: BTreeMap<FileKey, Vec<RowOutcome>>,
-    aside: BTreeMap<AsideId, AsideRow>,
+    pub(super) aside: BTreeMap<AsideId, AsideRow>,
     numberings: BTreeMap<Counted, Numbering>,
     doubts: BTreeMap<CardNumber, DoubtRow>,
     pub(super) locks: BTreeMap<(CardNumber, String, u64), LockRow>,

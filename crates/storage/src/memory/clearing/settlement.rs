@@ -6,7 +6,9 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use tsm_domain::money::audit::CardSums;
 use tsm_domain::money::ledger::{LedgerView as _, TransferKind};
-use tsm_domain::money::reconciliation::{CardItem, Difference, DifferenceState, EntryKind, LedgerItem};
+use tsm_domain::money::reconciliation::{
+    CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
+};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{CardTransaction, MoneyTotals, TransactionKey, TransactionType, Transfer};
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
@@ -61,6 +63,25 @@ impl Sheets {
 
     fn by_id(&self, id: DifferenceId) -> Option<&Difference> {
         self.differences.values().find(|difference| difference.id == id)
+    }
+}
+
+impl ClearingState {
+    fn close_evidence(&mut self, after: &Difference) {
+        let Some((evidence, aside, closed)) = closed_with(after) else { return };
+        let incident = match evidence {
+            Evidence::Aside { row, incident } => {
+                if let Some(row) = self.collection.aside.get_mut(&row) {
+                    row.closed.get_or_insert(aside);
+                }
+                incident
+            }
+            Evidence::Incident(incident) => incident,
+            Evidence::Missing { .. } => return,
+        };
+        if let Some(incident) = self.shared.incidents.get_mut(&incident) {
+            incident.closed.get_or_insert(closed);
+        }
     }
 }
 
@@ -186,6 +207,14 @@ impl Settlements for Memory<ClearingState> {
         })
     }
 
+    async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()> {
+        self.write(|state| {
+            may_forget(state.sheets.days.get(&place.day), place)?;
+            state.sheets.statement.retain(|(at, _, number), _| *at != place || !numbers.contains(number));
+            Ok(())
+        })
+    }
+
     async fn put_parts(&self, day: BusinessDay, parts: Vec<SettlementPart>) -> Result<()> {
         self.write(|state| {
             let key = |part: &SettlementPart| {
@@ -226,7 +255,7 @@ impl Settlements for Memory<ClearingState> {
             if same(state.sheets.settlements.get(&key), &settlement, "settlement", settlement.day)? {
                 return Ok(());
             }
-            state.book(Step::default(), books)?;
+            state.book(Step::settled(&settlement), books)?;
             state.sheets.settlements.insert(key, settlement);
             Ok(())
         })
@@ -313,6 +342,7 @@ impl Settlements for Memory<ClearingState> {
                 return Err(StorageError::conflict("difference", after.id));
             }
             state.book(Step::default(), books)?;
+            state.close_evidence(&after);
             state.sheets.differences.insert((after.day, after.id), after);
             Ok(())
         })

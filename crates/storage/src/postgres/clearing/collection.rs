@@ -118,6 +118,14 @@ async fn put_aside(db: &Db<'_>, row: &AsideRow) -> Result<()> {
     Ok(())
 }
 
+/// Deals with a row that was kept aside, unless that was done.
+pub(super) async fn close(db: &Db<'_>, id: AsideId, closed: AsideClosed) -> Result<()> {
+    match aside(db, id).await?.filter(|row| row.closed.is_none()) {
+        Some(row) => put_aside(db, &row.closed_by(closed)).await,
+        None => Ok(()),
+    }
+}
+
 async fn doubt(db: &Db<'_>, card: CardNumber) -> Result<Option<DoubtRow>> {
     one(db, "doubt", "SELECT body FROM doubts WHERE card = $1", params![card.as_str()]).await
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tsm_domain::money::audit::CardSums;
-use tsm_domain::money::reconciliation::{CardItem, Difference, DifferenceState, EntryKind, LedgerItem};
+use tsm_domain::money::reconciliation::{
+    CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
+};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
     CardTransaction, MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
-use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow, account_kind, book};
+use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow, account_kind, book, collection};
 use crate::clearing::settlement::*;
 use crate::clearing::{AccountRow, Books, Step};
 use crate::error::{Result, StorageError};
@@ -21,6 +23,7 @@ use crate::postgres::rows::{
     Params, all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one,
     params, run,
 };
+use crate::postgres::shared::close_incident;
 
 /// The tables.
 pub(in crate::postgres) const SETTLEMENT_2: &str = r#"
@@ -304,7 +307,7 @@ async fn settle(db: &Db<'_>, settlement: &Settlement, books: &Books) -> Result<(
     if !same_or_new(known, settlement, "settlement", settlement.day)? {
         return Ok(());
     }
-    book(db, Step::default(), books).await?;
+    book(db, Step::settled(settlement), books).await?;
     let sql = "INSERT INTO settlements (day, operator, issuer, body) VALUES ($1, $2, $3, $4)";
     run(db, sql, params![day, operator, issuer, body(settlement)?]).await?;
     Ok(())
@@ -363,6 +366,16 @@ async fn change(db: &Db<'_>, before: &Difference, after: &Difference, books: &Bo
         return Err(StorageError::conflict("difference", after.id));
     }
     book(db, Step::default(), books).await?;
+    if let Some((evidence, aside, closed)) = closed_with(after) {
+        match evidence {
+            Evidence::Aside { row, incident } => {
+                collection::close(db, row, aside).await?;
+                close_incident(db, incident, closed).await?;
+            }
+            Evidence::Incident(incident) => close_incident(db, incident, closed).await?,
+            Evidence::Missing { .. } => {}
+        }
+    }
     put_difference(db, after, REPLACE).await.map(drop)
 }
 
@@ -509,7 +522,22 @@ impl Settlements for Postgres<ClearingTables> {
     }
 
     async fn put_statement(&self, day: BusinessDay, lines: Vec<StatementRow>) -> Result<()> {
+        // In the order of the table: a page that several lines go to is found once.
+        let mut lines = lines;
+        lines.sort_by_key(|row| (bucket_of(row.line.order), row.number));
         step!(self, db, put_lines(db, day, &lines).await)
+    }
+
+    async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()> {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (from, to) = (signed(numbers.start), signed(numbers.end));
+        step!(self, db, {
+            may_forget(day_row(db, place.day).await?.as_ref(), place)?;
+            let sql = "DELETE FROM statement_lines
+                WHERE bucket = $1 AND day = $2 AND number >= $3 AND number < $4";
+            let values = params![i64::from(place.bucket), place.day.number(), from, to];
+            run(db, sql, values).await.map(drop)
+        })
     }
 
     async fn put_parts(&self, day: BusinessDay, parts: Vec<SettlementPart>) -> Result<()> {

@@ -92,6 +92,14 @@ fn put_aside(db: &Connection, row: &AsideRow) -> Result<()> {
     Ok(())
 }
 
+/// Deals with a row that was kept aside, unless that was done.
+pub(super) fn close(db: &Connection, id: AsideId, closed: AsideClosed) -> Result<()> {
+    match aside(db, id)?.filter(|row| row.closed.is_none()) {
+        Some(row) => put_aside(db, &row.closed_by(closed)),
+        None => Ok(()),
+    }
+}
+
 fn doubt(db: &Connection, card: CardNumber) -> Result<Option<DoubtRow>> {
     one(db, "doubt", "SELECT body FROM doubts WHERE card = ?1", [card.as_str()])
 }

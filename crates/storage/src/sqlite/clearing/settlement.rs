@@ -6,20 +6,23 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tsm_domain::money::audit::CardSums;
 use tsm_domain::money::ledger::LedgerView as _;
-use tsm_domain::money::reconciliation::{CardItem, Difference, DifferenceState, EntryKind, LedgerItem};
+use tsm_domain::money::reconciliation::{
+    CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
+};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
     MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
-use super::{ClearingSchema, Sqlite, View, account_kind, book};
+use super::{ClearingSchema, Sqlite, View, account_kind, book, collection};
 use crate::clearing::settlement::*;
 use crate::clearing::{AccountRow, Books, Step};
 use crate::error::{Result, StorageError};
 use crate::sqlite::rows::{
     all, amount, body, fen, first, from_text, instant, limit, many, nanoseconds, one, run,
 };
+use crate::sqlite::shared::close_incident;
 
 /// The tables.
 pub(in crate::sqlite) const SETTLEMENT_2: &str = "
@@ -272,7 +275,7 @@ fn settle(db: &Connection, settlement: &Settlement, books: Books) -> Result<()> 
     if !same_or_new(known, settlement, "settlement", settlement.day)? {
         return Ok(());
     }
-    book(db, Step::default(), books)?;
+    book(db, Step::settled(settlement), books)?;
     let sql = "INSERT INTO settlements (day, operator, issuer, body) VALUES (?1, ?2, ?3, ?4)";
     run(db, sql, params![day, operator.as_str(), issuer.as_str(), body(settlement)?])?;
     Ok(())
@@ -327,6 +330,16 @@ fn change(db: &Connection, before: &Difference, after: &Difference, books: Books
         return Err(StorageError::conflict("difference", after.id));
     }
     book(db, Step::default(), books)?;
+    if let Some((evidence, aside, closed)) = closed_with(after) {
+        match evidence {
+            Evidence::Aside { row, incident } => {
+                collection::close(db, row, aside)?;
+                close_incident(db, incident, closed)?;
+            }
+            Evidence::Incident(incident) => close_incident(db, incident, closed)?,
+            Evidence::Missing { .. } => {}
+        }
+    }
     put_difference(db, after, "REPLACE").map(drop)
 }
 
@@ -525,7 +538,21 @@ impl Settlements for Sqlite<ClearingSchema> {
     }
 
     async fn put_statement(&self, day: BusinessDay, lines: Vec<StatementRow>) -> Result<()> {
+        // In the order of the table: a page that several lines go to is written once and stays at hand.
+        let mut lines = lines;
+        lines.sort_by_key(|row| (bucket_of(row.line.order), row.number));
         self.write(move |db| lines.iter().try_for_each(|row| put_line(db, day, row))).await
+    }
+
+    async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()> {
+        self.write(move |db| {
+            may_forget(day_row(db, place.day)?.as_ref(), place)?;
+            let sql =
+                "DELETE FROM statement_lines WHERE bucket = ?1 AND day = ?2 AND number >= ?3 AND number < ?4";
+            let (from, to) = (signed(numbers.start), signed(numbers.end));
+            run(db, sql, params![place.bucket, place.day.number(), from, to]).map(drop)
+        })
+        .await
     }
 
     async fn put_parts(&self, day: BusinessDay, parts: Vec<SettlementPart>) -> Result<()> {
