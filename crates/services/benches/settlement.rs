@@ -192,7 +192,7 @@ async fn take_statement(store: &SqliteClearing, day: BusinessDay, rows: u64) -> 
                 at: day.cut(),
             };
             page.push(StatementRow { number, line });
-            if page.len() == 4_096 {
+            if page.len() == 16_384 {
                 store.put_statement(day, std::mem::take(&mut page)).await.expect("it is stored");
             }
         }

@@ -286,6 +286,8 @@ role_client! {
         refund(payment: PaymentId; payment::Refund) -> payment::RefundRecord = payment::REFUND;
         /// Downloads a day's statement.
         statement(; payment::StatementQuery) -> payment::StatementFile = payment::STATEMENT;
+        /// Downloads a piece of a day's statement.
+        statement_piece(; payment::StatementPieceQuery) -> payment::StatementPiece = payment::STATEMENT_PIECE;
         /// Reads the platform's keys.
         platform_keys(;) -> payment::PlatformKeys = payment::PLATFORM_KEYS;
     }

@@ -5,6 +5,7 @@
 
 pub mod purse;
 pub mod statement;
+pub mod statement_stream;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -42,6 +43,12 @@ pub const STATEMENT: Endpoint<StatementQuery, StatementFile> = Endpoint::get(
     Access::Payment,
     "The merchant's payments and refunds of a day that is over, with digest and signature.",
 );
+/// A piece of a day's statement.
+pub const STATEMENT_PIECE: Endpoint<StatementPieceQuery, StatementPiece> = Endpoint::get(
+    "/merchant/v1/statements/pieces",
+    Access::Payment,
+    "A piece of the statement of a day that is over; the last one carries the digest and signature of the whole.",
+);
 /// The platform's keys.
 pub const PLATFORM_KEYS: Endpoint<Nothing, PlatformKeys> = Endpoint::get(
     "/merchant/v1/platform-keys",
@@ -69,6 +76,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         CLOSE.describe(),
         REFUND.describe(),
         STATEMENT.describe(),
+        STATEMENT_PIECE.describe(),
         PLATFORM_KEYS.describe(),
         PAY.describe(),
         SHOW.describe(),
@@ -211,6 +219,48 @@ pub struct StatementQuery {
     /// The day, in China.
     #[schema(value_type = String, format = Date)]
     pub day: Date,
+}
+
+/// Which piece of a day's statement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementPieceQuery {
+    /// The day, in China.
+    #[schema(value_type = String, format = Date)]
+    pub day: Date,
+    /// Where the piece begins, as the one before it said; the first piece without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+}
+
+/// A piece of a statement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementPiece {
+    /// The merchant.
+    pub merchant: String,
+    /// The day.
+    #[schema(value_type = String, format = Date)]
+    pub day: Date,
+    /// The text from where the piece before it ended; see [`statement`].
+    pub text: String,
+    /// Where the next piece begins; none after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next: Option<Timestamp>,
+    /// With the last piece: digest and signature of the whole text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<StatementSeal>,
+}
+
+/// What the platform signs of a statement's text.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatementSeal {
+    /// SHA-256 of the text.
+    pub sha256: HexBytes,
+    /// The platform's key.
+    pub serial: String,
+    /// The platform's signature over merchant, day and digest.
+    pub signature: HexBytes,
 }
 
 /// A statement as it is downloaded and kept.

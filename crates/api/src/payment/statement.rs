@@ -16,11 +16,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 use tsm_domain::money::statement::{bounds_of_day, day_of};
-use tsm_domain::money::{Statement, StatementKind, StatementLine};
+use tsm_domain::money::{Statement, StatementKind, StatementLine, StatementTotals};
 use tsm_domain::{Fen, TransferId};
 
-const HEADER: &str = "time,merchant,order,payment,kind,amount_fen,refund";
-const SUMMARY_HEADER: &str = "payments,paid_fen,refunds,refunded_fen";
+pub(super) const HEADER: &str = "time,merchant,order,payment,kind,amount_fen,refund";
+pub(super) const SUMMARY_HEADER: &str = "payments,paid_fen,refunds,refunded_fen";
 
 /// Why a text is not a statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,17 +54,24 @@ pub fn write(statement: &Statement) -> Result<String, StatementError> {
     let totals = statement.totals().map_err(|_| StatementError::Totals)?;
     let mut text = format!("{HEADER}\n");
     for line in &statement.lines {
-        let StatementLine { order, payment, kind, amount, at } = line;
-        let (word, refund) = match kind {
-            StatementKind::Paid => ("paid", String::new()),
-            StatementKind::Refunded { refund } => ("refunded", refund.to_string()),
-        };
-        let merchant = &statement.merchant;
-        text.push_str(&format!("{at},{merchant},{order},{payment},{word},{},{refund}\n", amount.get()));
+        text.push_str(&written_line(&statement.merchant, line));
     }
-    let (paid, refunded) = (totals.paid.get(), totals.refunded.get());
-    text.push_str(&format!("{SUMMARY_HEADER}\n{},{paid},{},{refunded}\n", totals.payments, totals.refunds));
+    text.push_str(&written_summary(&totals));
     Ok(text)
+}
+
+pub(super) fn written_line(merchant: &str, line: &StatementLine) -> String {
+    let StatementLine { order, payment, kind, amount, at } = line;
+    let (word, refund) = match kind {
+        StatementKind::Paid => ("paid", String::new()),
+        StatementKind::Refunded { refund } => ("refunded", refund.to_string()),
+    };
+    format!("{at},{merchant},{order},{payment},{word},{},{refund}\n", amount.get())
+}
+
+pub(super) fn written_summary(totals: &StatementTotals) -> String {
+    let (paid, refunded) = (totals.paid.get(), totals.refunded.get());
+    format!("{SUMMARY_HEADER}\n{},{paid},{},{refunded}\n", totals.payments, totals.refunds)
 }
 
 /// Reads the text of one merchant's day.
@@ -107,7 +114,7 @@ pub fn read(merchant: &str, day: Date, text: &str) -> Result<Statement, Statemen
     Err(if same_lines { StatementError::Totals } else { StatementError::Form })
 }
 
-fn read_line(merchant: &str, day: Date, text: &str) -> Result<StatementLine, &'static str> {
+pub(super) fn read_line(merchant: &str, day: Date, text: &str) -> Result<StatementLine, &'static str> {
     let fields: Vec<&str> = text.split(',').collect();
     let [at, of, order, payment, kind, amount, refund] = fields[..] else {
         return Err("it does not have seven fields");

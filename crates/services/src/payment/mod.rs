@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use tsm_api::client::ClientError;
 pub use tsm_api::payment::PaymentMeans;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{PayerToken, Statement};
+use tsm_domain::money::{PayerToken, Statement, StatementLine};
 use tsm_domain::{Fen, OrderId, PaymentReference, TransferId};
 
 pub use sandbox_platform::{Parts as SandboxParts, SandboxPlatform};
@@ -184,6 +184,32 @@ pub trait PaymentPlatform: Send + Sync {
     ) -> Result<Notification, NotificationError>;
     /// The statement of a day, in China, that is over; digest, signature and totals are checked.
     async fn statement(&self, day: Date) -> Result<Statement, StatementFailure>;
+    /// The same in pieces, for a day that is too large to be held at once. A platform that has no pieces gives
+    /// its whole statement as one.
+    async fn statement_pieces<'a>(
+        &'a self,
+        day: Date,
+    ) -> Result<Box<dyn StatementPieces + 'a>, StatementFailure> {
+        Ok(Box::new(OnePiece(Some(self.statement(day).await?.lines))))
+    }
+}
+
+/// A statement on its way. The lines that it gives count only when it has come to its end: what was altered may
+/// show no earlier.
+#[async_trait]
+pub trait StatementPieces: Send {
+    /// The next lines; `None` after the last, when digest, signature and totals have been found right.
+    async fn next(&mut self) -> Result<Option<Vec<StatementLine>>, StatementFailure>;
+}
+
+/// A statement that was given whole, and checked.
+struct OnePiece(Option<Vec<StatementLine>>);
+
+#[async_trait]
+impl StatementPieces for OnePiece {
+    async fn next(&mut self) -> Result<Option<Vec<StatementLine>>, StatementFailure> {
+        Ok(self.0.take())
+    }
 }
 
 impl PaymentError {

@@ -11,14 +11,15 @@ use tracing::{info, warn};
 use tsm_api::HexBytes;
 use tsm_api::client::{Client, ClientError, PaymentPeer, Seal, Transport, WireReply, WireRequest};
 use tsm_api::ids::{OrderId as WireOrder, PaymentId, RefundId};
+use tsm_api::payment::statement_stream::Reader;
 use tsm_api::payment::{
     self, NewPayment, PaymentNotification, PaymentRecord, PaymentState, PlatformKey, StatementFile,
-    StatementQuery,
+    StatementPieceQuery, StatementQuery, StatementSeal,
 };
 use tsm_api::problem::ProblemCode;
 use tsm_api::signature::{ReplayWindow, SignatureError, Stamp, WINDOW};
 use tsm_domain::environment::{Clock, Entropy};
-use tsm_domain::money::Statement;
+use tsm_domain::money::{Statement, StatementLine};
 use tsm_domain::{Fen, OrderId, PaymentReference};
 
 use super::message::{
@@ -26,7 +27,7 @@ use super::message::{
 };
 use super::{
     IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentPlatform,
-    PlatformOrder, PlatformState, RefundDone, StatementFailure,
+    PlatformOrder, PlatformState, RefundDone, StatementFailure, StatementPieces,
 };
 use crate::purse::to_wire;
 use crate::runtime::Environment;
@@ -102,14 +103,24 @@ impl SandboxPlatform {
         if file.merchant != self.protocol.merchant || file.day != day {
             return Err(altered("it is of another merchant or day"));
         }
-        let digest = payment::statement::digest(&file.text);
-        if file.sha256.0 != digest {
+        let StatementFile { sha256, serial, signature, .. } = file.clone();
+        self.check_seal(
+            day,
+            payment::statement::digest(&file.text),
+            &StatementSeal { sha256, serial, signature },
+        )?;
+        Ok(payment::statement::read(&file.merchant, day, &file.text)?)
+    }
+
+    /// The digest is the one that the platform signed.
+    fn check_seal(&self, day: Date, digest: [u8; 32], seal: &StatementSeal) -> Result<(), StatementFailure> {
+        let altered = |what: &str| StatementFailure::Altered(what.to_owned());
+        if seal.sha256.0 != digest {
             return Err(altered("its digest is not that of its text"));
         }
-        let key = self.protocol.platform_key(&file.serial).ok_or_else(|| altered("its key is not known"))?;
-        let signed = payment::statement::signed_bytes(&file.merchant, day, &digest);
-        key.verify(&signed, &file.signature.0).map_err(|_| altered("its signature is wrong"))?;
-        Ok(payment::statement::read(&file.merchant, day, &file.text)?)
+        let key = self.protocol.platform_key(&seal.serial).ok_or_else(|| altered("its key is not known"))?;
+        let signed = payment::statement::signed_bytes(&self.protocol.merchant, day, &digest);
+        key.verify(&signed, &seal.signature.0).map_err(|_| altered("its signature is wrong"))
     }
 }
 
@@ -190,6 +201,49 @@ impl PaymentPlatform for SandboxPlatform {
     async fn statement(&self, day: Date) -> Result<Statement, StatementFailure> {
         let file = self.calls.statement(&StatementQuery { day }).await.map_err(failed)?;
         self.open_statement(day, &file)
+    }
+
+    async fn statement_pieces<'a>(
+        &'a self,
+        day: Date,
+    ) -> Result<Box<dyn StatementPieces + 'a>, StatementFailure> {
+        let reader = Reader::new(&self.protocol.merchant, day);
+        Ok(Box::new(Pieces { platform: self, day, reader: Some(reader), from: None }))
+    }
+}
+
+/// A statement that is being downloaded.
+struct Pieces<'a> {
+    platform: &'a SandboxPlatform,
+    day: Date,
+    /// None after the last piece.
+    reader: Option<Reader>,
+    from: Option<jiff::Timestamp>,
+}
+
+#[async_trait]
+impl StatementPieces for Pieces<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<StatementLine>>, StatementFailure> {
+        let Some(mut reader) = self.reader.take() else { return Ok(None) };
+        let altered = |what: &str| StatementFailure::Altered(what.to_owned());
+        let query = StatementPieceQuery { day: self.day, from: self.from };
+        let piece = self.platform.calls.statement_piece(&query).await.map_err(failed)?;
+        if piece.merchant != self.platform.protocol.merchant || piece.day != self.day {
+            return Err(altered("a piece is of another merchant or day"));
+        }
+        let lines = reader.push(&piece.text)?;
+        match (piece.next, piece.seal) {
+            (Some(next), None) if self.from.is_none_or(|from| from < next) => {
+                self.from = Some(next);
+                self.reader = Some(reader);
+            }
+            (None, Some(seal)) => {
+                let (digest, _) = reader.finish()?;
+                self.platform.check_seal(self.day, digest, &seal)?;
+            }
+            _ => return Err(altered("its pieces do not follow each other")),
+        }
+        Ok(Some(lines))
     }
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod refund;
 mod show;
 mod statement;
+mod statement_pieces;
 
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ pub struct PaymentSandbox {
     outbox: Dispatcher,
     expiry: watch::Sender<()>,
     cards: Option<Cards>,
+    pieces: statement_pieces::Begun,
 }
 
 impl PaymentSandbox {
@@ -141,6 +143,7 @@ impl PaymentSandbox {
             outbox,
             expiry,
             cards,
+            pieces: statement_pieces::Begun::default(),
         });
         let job = expiry::run(Arc::downgrade(&sandbox), environment.clone(), opened);
         environment.spawner.spawn(job.boxed());
@@ -166,6 +169,7 @@ pub fn routes(sandbox: Arc<PaymentSandbox>) -> Routes<PaymentSandbox> {
         .on(&payment::CLOSE, close::close)
         .on(&payment::REFUND, refund::refund)
         .on(&payment::STATEMENT, statement::statement_of_day)
+        .on(&payment::STATEMENT_PIECE, statement_pieces::statement_piece)
         .on(&payment::PLATFORM_KEYS, keys::platform_keys)
         .on(&payment::PAY, pay::pay)
         .on(&payment::SHOW, show::show)

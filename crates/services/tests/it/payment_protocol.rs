@@ -251,6 +251,47 @@ async fn a_statement_has_a_line_for_each_payment_and_refund() {
     assert_eq!(statement(&world).await.text.lines().count(), 6 + 3);
 }
 
+/// The statement in pieces has the lines of the whole one, wherever the pieces end, and its digest is signed.
+#[tokio::test]
+async fn a_statement_comes_in_pieces_too() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let day = day_of(world.time.now());
+    for order in 1..=5 {
+        merchant.create_order(&world.new_order(order, 500)).await.unwrap();
+        world.time.pass(SignedDuration::from_secs(1));
+        world.pays(order).await;
+    }
+    merchant.refund(&refund(1, 1, 100)).await.unwrap();
+    assert!(merchant.statement_pieces(day).await.unwrap().next().await.is_err(), "the day is not over");
+    world.time.pass(SignedDuration::from_hours(24));
+    let whole = merchant.statement(day).await.unwrap();
+    let mut pieces = merchant.statement_pieces(day).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(more) = pieces.next().await.unwrap() {
+        lines.extend(more);
+    }
+    assert_eq!(lines, whole.lines);
+    assert!(pieces.next().await.unwrap().is_none());
+    let empty = day.tomorrow().unwrap();
+    world.time.pass(SignedDuration::from_hours(24));
+    let mut pieces = merchant.statement_pieces(empty).await.unwrap();
+    assert_eq!(pieces.next().await.unwrap(), Some(Vec::new()), "a day without payments is signed, too");
+    assert_eq!(pieces.next().await.unwrap(), None);
+
+    // From the middle on, without what came before: the platform makes it again from its books.
+    let from = (lines[3].at).to_string();
+    let path = format!("/merchant/v1/statements/pieces?day={day}&from={}", from.replace(':', "%3A"));
+    let parts = RequestParts { method: "GET", path: &path, stamp: stamp(world.time.now()), body: b"" };
+    let headers = world.city.key().seal_request("CITY", &parts).unwrap();
+    let request = WireRequest { verb: tsm_api::Verb::Get, path, headers, body: Vec::new() };
+    let piece: tsm_api::payment::StatementPiece =
+        serde_json::from_slice(&world.to_platform.send(request).await.unwrap().body).unwrap();
+    let text = payment::statement::write(&whole).unwrap();
+    assert!(text.ends_with(&piece.text) && !piece.text.is_empty());
+    assert_eq!(piece.seal.unwrap().sha256.0, payment::statement::digest(&text));
+}
+
 /// A file of which a line is missing, doubled or altered is found out, whether the digest was made to fit or not.
 #[tokio::test]
 async fn an_altered_statement_is_found_out() {
