@@ -96,6 +96,9 @@ pub struct CardsQuery {
     /// The card after which to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<HexBytes>,
+    /// Only cards whose numbers end with these digits; at least four. A page may then be empty and not the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
 }
 
 /// Some of the centre's cards.

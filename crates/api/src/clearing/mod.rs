@@ -7,6 +7,7 @@ pub mod lists;
 pub mod payments;
 pub mod purchases;
 pub mod settlement;
+pub mod watch;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(lists::endpoints());
     all.extend(evidence::endpoints());
     all.extend(settlement::endpoints());
+    all.extend(watch::endpoints());
     all
 }
 

@@ -6,18 +6,40 @@
 
 use std::fmt::Write as _;
 
-use tsm_domain::money::MoneyTotals;
+use tsm_api::clearing::AccountState;
 use tsm_domain::money::audit::{Breach, CardSums};
+use tsm_domain::money::{AccountKind, MoneyTotals};
 use tsm_domain::{CardNumber, IncidentId};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
 use tsm_storage::shared::Incident;
 
 use super::Clearing;
+use super::closing::StateOnTheWire as _;
+use super::watch::place_of;
 use crate::names;
 
 /// Cards checked in one step of a sweep.
 pub const CARDS_PER_STEP: usize = 256;
+
+/// The states by which cards are counted.
+pub(super) const COUNTED_STATES: [AccountState; 6] = [
+    AccountState::Opening,
+    AccountState::Live,
+    AccountState::Closing,
+    AccountState::Parked,
+    AccountState::RefundPayable,
+    AccountState::Refunded,
+];
+
+/// Cards counted by state, with what their purses hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CardCounts {
+    /// Number and fen, in the order of the states.
+    pub states: [(u64, u64); COUNTED_STATES.len()],
+    /// Of them frozen for value.
+    pub frozen: u64,
+}
 
 /// Where the sweep is, and what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +48,14 @@ pub struct Watch {
     after: Option<CardNumber>,
     /// What the cards so far add up to.
     sum: MoneyTotals,
+    /// The cards so far.
+    counting: CardCounts,
+    /// The cards of the last finished sweep.
+    pub census: CardCounts,
+    /// Whether the last finished sweep found the equation broken, or a card's books.
+    pub alarm: bool,
+    /// Cards whose books did not hold, in this sweep.
+    broken_now: u64,
     /// The terms of the last finished sweep.
     pub totals: MoneyTotals,
     /// When it finished.
@@ -38,6 +68,17 @@ pub struct Watch {
     pub breaks: u64,
 }
 
+impl CardCounts {
+    fn count(&mut self, card: &CardSums) {
+        let place = card.state.as_ref().and_then(|state| place_of(AccountState::of(state)));
+        if let Some((cards, fen)) = place.map(|place| &mut self.states[place]) {
+            *cards += 1;
+            *fen += card.held.get(&AccountKind::Purse).map_or(0, |held| held.get());
+        }
+        self.frozen += u64::from(card.is_frozen);
+    }
+}
+
 impl Clearing {
     /// Checks the next cards. Says whether the sweep has come to its end.
     pub async fn watch_books(&self) -> Result<bool, StorageError> {
@@ -46,9 +87,11 @@ impl Clearing {
         for card in &page.cards {
             watch.cards += 1;
             watch.sum.add_all(&card.terms());
+            watch.counting.count(card);
             let breaches = card.check();
             if !breaches.is_empty() {
                 watch.breaks += 1;
+                watch.broken_now += 1;
                 self.raise(card, &breaches).await?;
             }
         }
@@ -69,6 +112,8 @@ impl Clearing {
     async fn end_sweep(&self, watch: &mut Watch) -> Result<(), StorageError> {
         watch.sum.add_all(&self.store.cardless_totals().await?);
         watch.totals = std::mem::take(&mut watch.sum);
+        watch.census = std::mem::take(&mut watch.counting);
+        watch.alarm = std::mem::take(&mut watch.broken_now) > 0 || watch.totals.check().is_err();
         watch.swept_at = Some(self.now());
         watch.sweeps += 1;
         if let Err(imbalance) = watch.totals.check() {
@@ -125,6 +170,12 @@ impl Clearing {
         };
         let swept = watch.swept_at.map_or(0, jiff::Timestamp::as_second);
         for (name, kind, help, value) in [
+            (
+                "opentsm_books_alarm",
+                "gauge",
+                "1 when the last full check found the equation or a card's books broken.",
+                watch.alarm.into(),
+            ),
             ("opentsm_books_gap_fen", "gauge", "What came in less what is accounted for: zero.", gap),
             ("opentsm_books_breaks_total", "counter", "Cards whose books did not hold.", watch.breaks.into()),
             ("opentsm_books_cards_checked_total", "counter", "Cards checked.", watch.cards.into()),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode, TransferRefusal};
-use tsm_domain::{CardNumber, Fen, IncidentId, OrderId, TransferId};
+use tsm_domain::{AsideId, CardNumber, Fen, IncidentId, OrderId, TransferId};
 use tsm_epurse::KeyRole;
 use tsm_epurse::host::purchase::{PurchaseFacts, tac_input};
 use tsm_keys::KeyHandle;
@@ -13,6 +13,7 @@ use tsm_storage::clearing::AccountRow;
 use tsm_storage::shared::{ChainKey, Incident, Note};
 
 use super::Clearing;
+use super::suspicions::incident_of_row;
 use crate::names;
 use crate::stored;
 
@@ -101,11 +102,32 @@ impl Clearing {
 
     /// What somebody has to look at: a report that contradicts the records.
     pub(super) async fn report(&self, kind: &str, key: TransactionKey, text: String) -> Result<(), Problem> {
-        tracing::warn!(card = %key.card, kind, text, "a report was kept aside");
         let transaction = format!("{:02X}/{}", key.kind.to_byte(), key.counter);
         let words = ["incident", kind, key.card.as_str(), &transaction, &text];
+        self.open_incident(IncidentId::from_uuid(names::derived(&words)), kind, key, text).await
+    }
+
+    /// The same, about a row that was kept aside.
+    pub(super) async fn report_row(
+        &self,
+        row: AsideId,
+        kind: &str,
+        key: TransactionKey,
+        text: String,
+    ) -> Result<(), Problem> {
+        self.open_incident(incident_of_row(row), kind, key, text).await
+    }
+
+    async fn open_incident(
+        &self,
+        id: IncidentId,
+        kind: &str,
+        key: TransactionKey,
+        text: String,
+    ) -> Result<(), Problem> {
+        tracing::warn!(card = %key.card, kind, text, "a report was kept aside");
         let incident = Incident {
-            id: IncidentId::from_uuid(names::derived(&words)),
+            id,
             se: None,
             card: Some(key.card),
             kind: kind.into(),

@@ -13,7 +13,7 @@ use tsm_api::clearing::evidence::{
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{AccountId, OrderId};
-use tsm_api::problem::Problem;
+use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::receipt::{self, Receipt, ReceiptKind as Wire, SignedReceipt};
 use tsm_domain::money::black_list::ListKind;
 use tsm_domain::money::journal::CardReplay;
@@ -38,6 +38,8 @@ use crate::stored;
 const ENTRIES: usize = 200;
 /// Cards in one page.
 const CARDS: usize = 50;
+/// Pages that one search looks at.
+const PAGES_LOOKED_AT: usize = 400;
 /// Transactions that are shown of a card.
 const SHOWN: usize = 8;
 /// Cards whose last transactions are looked at.
@@ -76,14 +78,24 @@ pub(super) async fn cards(
     call: Call<Institution, CardsQuery>,
 ) -> Result<CardPage, Problem> {
     centre.check_keeper(&call.caller.0)?;
-    let after = call.request.after.as_ref().map(card_from_wire).transpose()?;
-    let rows = centre.store.accounts(after, CARDS).await.map_err(problem)?;
-    let next = rows.last().filter(|_| rows.len() == CARDS).map(|row| card_to_wire(row.card));
-    let mut cards = Vec::with_capacity(rows.len());
-    for row in &rows {
-        cards.push(centre.line(row).await?);
+    let mut after = call.request.after.as_ref().map(card_from_wire).transpose()?;
+    let ending = call.request.ending.unwrap_or_default();
+    if !ending.is_empty() && (ending.len() < 4 || !ending.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(Problem::because(ProblemCode::ValueRefused, "Give at least four digits."));
     }
-    Ok(CardPage { cards, next })
+    let mut cards = Vec::new();
+    let looked_at = if ending.is_empty() { 1 } else { PAGES_LOOKED_AT };
+    for _ in 0..looked_at {
+        let rows = centre.store.accounts(after, CARDS).await.map_err(problem)?;
+        after = rows.last().filter(|_| rows.len() == CARDS).map(|row| row.card);
+        for row in rows.iter().filter(|row| row.card.as_str().ends_with(&ending)) {
+            cards.push(centre.line(row).await?);
+        }
+        if after.is_none() || cards.len() >= CARDS {
+            break;
+        }
+    }
+    Ok(CardPage { cards, next: after.map(card_to_wire) })
 }
 
 /// The last transactions of the cards that moved lately: those not sealed yet, and those of the last seal.

@@ -36,6 +36,10 @@ impl Clearing {
         {
             tracing::error!(day = %yesterday, %error, "a day was not reconciled");
         }
+        // What cannot be taken is in the view when it is noticed, not when the day is reconciled.
+        if let Err(error) = self.take_suspicions(BusinessDay::of(now)).await {
+            tracing::error!(%error, "what was kept aside is not in the reconciliation view");
+        }
         if let Err(error) = self.watch_books().await {
             tracing::error!(%error, "the books were not checked");
         }

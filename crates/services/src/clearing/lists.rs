@@ -338,7 +338,7 @@ impl Clearing {
     }
 
     /// The list, at one version: when it changed while it was read, it is read again.
-    async fn card_list(&self) -> Result<CardList, Problem> {
+    pub(super) async fn card_list(&self) -> Result<CardList, Problem> {
         loop {
             let version = self.store.list_version().await.map_err(problem)?;
             let mut cards = Vec::new();

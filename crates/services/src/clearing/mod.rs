@@ -31,11 +31,14 @@ mod reconciliation;
 mod resolution;
 mod returned;
 mod settlement;
+mod statements;
+mod suspicions;
 mod terminals;
+mod watch;
 
 use std::sync::Arc;
 
-use tsm_api::clearing::{self, evidence as api_evidence, settlement as days_api};
+use tsm_api::clearing::{self, evidence as api_evidence, settlement as days_api, watch as watch_api};
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
@@ -167,4 +170,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&days_api::PROPOSE, differences::propose)
         .on(&days_api::APPROVE, differences::approve)
         .on(&days_api::REJECT, differences::reject)
+        .on(&watch_api::WATCH, watch::watch)
+        .on(&watch_api::CENSUS, watch::census)
+        .on(&watch_api::CARD_GAPS, watch::card_gaps)
 }

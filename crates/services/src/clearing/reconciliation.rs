@@ -10,13 +10,9 @@ use std::sync::Arc;
 
 use tsm_domain::money::reconciliation::{Cause, Difference, DifferenceState, Finding, Group, judge};
 use tsm_domain::money::settlement::BusinessDay;
-use tsm_domain::money::{StatementLine, StatementTotals};
 use tsm_domain::{DifferenceId, Fen, OrderId};
 use tsm_storage::clearing::Books;
-use tsm_storage::clearing::settlement::{
-    BUCKETS, DayEntry, DayRow, DayTransaction, Place, StatementHead, StatementRow,
-};
-use tsm_storage::shared::IncidentFilter;
+use tsm_storage::clearing::settlement::{BUCKETS, DayEntry, DayRow, DayTransaction, Place, StatementRow};
 use tsm_storage::{ClearingStore, StorageError};
 
 use super::Clearing;
@@ -25,14 +21,8 @@ use crate::payment::StatementFailure;
 
 /// Rows read at once from each list.
 const PAGE: usize = 4096;
-/// Statement lines kept in one step.
-const LINES_PER_STEP: usize = 4096;
 /// Differences kept in one step.
 const DIFFERENCES_PER_STEP: usize = 256;
-/// Incidents looked at.
-const INCIDENTS: usize = 10_000;
-/// Each platform's lines have numbers of their own: its place in the list stands above these bits.
-const PLATFORM_SHIFT: u32 = 40;
 
 /// Why a day is not reconciled.
 #[derive(Debug, thiserror::Error)]
@@ -67,16 +57,7 @@ impl Clearing {
         let row = self.store.day(day).await?.filter(|row| row.settled_at.is_some());
         let mut row = row.ok_or(ReconciliationError::NotSettled(day))?;
         if row.statement.is_none() {
-            let mut head = StatementHead { lines: 0, totals: StatementTotals::default() };
-            for (index, platform) in (0_u64..).zip(&self.duties.platforms) {
-                let statement = platform.statement(day.date()).await?;
-                self.take_statement(day, index, &statement.lines).await?;
-                head.lines += statement.lines.len() as u64;
-                if let Ok(totals) = statement.totals() {
-                    add_totals(&mut head.totals, totals);
-                }
-            }
-            row.statement = Some(head);
+            row.statement = Some(self.take_statements(day).await?);
             self.store.put_day(row.clone()).await?;
         }
         let mut done = Reconciled::default();
@@ -87,29 +68,15 @@ impl Clearing {
                 self.keep(&mut found, &mut done).await?;
             }
         }
-        self.take_incidents(day, &mut found).await?;
         self.keep(&mut found, &mut done).await?;
+        let (new, explained) = self.take_suspicions(day).await?;
+        done.found += new;
+        done.explained += explained;
         self.store.ripen(day).await?;
         let row = DayRow { reconciled_at: Some(self.now()), ..row };
         self.store.put_day(row.clone()).await?;
         tracing::info!(%day, references = done.references, found = done.found, "a day was reconciled");
         Ok((row, done))
-    }
-
-    /// Keeps the lines of a platform's statement.
-    async fn take_statement(
-        &self,
-        day: BusinessDay,
-        platform: u64,
-        lines: &[StatementLine],
-    ) -> Result<(), StorageError> {
-        let first = (platform << PLATFORM_SHIFT) + 1;
-        for (chunk, first) in lines.chunks(LINES_PER_STEP).zip((first..).step_by(LINES_PER_STEP)) {
-            let rows =
-                chunk.iter().zip(first..).map(|(line, number)| StatementRow { number, line: line.clone() });
-            self.store.put_statement(day, rows.collect()).await?;
-        }
-        Ok(())
     }
 
     async fn merge(
@@ -182,8 +149,21 @@ impl Clearing {
         };
         let id = identity(day, cause, &reference.to_string());
         let (reference, found_at) = (Some(reference), self.now());
-        let text = String::new();
-        Difference { id, day, cause, reference, card, transaction, ours, theirs, text, found_at, state }
+        let (text, evidence) = (String::new(), None);
+        Difference {
+            id,
+            day,
+            cause,
+            reference,
+            card,
+            transaction,
+            ours,
+            theirs,
+            text,
+            evidence,
+            found_at,
+            state,
+        }
     }
 
     /// A difference about purchases that belong to no operator.
@@ -205,39 +185,10 @@ impl Clearing {
             ours: Some(gross),
             theirs: None,
             text,
+            evidence: None,
             found_at: self.now(),
             state: DifferenceState::Open,
         }
-    }
-
-    /// What was kept aside when it was reported: wrong proofs, contradictions, gaps, broken books.
-    async fn take_incidents(
-        &self,
-        day: BusinessDay,
-        found: &mut Vec<Difference>,
-    ) -> Result<(), StorageError> {
-        for incident in self.store.incidents(IncidentFilter::Open, INCIDENTS).await? {
-            let Some(cause) = Cause::of_incident(&incident.kind) else { continue };
-            // One incident is one difference, on the day that first saw it.
-            let id = DifferenceId::from_uuid(names::derived(&["difference", &incident.id.to_string()]));
-            found.push(Difference {
-                id,
-                day,
-                cause,
-                reference: None,
-                card: incident.card,
-                transaction: None,
-                ours: None,
-                theirs: None,
-                text: format!("{}: {}", incident.kind, incident.text),
-                found_at: incident.at,
-                state: DifferenceState::Open,
-            });
-            if self.store.difference(id).await?.is_some() {
-                found.pop();
-            }
-        }
-        Ok(())
     }
 
     async fn keep(&self, found: &mut Vec<Difference>, done: &mut Reconciled) -> Result<(), StorageError> {
@@ -247,13 +198,6 @@ impl Clearing {
         found.clear();
         Ok(())
     }
-}
-
-fn add_totals(sum: &mut StatementTotals, more: StatementTotals) {
-    sum.payments += more.payments;
-    sum.refunds += more.refunds;
-    sum.paid = [sum.paid, more.paid].into_iter().sum();
-    sum.refunded = [sum.refunded, more.refunded].into_iter().sum();
 }
 
 fn identity(day: BusinessDay, cause: Cause, subject: &str) -> DifferenceId {

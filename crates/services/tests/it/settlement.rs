@@ -4,5 +4,7 @@
 mod days;
 mod differences;
 mod institutions;
+mod statements;
+mod suspicions;
 mod watch;
 mod world;

@@ -68,6 +68,7 @@ pub(in crate::clearing) async fn results(
     call: Call<Institution, Nothing>,
 ) -> Result<ResultList, Problem> {
     let institution = institution_id(&call.caller.0)?;
+    centre.make_list_file(&institution).await?;
     let rows = centre.store.files_of(&institution, "", MOST).await.map_err(problem)?;
     let made = rows.into_iter().filter(|row| row.stage == FileStage::Made);
     let files = made.map(|row| ResultFile { name: row.key.name, size: row.size, made_at: row.begun_at });

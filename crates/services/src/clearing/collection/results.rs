@@ -1,13 +1,16 @@
 //! What an institution gets back for a file: CL, what was cleared; FB, what was kept aside; LD, that the file
 //! was processed.
 
-use tsm_api::clearing_files::{self, ProcessedFile, Record, RejectRecord, TransactionRecord};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::clearing_files::{self, ListedRecord, ProcessedFile, Record, RejectRecord, TransactionRecord};
+use tsm_api::problem::Problem;
+use tsm_domain::InstitutionId;
 use tsm_domain::bytes::Sha256Digest;
+use tsm_domain::money::ListVersion;
+use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::{AsideReason, FileKey, FileRow, FileStage, RowOutcome};
 
-use super::problem;
 use super::take::first_row;
+use super::{file_key, problem};
 use crate::clearing::Clearing;
 use crate::purse::card_time;
 
@@ -60,17 +63,42 @@ impl Clearing {
         self.make(file, format!("LD{rest}"), &[processed]).await
     }
 
+    /// The list of refused cards as a file for an institution (UC), one for each version at which it asks; making
+    /// it again changes nothing.
+    pub(super) async fn make_list_file(&self, institution: &InstitutionId) -> Result<(), Problem> {
+        let version = self.store.list_version().await.map_err(problem)?;
+        let name = |version: ListVersion| format!("UC{:012}", version.0);
+        let known = self.store.file(file_key(institution, &name(version))).await.map_err(problem)?;
+        if version == ListVersion::NONE || known.is_some() {
+            return Ok(());
+        }
+        let list = self.card_list().await?;
+        let records: Vec<_> = list.cards().map(ListedRecord::of).collect();
+        let key = file_key(institution, &name(list.version()));
+        match self.record_made(key, self.now(), &records).await {
+            // Another process made it at another moment.
+            Ok(()) | Err(StorageError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(problem(error)),
+        }
+    }
+
     async fn make<R: Record>(&self, of: &FileRow, name: String, records: &[R]) -> Result<(), Problem> {
-        let day = hex::encode(card_time(of.begun_at).date.to_bytes());
-        let receiver: String = of.key.institution.as_str().chars().take(11).collect();
+        let key = file_key(&of.key.institution, &name);
+        self.record_made(key, of.begun_at, records).await.map_err(problem)
+    }
+
+    async fn record_made<R: Record>(
+        &self,
+        key: FileKey,
+        dated: jiff::Timestamp,
+        records: &[R],
+    ) -> Result<(), StorageError> {
+        let day = hex::encode(card_time(dated).date.to_bytes());
+        let receiver: String = key.institution.as_str().chars().take(11).collect();
         let text = clearing_files::write_file(day.parse().unwrap_or_default(), &receiver, records);
-        let text = text.map_err(|error| {
-            tracing::error!(%error, "a result file cannot be written");
-            Problem::new(ProblemCode::Internal)
-        })?;
-        let content = text.into_bytes();
+        let content = text.map_err(|error| StorageError::corrupt("made file", error))?.into_bytes();
         let row = FileRow {
-            key: FileKey { institution: of.key.institution.clone(), name },
+            key,
             batch: None,
             size: content.len() as u64,
             digest: Sha256Digest::of(&content),
@@ -80,7 +108,7 @@ impl Clearing {
             taken: 0,
             begun_at: self.now(),
         };
-        self.store.record_file(row, content).await.map(drop).map_err(problem)
+        self.store.record_file(row, content).await.map(drop)
     }
 }
 

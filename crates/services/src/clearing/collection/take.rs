@@ -139,26 +139,26 @@ impl Clearing {
         else {
             return Ok(());
         };
-        let key = transaction.key;
+        let (key, row) = (transaction.key, step.reported.id);
         match outcome {
             RowOutcome::Aside(AsideReason::TacWrong) => {
                 let terminal = transaction.terminal;
                 let text = format!("terminal {terminal} reported a purchase with a wrong TAC");
-                self.report("wrong-tac", key, text).await
+                self.report_row(row, "wrong-tac", key, text).await
             }
             RowOutcome::Aside(AsideReason::Contradicts) if matches!(step.judged, Judged::Aside { .. }) => {
                 match self.check_late_purchase(key).await? {
-                    Some(text) => self.report("purchase-after-block", key, text).await,
+                    Some(text) => self.report_row(row, "purchase-after-block", key, text).await,
                     None => Ok(()),
                 }
             }
             RowOutcome::Aside(AsideReason::Contradicts) if self.has_transaction(key).await? => {
                 let text = "a purchase contradicts the one recorded for the same counter".to_owned();
-                self.report("contradicting-purchase", key, text).await
+                self.report_row(row, "contradicting-purchase", key, text).await
             }
             RowOutcome::Aside(AsideReason::Contradicts) => {
                 let text = "a purchase carries the TAC of one recorded for another counter".to_owned();
-                self.report("repeated-tac", key, text).await
+                self.report_row(row, "repeated-tac", key, text).await
             }
             RowOutcome::Recorded
             | RowOutcome::Duplicate

@@ -392,6 +392,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         institution: &InstitutionId,
         date: u32,
     ) -> Result<(Vec<FileKey>, Vec<FileInfo>), SessionError> {
+        if let Err(error) = self.centre.make_list_file(institution).await {
+            warn!(%error, "the list of refused cards is not offered as a file");
+        }
         let rows = self.centre.store.files_of(institution, "", usize::MAX).await?;
         let made = rows.into_iter().filter(|row| row.stage == FileStage::Made);
         let day = |at| hex::encode(crate::purse::card_time(at).date.to_bytes()).parse().unwrap_or(0);

@@ -1,11 +1,12 @@
 //! The black and grey lists between the centre and its terminals.
 
 use tsm_api::HexBytes;
-use tsm_api::clearing::collection::RowVerdict;
+use tsm_api::clearing::collection::{FileContentQuery, RowVerdict};
 use tsm_api::clearing::lists::{
     ChangesQuery, Currency, Decision, ListContent, ListProposal, LockedCard, LostCard, ProposalDecision,
     TerminalStatus, UpdateError, WireListKind, WireListReason,
 };
+use tsm_api::clearing_files::{ListedRecord, read_file};
 use tsm_api::problem::ProblemCode;
 use tsm_api::signature::MessageVerifier;
 use tsm_domain::money::{CardList, ListKind, ListVersion};
@@ -114,6 +115,29 @@ async fn a_lock_by_a_terminal_closes_the_matter() {
     assert_eq!(code(world.peer.report_locked(&foreign).await), ProblemCode::UnknownId);
     let undated = LockedCard { date: HexBytes(vec![0x20, 0x26, 0x13, 0x20]), ..report };
     assert_eq!(code(world.peer.report_locked(&undated).await), ProblemCode::ValueRefused);
+}
+
+/// The list is there as a file, too (UC): one for each version at which somebody asks.
+#[tokio::test]
+async fn the_list_comes_as_a_file_too() {
+    let world = World::new().await;
+    let (first, second) = (world.card(1, 100).await, world.card(2, 100).await);
+    let names = async || -> Vec<String> {
+        let files = world.peer.results().await.unwrap().files;
+        files.into_iter().map(|file| file.name).collect()
+    };
+    assert_eq!(names().await, [""; 0], "an empty list is no file");
+    world.peer.report_lost(&lost(&first)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(names().await, ["UC000000000001"]);
+    }
+    world.peer.report_lost(&lost(&second)).await.unwrap();
+    assert_eq!(names().await, ["UC000000000001", "UC000000000002"]);
+    let content = world.peer.file_content("UC000000000002", &FileContentQuery { offset: 0 }).await.unwrap();
+    let (header, cards) = read_file::<ListedRecord>(&content.content.0).unwrap();
+    assert_eq!((header.records, header.receiver.trim_end()), (2, "CITY"));
+    let cards: Vec<_> = cards.into_iter().map(|record| record.listed.card).collect();
+    assert_eq!(cards, [first.number, second.number]);
 }
 
 /// Nobody changes the list alone, and nobody of another institution decides.

@@ -5,4 +5,4 @@ mod batches;
 mod files;
 mod lists;
 mod suspicious;
-mod world;
+pub mod world;

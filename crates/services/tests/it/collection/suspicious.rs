@@ -34,6 +34,22 @@ async fn a_restored_card_is_found_by_its_counter() {
     assert_eq!(standing.list_version, 1, "found once");
 }
 
+/// Plain and composite purchases share one counter: two proven ones under the same number are two cards, too.
+#[tokio::test]
+async fn a_copy_is_found_by_a_purchase_of_the_other_kind() {
+    let world = World::new().await;
+    let mut card = world.card(1, 5_000).await;
+    let mut copy = PurseCard::new(1);
+    copy.load(1_000, 5_000);
+    let original = trips(&mut card, 1, &[300]);
+    let again = row(2, &copy.pay(PurchaseKind::Simple, 200));
+    assert_eq!(again.offline_counter, original[0].offline_counter);
+    world.peer.batch(&batch(1, &[original, vec![again]].concat())).await.unwrap();
+    assert_eq!(world.spent().await, 500, "each is proven by a card");
+    world.centre.collect().await.unwrap();
+    assert!(world.frozen(&card).await.unwrap().starts_with("copied"));
+}
+
 /// Money that left the card without a purchase: the balance does not follow.
 #[tokio::test]
 async fn vanished_money_is_found_by_the_balance() {

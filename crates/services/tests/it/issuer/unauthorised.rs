@@ -195,6 +195,9 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/differences/{difference}/proposals", Institutions, action),
         ("POST /peer/v1/differences/{difference}/approvals", Institutions, person.clone()),
         ("POST /peer/v1/differences/{difference}/rejections", Institutions, person),
+        ("GET /peer/v1/watch", CentreDesk, json!({})),
+        ("GET /peer/v1/census", CentreDesk, json!({})),
+        ("GET /peer/v1/card-gaps", Institutions, json!({})),
     ]
 }
 

@@ -262,7 +262,7 @@ async fn what_was_kept_aside_is_in_the_view() {
     let taps = ConsumptionReport { terminal, transactions: vec![tap, forged, other] };
     world.peer(&world.metro).consumption(&taps).await.unwrap();
     reconcile(&world, day(), vec![paid(1, 500)]).await;
-    assert_eq!(causes(&world, None).await, ["card_copied", "quarantined"]);
+    assert_eq!(causes(&world, None).await, ["card_copied", "wrong_tac"]);
     reconcile(&world, day().next(), Vec::new()).await;
-    assert_eq!(causes(&world, None).await, ["card_copied", "quarantined"], "once, whatever day sees it");
+    assert_eq!(causes(&world, None).await, ["card_copied", "wrong_tac"], "once, whatever day sees it");
 }

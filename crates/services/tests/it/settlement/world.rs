@@ -19,7 +19,7 @@ use tsm_keys::SoftwareKeyService;
 use tsm_services::clearing::{Clearing, Duties, Parts, Terminals, routes};
 use tsm_services::payment::{
     IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentPlatform,
-    PlatformOrder, RefundDone, StatementFailure,
+    PlatformOrder, RefundDone, StatementFailure, StatementPieces,
 };
 use tsm_services::runtime::Environment;
 use tsm_services::server::Server;
@@ -55,11 +55,55 @@ impl Clock for SetClock {
 
 /// A platform that gives the statements it was told.
 #[derive(Default)]
-pub struct Statements(Mutex<Vec<StatementLine>>);
+pub struct Statements {
+    lines: Mutex<Vec<StatementLine>>,
+    /// After so many pieces of two lines this goes wrong.
+    broken: Mutex<Option<(usize, Broken)>>,
+}
+
+/// What becomes of a statement on its way.
+#[derive(Clone, Copy, Debug)]
+pub enum Broken {
+    /// The connection breaks.
+    Off,
+    /// Another line stands there, and the signature at the end does not fit.
+    Altered,
+}
 
 impl Statements {
     pub fn set(&self, lines: Vec<StatementLine>) {
-        *self.0.lock().unwrap() = lines;
+        *self.lines.lock().unwrap() = lines;
+    }
+
+    pub fn set_broken(&self, after: usize, broken: Option<Broken>) {
+        *self.broken.lock().unwrap() = broken.map(|broken| (after, broken));
+    }
+}
+
+struct Pieces {
+    left: std::collections::VecDeque<Vec<StatementLine>>,
+    given: usize,
+    broken: Option<(usize, Broken)>,
+}
+
+#[async_trait]
+impl StatementPieces for Pieces {
+    async fn next(&mut self) -> Result<Option<Vec<StatementLine>>, StatementFailure> {
+        self.given += 1;
+        let lines = self.left.pop_front();
+        match self.broken {
+            Some((after, Broken::Off)) if self.given > after => {
+                Err(PaymentError::Unknown("the connection broke".into()).into())
+            }
+            Some((_, Broken::Altered)) if lines.is_none() => {
+                Err(StatementFailure::Altered("its digest is not that of its text".into()))
+            }
+            Some((after, Broken::Altered)) if self.given == after + 1 => Ok(lines.map(|mut lines| {
+                lines[0].amount = Fen::new(lines[0].amount.get() + 7);
+                lines
+            })),
+            _ => Ok(lines),
+        }
     }
 }
 
@@ -81,7 +125,14 @@ impl PaymentPlatform for Statements {
         Err(NotificationError::Stale)
     }
     async fn statement(&self, day: Date) -> Result<Statement, StatementFailure> {
-        Ok(Statement { merchant: "CITY".into(), day, lines: self.0.lock().unwrap().clone() })
+        Ok(Statement { merchant: "CITY".into(), day, lines: self.lines.lock().unwrap().clone() })
+    }
+    async fn statement_pieces<'a>(
+        &'a self,
+        _: Date,
+    ) -> Result<Box<dyn StatementPieces + 'a>, StatementFailure> {
+        let left = self.lines.lock().unwrap().chunks(2).map(<[_]>::to_vec).collect();
+        Ok(Box::new(Pieces { left, given: 0, broken: *self.broken.lock().unwrap() }))
     }
 }
 

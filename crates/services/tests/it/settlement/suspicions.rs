@@ -1,0 +1,168 @@
+//! What terminals reported and the centre did not take is in the reconciliation view with its cause, and two
+//! people settle it; what comes after all explains it.
+
+use tsm_api::HexBytes;
+use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
+use tsm_api::clearing::{Consumption, ConsumptionReport};
+use tsm_epurse::commands::PurchaseKind;
+use tsm_storage::ClearingStore as _;
+use tsm_storage::clearing::Collection as _;
+use tsm_storage::memory::MemoryClearing;
+use tsm_storage::shared::{IncidentFilter, Incidents as _};
+
+use super::world::{World, account, day};
+use crate::collection::world::{batch, row};
+use crate::purse_card::{PurseCard, TERMINAL};
+
+type Memory = World<MemoryClearing>;
+
+async fn list(world: &Memory, state: &str) -> Vec<DifferenceRecord> {
+    let query = api::DifferenceQuery { state: Some(state.into()), ..Default::default() };
+    let mut found = world.client(&world.desk).call(&api::DIFFERENCES, &[], &query).await.unwrap().differences;
+    found.sort_by(|a, b| a.cause.cmp(&b.cause));
+    found
+}
+
+fn causes(all: &[DifferenceRecord]) -> Vec<&str> {
+    all.iter().map(|one| one.cause.as_str()).collect()
+}
+
+async fn report(world: &Memory, taps: Vec<Consumption>) {
+    let taps = ConsumptionReport { terminal: HexBytes(TERMINAL.to_vec()), transactions: taps };
+    world.peer(&world.metro).consumption(&taps).await.unwrap();
+}
+
+async fn resolve(world: &Memory, one: &DifferenceRecord, action: ActionKind) {
+    let id = one.difference.to_string();
+    let proposal = api::NewProposal { person: "ann".into(), action, card: None, note: "as agreed".into() };
+    world.client(&world.desk).call(&api::PROPOSE, &[&id], &proposal).await.unwrap();
+    let same = api::Approval { person: "ann".into() };
+    let refused = world.client(&world.desk).call(&api::APPROVE, &[&id], &same).await.unwrap_err();
+    assert_eq!(refused.code(), Some(tsm_api::problem::ProblemCode::FourEyes));
+    let other = api::Approval { person: "bob".into() };
+    let done = world.client(&world.desk).call(&api::APPROVE, &[&id], &other).await.unwrap();
+    assert_eq!(done.state, "resolved");
+}
+
+/// A wrong TAC, an unknown card, a card restored from a copy, a counter that is missing: each is in the view
+/// with its cause before any day is reconciled, moved no money, and is dealt with once two people agreed.
+#[tokio::test]
+async fn each_report_that_was_not_taken_is_in_the_view_with_its_cause() {
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    let first = card.pay(PurchaseKind::Simple, 100);
+    let skipped = card.pay(PurchaseKind::Simple, 200);
+    let third = card.pay(PurchaseKind::Simple, 300);
+    let forged = Consumption { tac: HexBytes(vec![0; 4]), ..skipped.clone() };
+    let mut copy = PurseCard::new(1);
+    copy.load(1, 5_000);
+    let copied = copy.pay(PurchaseKind::Simple, 150);
+    let mut stranger = PurseCard::new(2);
+    stranger.load(9, 900);
+    let unknown = stranger.pay(PurchaseKind::Simple, 90);
+    report(&world, vec![first.clone(), third, forged, copied, unknown.clone()]).await;
+    let mut terminals = row(1, &first);
+    terminals.number = 5;
+    world.peer(&world.metro).batch(&batch(1, &[terminals])).await.unwrap();
+    world.centre.work().await;
+    world.centre.work().await;
+    let open = list(&world, "open").await;
+    assert_eq!(causes(&open), ["card_copied", "wrong_tac"]);
+    let waiting = list(&world, "waiting").await;
+    assert_eq!(causes(&waiting), ["counter_gap", "counter_gap", "unknown_card"], "what may still come");
+    let wrong = &open[1];
+    assert_eq!((wrong.card.as_ref(), wrong.theirs_fen), (Some(&card.wire()), Some(200)));
+    assert!(wrong.text.contains("METRO") && !wrong.cause_zh.is_empty());
+    let totals = world.store.totals().await.unwrap();
+    assert_eq!((totals.check(), totals.spent), (Ok(()), 400), "nothing but what the cards proved");
+
+    // A row that is dealt with leaves the quarantine, and its incident is closed with it.
+    resolve(&world, wrong, ActionKind::Ignore).await;
+    resolve(&world, &open[0], ActionKind::FreezeCard).await;
+    assert!(world.store.account(card.number).await.unwrap().unwrap().account.freeze.is_some());
+    let kept = world.store.kept_aside(None, None, 10).await.unwrap();
+    assert_eq!(kept.len(), 1, "only the stranger's");
+    let open = world.store.incidents(IncidentFilter::Open, 10).await.unwrap();
+    assert_eq!(open.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+
+    // The missing purchase comes, and the stranger's account is opened: both are explained.
+    report(&world, vec![skipped]).await;
+    world.peer(&world.city).open_account(&account(&stranger)).await.unwrap();
+    world.peer(&world.city).credit(&stranger_credit(&mut PurseCard::new(2))).await.unwrap();
+    world.centre.collect().await.unwrap();
+    world.centre.work().await;
+    let explained = list(&world, "explained").await;
+    assert_eq!(causes(&explained), ["counter_gap", "unknown_card"]);
+    assert_eq!(causes(&list(&world, "waiting").await), ["counter_gap"], "the terminal's");
+
+    // Two days later the terminal's gap is one that somebody has to ask about.
+    world.clock.set("2026-11-22T20:00:00Z");
+    world.store.ripen_for(day().plus(2)).await;
+    let open = list(&world, "open").await;
+    assert_eq!(causes(&open), ["counter_gap", "suspicious_card"], "the examination found the copy, too");
+    world.store.compare().await;
+}
+
+fn stranger_credit(card: &mut PurseCard) -> tsm_api::clearing::CreditReport {
+    card.load(9, 900)
+}
+
+trait Looks {
+    async fn ripen_for(&self, day: tsm_domain::money::settlement::BusinessDay);
+    async fn compare(&self);
+}
+
+impl Looks for MemoryClearing {
+    async fn ripen_for(&self, day: tsm_domain::money::settlement::BusinessDay) {
+        tsm_storage::clearing::Settlements::ripen(self, day).await.unwrap();
+    }
+
+    async fn compare(&self) {
+        let compared = tsm_storage::clearing::replay::compare_all(self).await.unwrap();
+        assert_eq!(compared.findings, []);
+    }
+}
+
+/// The desk sees at one look whether the books hold, the alarms, the differences by cause, the cards counted and
+/// the gaps; nobody else does.
+#[tokio::test]
+async fn the_desk_sees_how_the_centre_stands() {
+    use tsm_api::clearing::watch::{self, CardGapQuery};
+    use tsm_api::endpoint::Nothing;
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    world.card(2).await;
+    card.pay(PurchaseKind::Simple, 100);
+    let second = card.pay(PurchaseKind::Simple, 200);
+    report(&world, vec![second]).await;
+    world.centre.sweep_books().await.unwrap();
+    world.centre.work().await;
+    let desk = world.client(&world.desk);
+    let seen = desk.call(&watch::WATCH, &[], &Nothing {}).await.unwrap();
+    assert!(seen.holds && seen.gap_fen == 0 && seen.alarms.is_empty(), "{seen:?}");
+    assert!(seen.checked_at.is_some() && seen.cards_checked >= 2);
+    let of: Vec<_> = seen.differences.iter().map(|one| (one.cause.as_str(), one.open, one.waiting)).collect();
+    assert_eq!(of, [("counter_gap", 0, 1)]);
+    let counted = desk.call(&watch::CENSUS, &[], &Nothing {}).await.unwrap();
+    assert_eq!((counted.cards, counted.frozen), (2, 0));
+    let live = counted.states.iter().find(|one| one.state == tsm_api::clearing::AccountState::Live).unwrap();
+    assert_eq!((live.cards, live.purses_fen), (2, 4_800));
+    for institution in [&world.desk, &world.city] {
+        let client = world.client(institution);
+        let gaps = client.call(&watch::CARD_GAPS, &[], &CardGapQuery::default()).await.unwrap();
+        assert_eq!(gaps.gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(gaps.gaps[0].card, card.wire());
+        assert!(!gaps.gaps[0].masked.contains(card.number.as_str()));
+    }
+    let metro = world.client(&world.metro);
+    let others = metro.call(&watch::CARD_GAPS, &[], &CardGapQuery::default()).await.unwrap();
+    assert_eq!(others.gaps, [], "another's cards");
+    for refused in [
+        metro.call(&watch::WATCH, &[], &Nothing {}).await.map(drop),
+        world.client(&world.city).call(&watch::CENSUS, &[], &Nothing {}).await.map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().code(), Some(tsm_api::problem::ProblemCode::NotAllowed));
+    }
+}
