@@ -58,11 +58,7 @@ enum Command {
     /// Figures of this machine, beside the cost of their primitives in the same process.
     Bench(commands::bench::Options),
     /// What this machine has of what OpenTSM uses, and what to do about the rest.
-    Doctor {
-        /// One JSON array instead of lines.
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(commands::doctor::Options),
 }
 
 /// Waits for a future that needs no reactor.
@@ -86,7 +82,7 @@ fn main() -> ExitCode {
         Command::Shop(options) => commands::shop::run(&options),
         Command::Se(options) => commands::se::run(&options),
         Command::Bench(options) => commands::bench::run(&options),
-        Command::Doctor { json } => commands::doctor::run(json),
+        Command::Doctor(options) => commands::doctor::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tsm_api::HexBytes;
 use tsm_api::clearing::evidence::{CardLine, CardsQuery, ComparisonPage, ComparisonQuery, SealsQuery};
 use tsm_api::clearing::settlement::{self, DifferenceQuery, DifferenceRecord, SettlementRecord};
+use tsm_api::clearing::watch::{self, Census, WatchRecord};
 use tsm_api::clearing::{Books, ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::{ClearingPeer, SpTsmPeer};
 use tsm_api::endpoint::Nothing;
@@ -77,6 +78,32 @@ impl Centre {
                 Err(in_step(step)(format!("{} cards end with {number}: give more digits", several.len())))
             }
         }
+    }
+
+    /// Whether the books hold, the open alarms, the open differences.
+    pub async fn watch(&self) -> Result<WatchRecord, CityError> {
+        let client = &self.link.client;
+        client.call(&watch::WATCH, &[], &Nothing {}).await.map_err(in_step("asking for alarms"))
+    }
+
+    /// The cards counted.
+    pub async fn census(&self) -> Result<Census, CityError> {
+        let client = &self.link.client;
+        client.call(&watch::CENSUS, &[], &Nothing {}).await.map_err(in_step("counting the cards"))
+    }
+
+    /// The last differences that nobody has settled, at most `limit`.
+    pub async fn open_differences(&self, limit: usize) -> Result<Vec<DifferenceRecord>, CityError> {
+        let client = &self.link.client;
+        let step = "reading the differences";
+        let mut found = Vec::new();
+        for state in ["open", "proposed"] {
+            let query = DifferenceQuery { state: Some(state.into()), ..DifferenceQuery::default() };
+            let page = client.call(&settlement::DIFFERENCES, &[], &query).await.map_err(in_step(step))?;
+            found.extend(page.differences);
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// Follows and replays the whole journal, and compares it with the books.

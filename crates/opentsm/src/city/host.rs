@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use tokio::net::TcpListener;
 
 use super::folder::CityFolder;
+use super::lines::{CentreLines, CentreSockets};
 use super::plan::{CityPlan, Role};
-use super::roles::Running;
+use super::roles::{Running, Sockets};
 use super::{CityError, ceremony, in_step, roles};
 use crate::children::Program;
 use crate::environment;
@@ -41,9 +42,8 @@ impl Host for Together {
     async fn start(&mut self, plan: &CityPlan, role: Role) -> Result<(), CityError> {
         let (_, entropy) = environment::real();
         let keys = ceremony::open_keys(plan, role, entropy).map_err(in_step("opening a key file"))?;
-        let listener = self.listeners.take(role);
-        let server =
-            roles::start(plan, role, keys, listener, None).await.map_err(in_step("starting a role"))?;
+        let sockets = self.listeners.take(role);
+        let server = roles::start(plan, role, keys, sockets).await.map_err(in_step("starting a role"))?;
         self.servers.push(server);
         Ok(())
     }
@@ -89,7 +89,10 @@ impl Host for Apart {
 }
 
 /// A listening socket for each role, so that no port is lost between planning and serving.
-pub struct Listeners(Vec<(Role, TcpListener)>);
+pub struct Listeners {
+    roles: Vec<(Role, TcpListener)>,
+    centre: Option<CentreSockets>,
+}
 
 impl Listeners {
     /// On ports that are free.
@@ -98,7 +101,7 @@ impl Listeners {
         for role in Role::ALL {
             bound.push((role, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?));
         }
-        Ok(Self(bound))
+        Ok(Self { roles: bound, centre: Some(CentreSockets::anywhere().await?) })
     }
 
     /// On the ports of the plan. A role whose port is taken gets another one, except the SP-TSM,
@@ -118,17 +121,24 @@ impl Listeners {
             };
             bound.push((role, listener?));
         }
-        Ok(Self(bound))
+        Ok(Self { roles: bound, centre: Some(CentreSockets::near(plan.lines).await?) })
     }
 
     /// Where a role will serve.
     pub fn address(&self, role: Role) -> std::io::Result<SocketAddr> {
-        let found = self.0.iter().find(|(of, _)| *of == role);
+        let found = self.roles.iter().find(|(of, _)| *of == role);
         found.map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), |(_, listener)| listener.local_addr())
     }
 
-    fn take(&mut self, role: Role) -> TcpListener {
-        let index = self.0.iter().position(|(of, _)| *of == role);
-        self.0.swap_remove(index.expect("each role is started once")).1
+    /// Where the centre will serve files and metrics.
+    pub fn lines(&self) -> std::io::Result<CentreLines> {
+        self.centre.as_ref().ok_or(std::io::ErrorKind::NotFound)?.lines()
+    }
+
+    fn take(&mut self, role: Role) -> Sockets {
+        let index = self.roles.iter().position(|(of, _)| *of == role);
+        let listener = self.roles.swap_remove(index.expect("each role is started once")).1;
+        let centre = if role == Role::Clearing { self.centre.take() } else { None };
+        Sockets { role: listener, alone: None, centre }
     }
 }

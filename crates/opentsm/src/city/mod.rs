@@ -10,6 +10,7 @@
 //! folder     where all of it is kept                 folder.rs
 //! stores     each role's file, or tables             stores.rs
 //! siblings   several processes of one role           siblings.rs
+//! lines      the centre's files and metrics          lines.rs
 //! centre     the books                               centre.rs
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod desk;
 pub mod folder;
 pub mod host;
 pub mod issuer_desk;
+pub mod lines;
 pub mod payments;
 pub mod plan;
 pub mod roles;
@@ -130,6 +132,7 @@ impl City {
         entropy.fill(&mut secret);
         let mut plan = CityPlan::new(folder.path(), hex::encode(secret), |role| listeners.address(role))
             .map_err(in_step("planning the city"))?;
+        plan.lines = Some(listeners.lines().map_err(in_step("planning the city"))?);
         plan.clock = (nights == Nights::PassQuickly).then(|| folder.path().join("clock-ahead"));
         plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
@@ -185,6 +188,7 @@ impl City {
         for role in Role::ALL {
             plan.role_mut(role).address = listeners.address(role).map_err(in_step(step))?;
         }
+        plan.lines = Some(listeners.lines().map_err(in_step(step))?);
         keep(folder, &plan)?;
         let mut host = Together::on(listeners);
         for role in Role::ALL {

@@ -13,6 +13,7 @@ use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
 use tsm_services::payment_sandbox::Faults;
 
 use super::issuer_desk::IssuerDesk;
+use super::lines::CentreLines;
 use crate::folders;
 use crate::profile::Profile;
 
@@ -87,6 +88,9 @@ pub struct CityPlan {
     pub database: Option<Database>,
     /// What the operator's desk set up, once it has.
     pub published: Option<Published>,
+    /// Where the clearing centre serves files and metrics; on free ports where nothing is planned.
+    #[serde(default)]
+    pub lines: Option<CentreLines>,
     /// The key with which the clearing centre signs riders' receipts, once it has published it.
     #[serde(default)]
     pub receipt_key: Option<tsm_api::HexBytes>,
@@ -207,6 +211,7 @@ impl CityPlan {
             clearing: role(Role::Clearing)?,
             database: None,
             published: None,
+            lines: None,
             payment_keys: None,
             issuer_desk: Some(IssuerDesk::new(&authority)?),
             clock: None,

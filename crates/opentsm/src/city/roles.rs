@@ -28,6 +28,7 @@ use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
 
 use super::ceremony;
 use super::desk::FirstLogin;
+use super::lines::{self, CentreSockets, ServedLines};
 use super::payments;
 use super::plan::{CityPlan, Published, Role, RolePlan};
 use super::siblings::SiblingProcesses;
@@ -104,12 +105,24 @@ pub fn first_login(plan: &CityPlan) -> FirstLogin {
     FirstLogin { account: "administrator".to_owned(), password: plan.passphrase.clone() }
 }
 
+/// Where a role listens.
+pub struct Sockets {
+    /// On the role's address.
+    pub role: TcpListener,
+    /// On an address of this process alone: it is one of several of its role on one store.
+    pub alone: Option<TcpListener>,
+    /// For files and metrics, where the role is the clearing centre.
+    pub centre: Option<CentreSockets>,
+}
+
 /// A role that serves.
 pub struct Running {
     /// On the role's address.
     pub server: Server,
     /// On an address of this process alone, where its siblings reach it.
     alone: Option<Server>,
+    /// Files and metrics, where the role is the clearing centre.
+    pub lines: Option<ServedLines>,
 }
 
 impl Running {
@@ -122,24 +135,32 @@ impl Running {
     }
 }
 
-/// Starts a role with its keys. Where `alone` is given, this
-/// process is one of several of its role on one store.
+/// Starts a role with its keys.
 pub async fn start(
     plan: &CityPlan,
     role: Role,
     keys: SoftwareKeyService,
-    listener: TcpListener,
-    alone: Option<TcpListener>,
+    sockets: Sockets,
 ) -> Result<Running, RoleError> {
+    let Sockets { role: listener, alone, centre } = sockets;
     let why = failed(role);
     let environment = runtime_of(plan);
     let here = alone.as_ref().map(TcpListener::local_addr).transpose().map_err(|error| why(&error))?;
     let siblings = here.map(|here| SiblingProcesses::around(plan, role, here, &environment)).transpose();
     let siblings = siblings.map_err(|error| why(&error))?;
     let siblings = siblings.map(|siblings| Arc::new(siblings) as Arc<dyn Siblings>);
-    let router = router(plan, role, keys, siblings, &environment).await?;
+    let (router, lines) = match role {
+        Role::Clearing => {
+            let service = clearing(plan, keys, &environment).await?;
+            let lines = centre.map(|sockets| lines::serve(plan, &service, sockets)).transpose();
+            (clearing::routes(service).into_router(), lines.map_err(|error| why(&error))?)
+        }
+        Role::SeTsm | Role::SpTsm | Role::Payment => {
+            (router(plan, role, keys, siblings, &environment).await?, None)
+        }
+    };
     let serve = |listener| serve_role(plan, role, router.clone(), listener, environment.clone());
-    Ok(Running { server: serve(listener)?, alone: alone.map(serve).transpose()? })
+    Ok(Running { server: serve(listener)?, alone: alone.map(serve).transpose()?, lines })
 }
 
 /// What a role answers with.
@@ -153,7 +174,7 @@ async fn router(
     let why = failed(role);
     match role {
         Role::SeTsm => se_tsm(plan, keys, siblings, environment).await,
-        Role::Clearing => clearing(plan, keys, environment).await,
+        Role::Clearing => Ok(clearing::routes(clearing(plan, keys, environment).await?).into_router()),
         Role::SpTsm => match &plan.published {
             Some(published) => sp_tsm(plan, published, keys, siblings, environment).await,
             None => Err(why(&"the plan does not say what the operator published")),
@@ -231,7 +252,7 @@ async fn clearing(
     plan: &CityPlan,
     keys: SoftwareKeyService,
     environment: &Environment,
-) -> Result<axum::Router, RoleError> {
+) -> Result<Arc<clearing::Clearing>, RoleError> {
     let why = failed(Role::Clearing);
     let mut duties = duties(&plan.sp_tsm.institution).map_err(|error| why(&error))?;
     duties.platforms.push(payments::statements(plan, &keys, environment).map_err(|error| why(&error))?);
@@ -251,7 +272,7 @@ async fn clearing(
     service.start_collection();
     service.seal_regularly(SEALED_EVERY);
     clearing::start_jobs(&service, WORKED_EVERY);
-    Ok(clearing::routes(service).into_router())
+    Ok(service)
 }
 
 fn duties(issuer: &str) -> Result<clearing::Duties, tsm_domain::IdError> {

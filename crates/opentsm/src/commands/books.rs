@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use tsm_services::explain::moment;
+
 use crate::city::centre::Centre;
 use crate::city::plan::CityPlan;
 
@@ -34,11 +36,28 @@ pub fn run(options: &Options) -> Result<(), String> {
         return replay::run(&runtime, &plan, options.json);
     }
     let books = runtime.block_on(async { Centre::of(&plan)?.balanced().await });
-    let books = books.map_err(|error| error.to_string())?;
+    // A centre whose books do not balance does not show them; it says by how much.
+    let books =
+        books.map_err(|error| match runtime.block_on(async { Centre::of(&plan)?.watch().await }) {
+            Ok(watch) if !watch.holds => {
+                format!("ALARM: the money equation does not hold: {} fen are missing", watch.gap_fen)
+            }
+            Ok(_) | Err(_) => error.to_string(),
+        })?;
     if options.json {
         println!("{}", serde_json::to_string(&books).expect("plain fields can always be written"));
     } else {
         println!("{}", books.sentence());
     }
-    if books.holds() { Ok(()) } else { Err("the money equation does not hold".to_owned()) }
+    let watch = runtime.block_on(async { Centre::of(&plan)?.watch().await });
+    let watch = watch.map_err(|error| error.to_string())?;
+    for alarm in &watch.alarms {
+        let card = alarm.card.as_ref().map(|card| format!(", card {card}")).unwrap_or_default();
+        eprintln!("! ALARM {} of {}{card}: {}", alarm.kind, moment(alarm.at), alarm.text);
+    }
+    match (books.holds() && watch.holds, watch.alarms.len()) {
+        (false, _) => Err(format!("the money equation does not hold: {} fen are missing", watch.gap_fen)),
+        (true, 0) => Ok(()),
+        (true, open) => Err(format!("the money equation holds, and {open} alarms are open")),
+    }
 }

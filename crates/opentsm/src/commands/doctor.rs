@@ -1,10 +1,14 @@
 //! `opentsm doctor`: what this machine has of what OpenTSM uses, and what to do about the rest.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use serde::Serialize;
+
+use crate::city::centre::Centre;
+use crate::city::plan::CityPlan;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,6 +20,8 @@ pub enum Verdict {
     Optional,
     /// Not there; OpenTSM cannot run.
     Missing,
+    /// There, and wrong: somebody has to look at it.
+    Alarm,
 }
 
 /// One thing looked at.
@@ -114,9 +120,54 @@ fn tool(name: &'static str, use_: &str, install: &str) -> Check {
     }
 }
 
-/// Prints the checks; fails when something that OpenTSM cannot do without is missing.
-pub fn run(as_json: bool) -> Result<(), String> {
-    let checks = examine();
+/// Options of `opentsm doctor`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Also looks at the books of this city: the folder of `opentsm up --data`.
+    #[arg(long, value_name = "DIR")]
+    city: Option<PathBuf>,
+
+    /// One JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The books of a running city: whether the equation holds, and what alarms are open.
+fn books(folder: &Path) -> Check {
+    let what = "the city's books";
+    let watch = || {
+        let plan = CityPlan::read(&folder.join("plan.json")).map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+        let watch = runtime.block_on(async { Centre::of(&plan)?.watch().await });
+        watch.map_err(|error| error.to_string())
+    };
+    match watch() {
+        Err(error) => check(what, Verdict::Alarm, format!("the centre does not answer: {error}")),
+        Ok(watch) if !watch.holds => {
+            let gap = watch.gap_fen;
+            check(what, Verdict::Alarm, format!("the money equation does not hold: {gap} fen are missing"))
+        }
+        Ok(watch) => match watch.alarms.first() {
+            Some(first) => {
+                let open = watch.alarms.len();
+                check(what, Verdict::Alarm, format!("{open} alarms are open, the last: {}", first.text))
+            }
+            None => {
+                let open: u64 = watch.differences.iter().map(|cause| cause.open).sum();
+                let cards = watch.cards_checked;
+                let detail =
+                    format!("the equation holds, {cards} cards checked, {open} differences are open");
+                check(what, Verdict::Good, detail)
+            }
+        },
+    }
+}
+
+/// Prints the checks; fails when something that OpenTSM cannot do without is missing, or an alarm is open.
+pub fn run(options: &Options) -> Result<(), String> {
+    let as_json = options.json;
+    let mut checks = examine();
+    checks.extend(options.city.as_deref().map(books));
     if as_json {
         let line = serde_json::to_string(&checks).map_err(|error| error.to_string())?;
         println!("{line}");
@@ -126,13 +177,18 @@ pub fn run(as_json: bool) -> Result<(), String> {
                 Verdict::Good => "ok      ",
                 Verdict::Optional => "optional",
                 Verdict::Missing => "MISSING ",
+                Verdict::Alarm => "ALARM   ",
             };
             println!("{mark}  {:<17} {}", check.what, check.detail);
         }
     }
-    let missing: Vec<_> =
-        checks.iter().filter(|check| check.verdict == Verdict::Missing).map(|c| c.what).collect();
-    if missing.is_empty() {
+    let with = |verdict| -> Vec<_> {
+        checks.iter().filter(|check| check.verdict == verdict).map(|check| check.what).collect()
+    };
+    let (missing, alarms) = (with(Verdict::Missing), with(Verdict::Alarm));
+    if !alarms.is_empty() {
+        Err(format!("somebody has to look at: {}", alarms.join(", ")))
+    } else if missing.is_empty() {
         Ok(())
     } else {
         Err(format!("OpenTSM cannot run here without: {}", missing.join(", ")))

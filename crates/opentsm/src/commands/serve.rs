@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 
+use crate::city::lines::{CentreLines, CentreSockets};
 use crate::city::plan::{CityPlan, Role};
+use crate::city::roles::Sockets;
 use crate::city::{ceremony, roles};
 use crate::environment;
 use crate::profile::{self, Profile};
@@ -26,6 +28,14 @@ pub struct Options {
     /// development only.
     #[arg(long, value_enum, default_value_t)]
     profile: Profile,
+
+    /// Where the clearing centre takes files (clearing transport, TLS); where the plan says, without it.
+    #[arg(long, value_name = "ADDRESS")]
+    files: Option<SocketAddr>,
+
+    /// Where the clearing centre answers `GET /metrics`, on this machine only; where the plan says, without it.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
 
     #[command(flatten)]
     attendance: Attendance,
@@ -63,14 +73,36 @@ async fn serve(options: &Options) -> Result<(), String> {
     } else {
         (TcpListener::bind(address).await.map_err(cannot)?, None)
     };
-    let running =
-        roles::start(&plan, role, keys, listener, alone).await.map_err(|error| error.to_string())?;
+    let centre = match role {
+        Role::Clearing => Some(centre_sockets(options, &plan).await?),
+        Role::SeTsm | Role::SpTsm | Role::Payment => None,
+    };
+    let sockets = Sockets { role: listener, alone, centre };
+    let running = roles::start(&plan, role, keys, sockets).await.map_err(|error| error.to_string())?;
     let asked = options.attendance.until_asked();
-    println!("{} serves on {}", role.name(), running.server.address());
+    let lines = running.lines.as_ref().map(|served| {
+        let CentreLines { files, metrics } = served.lines;
+        format!(", files on {files}, metrics on http://{metrics}/metrics")
+    });
+    println!("{} serves on {}{}", role.name(), running.server.address(), lines.unwrap_or_default());
     asked.await;
     running.stop().await;
     println!("{} has stopped", role.name());
     Ok(())
+}
+
+/// The centre's own lines. On a shared database several processes may serve them, too.
+async fn centre_sockets(options: &Options, plan: &CityPlan) -> Result<CentreSockets, String> {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let planned = plan.lines.unwrap_or(CentreLines { files: anywhere, metrics: anywhere });
+    let bind = async |address: SocketAddr| {
+        let bound = if plan.database.is_some() { shared(address) } else { TcpListener::bind(address).await };
+        bound.map_err(|error| format!("the clearing centre cannot listen on {address}: {error}"))
+    };
+    Ok(CentreSockets {
+        files: bind(options.files.unwrap_or(planned.files)).await?,
+        metrics: bind(options.metrics.unwrap_or(planned.metrics)).await?,
+    })
 }
 
 /// A socket on an address that other processes of the role may serve too.

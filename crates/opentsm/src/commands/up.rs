@@ -78,12 +78,12 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     let mut narrator = Narrator::new(audience);
     let (city, gates) = if folder.plan().exists() {
         narrator.chapter("The city comes up again");
-        (City::reopen(&folder, options.database.as_deref(), &mut narrator).await?, None)
+        (City::reopen(&folder, options.database.as_deref(), &mut narrator).await?, open_gates(&folder)?)
     } else {
         bring_up(&folder, options.database.as_deref(), &mut narrator).await?
     };
     let money = Centre::of(&city.plan)?.balanced().await?;
-    let streets = Streets::new(gates);
+    let streets = Streets::new(Some(gates));
     let page = LivePage::open(&city.plan, streets.clone()).await?;
     if options.traffic > 0 {
         streets.let_live(&folder, &city, options.traffic)?;
@@ -106,10 +106,10 @@ async fn bring_up(
     folder: &CityFolder,
     database: Option<&str>,
     narrator: &mut Narrator,
-) -> Result<(City, Option<[CityGate; 2]>), CityError> {
+) -> Result<(City, [CityGate; 2]), CityError> {
     narrator.chapter("The city comes up");
-    let (city, roots) = City::bring_up(folder, Place::Together, database, narrator).await?;
-    let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
+    let (city, _) = City::bring_up(folder, Place::Together, database, narrator).await?;
+    let mut gates = open_gates(folder)?;
     for (number, msisdn, amount_fen) in RIDERS {
         narrator.chapter(&format!("Phone {number}"));
         let element = se::city_element(folder, &city.maker, number).map_err(in_step("making a phone"))?;
@@ -121,7 +121,14 @@ async fn bring_up(
     for batch in gates::batches(&gates) {
         centre.deliver(&batch).await?;
     }
-    Ok((city, Some(gates)))
+    Ok((city, gates))
+}
+
+/// The city's gates as they were left.
+fn open_gates(folder: &CityFolder) -> Result<[CityGate; 2], CityError> {
+    let step = "opening the gates";
+    let secrets = folder.read_terminals().map_err(in_step(step))?;
+    gates::open_in(folder, &secrets).map_err(in_step(step))
 }
 
 fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEquation, options: &Options) {
@@ -132,6 +139,8 @@ fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEqua
             "se_tsm": plan.se_tsm.address, "sp_tsm": plan.sp_tsm.address,
             "payment": plan.payment.address, "clearing": plan.clearing.address,
             "page": format!("http://{page}/"),
+            "files": plan.lines.map(|lines| lines.files),
+            "metrics": plan.lines.map(|lines| format!("http://{}/metrics", lines.metrics)),
         });
         println!("{line}");
         return;
@@ -146,6 +155,10 @@ fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEqua
     println!("SP-TSM           https://{}", plan.sp_tsm.address);
     println!("payment sandbox  https://{}", plan.payment.address);
     println!("clearing centre  https://{}", plan.clearing.address);
+    if let Some(lines) = plan.lines {
+        println!("its file transfer  {} (clearing transport under TLS)", lines.files);
+        println!("its metrics      http://{}/metrics", lines.metrics);
+    }
     println!("\nThe books later on: opentsm books --city {path}, with --replay also from the journal alone");
     println!("Where a card and its money are: opentsm explain card NUMBER --city {path}");
     println!("\nFor a phone of your own, in a second terminal:");

@@ -1,6 +1,7 @@
 //! The city's two gates: one where the rider enters, one where the rider leaves.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use tsm_domain::Fen;
 use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, FareTableError, StationId};
@@ -11,16 +12,17 @@ use tsm_terminal::gate::{Gate, GateProfile, Passage, UnmatchedJourney};
 use tsm_terminal::psam::{PsamProfile, RootKeys};
 use tsm_terminal::reader::ReaderError;
 use tsm_terminal::state::{Limits, TerminalState};
-use tsm_terminal::store::InMemory;
+use tsm_terminal::store::{FileStore, Folder, InMemory, OnLoss, Opened, StoreKey, TerminalStore};
 use tsm_terminal::terminal::{TapError, Terminal, TerminalClass};
 use tsm_terminal::upload;
 
-use crate::city::ceremony::{ISSUER_FACTOR, TerminalRoots};
+use crate::city::ceremony::{ISSUER_FACTOR, TerminalRoots, TerminalSecrets};
+use crate::city::folder::CityFolder;
 use crate::city::roles::GATES;
 use crate::handset::CardLink;
 
 /// A gate of the city.
-pub type CityGate = Gate<RootKeys, InMemory>;
+pub type CityGate = Gate<RootKeys, Box<dyn TerminalStore + Send>>;
 
 /// Why the gates could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,18 +33,48 @@ pub enum GateError {
     /// A terminal or a tap.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// A store.
+    #[error("the store of a gate in {0} cannot be opened: {1}")]
+    Store(PathBuf, String),
 }
 
 /// The gate at Harbour and the one at Lighthouse, eight kilometres apart.
 pub fn open(roots: &TerminalRoots) -> Result<[CityGate; 2], GateError> {
     let [harbour, lighthouse] = GATES;
-    Ok([gate(1, harbour, roots)?, gate(2, lighthouse, roots)?])
+    let fresh = || (TerminalState::default(), Box::new(InMemory::default()) as Box<dyn TerminalStore + Send>);
+    let keys = || (*roots.purchase, *roots.block);
+    Ok([gate(1, harbour, keys(), fresh())?, gate(2, lighthouse, keys(), fresh())?])
 }
 
-fn gate(station: u16, terminal: [u8; 6], roots: &TerminalRoots) -> Result<CityGate, GateError> {
+/// The same gates with their stores in the city's folder: a city that is started again goes on with what its
+/// gates had not delivered, and with their numbers.
+pub fn open_in(folder: &CityFolder, secrets: &TerminalSecrets) -> Result<[CityGate; 2], GateError> {
+    let [harbour, lighthouse] = GATES;
+    let keys = || (secrets.purchase, secrets.block);
+    let kept = |number| kept(folder, secrets, number);
+    Ok([gate(1, harbour, keys(), kept(harbour)?)?, gate(2, lighthouse, keys(), kept(lighthouse)?)?])
+}
+
+type Kept = (TerminalState, Box<dyn TerminalStore + Send>);
+
+fn kept(folder: &CityFolder, secrets: &TerminalSecrets, number: [u8; 6]) -> Result<Kept, GateError> {
+    let path = folder.path().join("terminals").join(hex::encode(number));
+    let wrong = |error: &dyn std::fmt::Display| GateError::Store(path.clone(), error.to_string());
+    let disk = Folder::open(&path).map_err(|error| wrong(&error))?;
+    let key = StoreKey::new(secrets.store);
+    let opened = FileStore::open(disk, key, TerminalNumber::new(number), OnLoss::Refuse);
+    let Opened { store, state, .. } = opened.map_err(|error| wrong(&error))?;
+    Ok((state, Box::new(store)))
+}
+
+fn gate(
+    station: u16,
+    terminal: [u8; 6],
+    (purchase, block): ([u8; 16], [u8; 16]),
+    (state, store): Kept,
+) -> Result<CityGate, GateError> {
     let key = |value: [u8; 16]| Key::new(Algorithm::TripleDes, value);
-    let keys =
-        RootKeys { purchase: vec![(KeyVersion(1), key(*roots.purchase))], block: Some(key(*roots.block)) };
+    let keys = RootKeys { purchase: vec![(KeyVersion(1), key(purchase))], block: Some(key(block)) };
     let [a, b, c, d, e, f] = terminal;
     let psam = PsamProfile {
         terminal: TerminalNumber::new(terminal),
@@ -50,9 +82,7 @@ fn gate(station: u16, terminal: [u8; 6], roots: &TerminalRoots) -> Result<CityGa
         purchase_key_index: 1,
         wrong_mac2_limit: 1_000,
     };
-    let state = TerminalState::default();
-    let terminal =
-        Terminal::start(TerminalClass::A, psam, keys, state, InMemory::default(), Limits::default())?;
+    let terminal = Terminal::start(TerminalClass::A, psam, keys, state, store, Limits::default())?;
     Ok(Gate::new(profile(station)?, terminal))
 }
 

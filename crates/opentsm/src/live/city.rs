@@ -3,10 +3,12 @@
 use maud::{Markup, html};
 use tsm_api::clearing::Books;
 use tsm_api::clearing::evidence::{CardLine, ProofWord, RecentTransaction};
+use tsm_api::clearing::watch::{Census, WatchRecord};
 use tsm_api::sp_tsm::evidence::FlowLine;
 use tsm_services::explain::{self, Language, moment, yuan};
 
-use super::data::Seen;
+use super::data::{Cards, Seen, Wanted};
+use super::frame::Place;
 use super::traffic::GateSeen;
 use super::words;
 
@@ -14,13 +16,18 @@ use super::words;
 const WIDTH: u64 = 1_000;
 
 /// The changing part of the city's page.
-pub fn content(seen: &Seen, language: Language) -> Markup {
+pub fn content(seen: &Seen, cards: &Cards, wanted: &Wanted, language: Language) -> Markup {
     html! {
         h1.visually-hidden { (words::title(language)) }
-        (money(&seen.books, language))
+        (alarms(&seen.watch, language))
+        @if let Some(books) = &seen.books { (money(books, language)) }
         div.columns {
-            (phones(seen, language))
             div {
+                (census(&seen.census, language))
+                (phones(&seen.census, cards, wanted, language))
+            }
+            div {
+                (differences(seen, language))
                 (gates(&seen.gates, seen.riders, language))
                 (flows(&seen.flows, language))
                 (last(&seen.last, language))
@@ -109,12 +116,142 @@ fn bar(terms: &[Term; 6], paid: u64, language: Language) -> Markup {
     }
 }
 
-fn phones(seen: &Seen, language: Language) -> Markup {
+/// What somebody has to look at now: the equation broken, or a card's books.
+fn alarms(watch: &WatchRecord, language: Language) -> Markup {
+    html! {
+        @if !watch.holds || !watch.alarms.is_empty() {
+            section.alarms role="alert" aria-labelledby="alarms" {
+                h2 #alarms { (language.choose("Alarm", "告警")) }
+                @if !watch.holds {
+                    p.breaks {
+                        (language.choose("The money equation does not hold. Unaccounted for, in fen: ", "资金等式不成立，未说明金额（分）："))
+                        (watch.gap_fen)
+                    }
+                }
+                ul {
+                    @for alarm in &watch.alarms {
+                        li {
+                            span.faint { (moment(alarm.at)) } " "
+                            strong { (words::alarm(&alarm.kind, language)) } " "
+                            @if let Some(card) = &alarm.card { (card) " " }
+                            span.faint { (alarm.text) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The whole city in a few numbers, however many cards it has.
+fn census(census: &Census, language: Language) -> Markup {
+    html! {
+        section aria-labelledby="census" {
+            h2 #census { (language.choose("All cards", "全部卡片")) " " span.count { (census.cards) } }
+            @if census.counted_at.is_none() {
+                p.none { (language.choose("They are being counted.", "正在统计。")) }
+            } @else {
+                @if let Some(at) = census.counted_at {
+                    p.none { (language.choose("counted at ", "统计于 ")) (moment(at)) }
+                }
+                dl.terms {
+                    @for count in census.states.iter().filter(|count| count.cards > 0) {
+                        div {
+                            dt { (words::state(count.state, language)) }
+                            dd { (count.cards) " · " (yuan(count.purses_fen)) }
+                        }
+                    }
+                    @if census.frozen > 0 {
+                        div { dt { (language.choose("of these frozen", "其中冻结")) } dd { (census.frozen) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What reconciliation found and nobody has settled.
+fn differences(seen: &Seen, language: Language) -> Markup {
+    let open: u64 = seen.watch.differences.iter().map(|cause| cause.open).sum();
+    html! {
+        section aria-labelledby="differences" {
+            h2 #differences { (language.choose("Differences", "对账差异")) " " span.count { (open) } }
+            @if seen.watch.differences.is_empty() {
+                p.none { (language.choose("Statement, books and cards agree.", "对账单、账簿与卡片一致。")) }
+            }
+            ul.causes {
+                @for cause in &seen.watch.differences {
+                    li {
+                        strong { (cause.open) } " "
+                        (language.choose(cause.cause_en.as_str(), cause.cause_zh.as_str()))
+                        @if cause.proposed > 0 {
+                            " " span.mark { (cause.proposed) " " (language.choose("wait for a second person", "待第二人复核")) }
+                        }
+                        @if cause.waiting > 0 {
+                            " " span.faint { "+" (cause.waiting) " " (language.choose("may still settle themselves", "可能自行消除")) }
+                        }
+                    }
+                }
+            }
+            @if !seen.differences.is_empty() {
+                details #newest {
+                    summary { (language.choose("The oldest that are open", "最早未结的差异")) }
+                    ul.last {
+                        @for one in &seen.differences {
+                            li {
+                                span.faint { (one.day) }
+                                strong { (language.choose(one.proposal_en.as_str(), one.proposal_zh.as_str())) }
+                                span.faint { (one.text) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn finder(wanted: &Wanted, language: Language) -> Markup {
+    html! {
+        form.find action="/" method="get" role="search" {
+            input type="hidden" name="lang" value=(language.choose("en", "zh"));
+            label for="ending" { (language.choose("Number ends with", "卡号末位")) }
+            input #ending name="ending" inputmode="numeric" pattern="[0-9]{4,19}" minlength="4" maxlength="19"
+                autocomplete="off" value=[wanted.ending.as_deref()];
+            button { (language.choose("Find", "查找")) }
+            @if wanted.ending.is_some() {
+                a href={ "/?lang=" (language.choose("en", "zh")) } { (language.choose("all cards", "全部卡片")) }
+            }
+        }
+    }
+}
+
+fn pages(cards: &Cards, wanted: &Wanted, language: Language) -> Markup {
+    let page = wanted.page.max(1);
+    let link = |page: usize| Place::City(Wanted { page, ending: None }).address(language.choose("en", "zh"));
+    html! {
+        @if wanted.ending.is_none() && (page > 1 || cards.more) {
+            nav.pages aria-label=(language.choose("Pages of cards", "卡片分页")) {
+                @if page > 1 { a #previous rel="prev" href=(link(page - 1)) { (language.choose("previous", "上一页")) } }
+                span { (language.choose("page ", "第 ")) (page) (language.choose("", " 页")) }
+                @if cards.more { a #next rel="next" href=(link(page + 1)) { (language.choose("next", "下一页")) } }
+            }
+        }
+    }
+}
+
+fn phones(census: &Census, cards: &Cards, wanted: &Wanted, language: Language) -> Markup {
     let heading = language.choose("Phones and their cards", "手机与卡片");
     html! {
         section aria-labelledby="phones" {
-            h2 #phones { (heading) " " span.count { (seen.cards.len()) @if seen.more { "+" } } }
-            @if seen.cards.is_empty() { p.none { (language.choose("No card yet.", "还没有卡片。")) } }
+            h2 #phones { (heading) }
+            @if census.cards > 20 || wanted.ending.is_some() || cards.more { (finder(wanted, language)) }
+            @if cards.lines.is_empty() {
+                p.none {
+                    @if wanted.ending.is_some() { (language.choose("No card's number ends like this.", "没有以此结尾的卡号。")) }
+                    @else { (language.choose("No card yet.", "还没有卡片。")) }
+                }
+            }
             @else {
                 div.scroll tabindex="0" role="region" aria-labelledby="phones" {
                     table {
@@ -125,11 +262,11 @@ fn phones(seen: &Seen, language: Language) -> Markup {
                             th.amount scope="col" { (language.choose("Purse", "余额")) }
                             th.amount scope="col" { (language.choose("On its way", "在途")) }
                         } }
-                        tbody { @for line in &seen.cards { (card_row(line, language)) } }
+                        tbody { @for line in &cards.lines { (card_row(line, language)) } }
                     }
                 }
-                @if seen.more { p.none { (language.choose("There are more cards than are shown here.", "此处仅显示部分卡片。")) } }
             }
+            (pages(cards, wanted, language))
         }
     }
 }

@@ -4,17 +4,46 @@ use maud::{DOCTYPE, Markup, html};
 use tsm_services::explain::Language;
 use uuid::Uuid;
 
+use super::data::Wanted;
 use super::words;
 use crate::city::CityError;
 
+/// What a page is of.
+pub enum Place {
+    /// The city, with these cards.
+    City(Wanted),
+    /// A card.
+    Card(Uuid),
+}
+
+impl Place {
+    /// The place's address, in a language.
+    pub fn address(&self, language: &str) -> String {
+        match self {
+            Self::City(wanted) => format!("/{}", query(language, wanted)),
+            Self::Card(account) => format!("/cards/{account}?lang={language}"),
+        }
+    }
+
+    fn events(&self, language: &str) -> String {
+        match self {
+            Self::City(wanted) => format!("/events{}", query(language, wanted)),
+            Self::Card(account) => format!("/events?lang={language}&card={account}"),
+        }
+    }
+}
+
+fn query(language: &str, wanted: &Wanted) -> String {
+    let page = if wanted.page > 1 { format!("&page={}", wanted.page) } else { String::new() };
+    let ending = wanted.ending.as_ref().map(|ending| format!("&ending={ending}"));
+    format!("?lang={language}{page}{}", ending.unwrap_or_default())
+}
+
 /// A whole page around its content.
-pub fn page(language: Language, title: &str, card: Option<Uuid>, content: &Markup) -> Markup {
+pub fn page(language: Language, title: &str, place: &Place, content: &Markup) -> Markup {
     let code = language.choose("en", "zh-CN");
     let short = language.choose("en", "zh");
-    let events = match card {
-        None => format!("/events?lang={short}"),
-        Some(account) => format!("/events?lang={short}&card={account}"),
-    };
+    let events = place.events(short);
     html! {
         (DOCTYPE)
         html lang=(code) {
@@ -32,8 +61,8 @@ pub fn page(language: Language, title: &str, card: Option<Uuid>, content: &Marku
                     p.brand { a href={ "/?lang=" (short) } { "OpenTSM" } " " span { (words::title(language)) } }
                     p.status #status role="status" data-live=(language.choose("live", "实时")) data-lost=(language.choose("connection lost; load the page again", "连接中断，请刷新页面")) {}
                     nav aria-label=(language.choose("Language", "语言")) {
-                        (choice(language, Language::English, card, "en", "English"))
-                        (choice(language, Language::Chinese, card, "zh", "中文"))
+                        (choice(language, Language::English, place, "en", "English"))
+                        (choice(language, Language::Chinese, place, "zh", "中文"))
                     }
                 }
                 main #content tabindex="-1" data-events=(events) { (content) }
@@ -48,10 +77,9 @@ pub fn page(language: Language, title: &str, card: Option<Uuid>, content: &Marku
     }
 }
 
-fn choice(shown: Language, other: Language, card: Option<Uuid>, code: &str, name: &str) -> Markup {
-    let path = card.map_or_else(|| "/".to_owned(), |account| format!("/cards/{account}"));
+fn choice(shown: Language, other: Language, place: &Place, code: &str, name: &str) -> Markup {
     html! {
-        a href={ (path) "?lang=" (code) } lang=(if code == "zh" { "zh-CN" } else { "en" })
+        a href=(place.address(code)) lang=(if code == "zh" { "zh-CN" } else { "en" })
             aria-current=[(shown == other).then_some("true")] { (name) }
     }
 }

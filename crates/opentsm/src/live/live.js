@@ -8,8 +8,13 @@ function replace(text) {
     const focused = document.activeElement && content.contains(document.activeElement) ? document.activeElement.id : "";
     const open = new Map();
     content.querySelectorAll("details[id]").forEach((part) => open.set(part.id, part.open));
+    const typed = [...content.querySelectorAll("input[id]")].map((part) => [part.id, part.value]);
     const scrolled = [...content.querySelectorAll(".scroll")].map((part) => [part.scrollTop, part.scrollLeft]);
     content.innerHTML = text;
+    typed.forEach(([id, value]) => {
+        const part = document.getElementById(id);
+        if (part) part.value = value;
+    });
     open.forEach((was, id) => {
         const part = document.getElementById(id);
         if (part) part.open = was;

@@ -37,7 +37,7 @@ use uuid::Uuid;
 use crate::city::CityError;
 use crate::city::in_step;
 use crate::city::plan::CityPlan;
-use data::Source;
+use data::{Source, Wanted};
 use traffic::Streets;
 
 /// Where the page is served, unless that port is taken.
@@ -48,7 +48,7 @@ const BEAT: Duration = Duration::from_millis(1_000);
 
 /// Only this server's own style, script and events; nothing may frame the page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
-                      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// A page that is served.
 pub struct LivePage {
@@ -124,6 +124,21 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 struct Asked {
     lang: Option<String>,
     card: Option<Uuid>,
+    page: Option<usize>,
+    ending: Option<String>,
+}
+
+impl Asked {
+    fn wanted(&self) -> Wanted {
+        let digits = |ending: &&String| ending.len() >= 4 && ending.bytes().all(|byte| byte.is_ascii_digit());
+        Wanted { page: self.page.unwrap_or(1), ending: self.ending.as_ref().filter(digits).cloned() }
+    }
+}
+
+/// The city's page as somebody wants to see it.
+async fn city_as(source: &Source, wanted: &Wanted, language: Language) -> Result<Markup, CityError> {
+    let (seen, cards) = (source.city().await?, source.cards(wanted).await?);
+    Ok(city::content(&seen, &cards, wanted, language))
 }
 
 /// The language that was asked for: in the address, else by the browser.
@@ -139,9 +154,10 @@ fn language(asked: &Asked, headers: &HeaderMap) -> Language {
 
 async fn city_page(State(source): State<Arc<Source>>, asked: Query<Asked>, headers: HeaderMap) -> Response {
     let language = language(&asked, &headers);
-    match source.city().await {
-        Ok(seen) => {
-            page(frame::page(language, words::title(language), None, &city::content(&seen, language)))
+    let wanted = asked.wanted();
+    match city_as(&source, &wanted, language).await {
+        Ok(content) => {
+            page(frame::page(language, words::title(language), &frame::Place::City(wanted), &content))
         }
         Err(error) => trouble(language, &error),
     }
@@ -157,10 +173,11 @@ async fn card_page(
     match source.card(account).await {
         Ok(Some(facts)) => {
             let content = card::content(&facts, language);
-            page(frame::page(language, &facts.card, Some(account), &content))
+            page(frame::page(language, &facts.card, &frame::Place::Card(account), &content))
         }
         Ok(None) => {
-            let missing = frame::page(language, words::title(language), None, &card::unknown(language));
+            let nowhere = frame::Place::City(Wanted::default());
+            let missing = frame::page(language, words::title(language), &nowhere, &card::unknown(language));
             (StatusCode::NOT_FOUND, page(missing)).into_response()
         }
         Err(error) => trouble(language, &error),
@@ -174,7 +191,8 @@ fn page(markup: Markup) -> Response {
 fn trouble(language: Language, error: &CityError) -> Response {
     tracing::warn!(%error, "the live page could not be made");
     let content = frame::trouble(language, error);
-    (StatusCode::BAD_GATEWAY, page(frame::page(language, words::title(language), None, &content)))
+    let nowhere = frame::Place::City(Wanted::default());
+    (StatusCode::BAD_GATEWAY, page(frame::page(language, words::title(language), &nowhere, &content)))
         .into_response()
 }
 
@@ -185,14 +203,14 @@ async fn events(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let language = language(&asked, &headers);
-    let card = asked.card;
+    let (card, wanted) = (asked.card, asked.wanted());
     let changes = stream::unfold(String::new(), move |shown| {
-        let source = source.clone();
+        let (source, wanted) = (source.clone(), wanted.clone());
         async move {
             loop {
                 tokio::time::sleep(BEAT).await;
                 let made = match card {
-                    None => source.city().await.ok().map(|seen| city::content(&seen, language)),
+                    None => city_as(&source, &wanted, language).await.ok(),
                     Some(account) => {
                         source.card(account).await.ok().flatten().map(|facts| card::content(&facts, language))
                     }

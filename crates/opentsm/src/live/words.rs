@@ -43,3 +43,17 @@ pub fn flow(operation: &str, language: Language) -> String {
     };
     language.choose(english, chinese).to_owned()
 }
+
+/// An alarm, in words.
+pub fn alarm(kind: &str, language: Language) -> String {
+    let (english, chinese) = match kind {
+        "books-broken" => ("The books of a card do not hold; it is frozen.", "某卡账目不符，已冻结。"),
+        "ledger-imbalance" => ("The books of all cards together do not balance.", "总账不平。"),
+        "parked-inconsistent" => ("A parked card and its money do not fit.", "停放卡与其金额不符。"),
+        "suspicious-card" => {
+            ("A card was copied, put back or forged; it is frozen.", "卡片疑被复制、回退或伪造，已冻结。")
+        }
+        other => return other.to_owned(),
+    };
+    language.choose(english, chinese).to_owned()
+}

@@ -12,7 +12,7 @@ use crate::city::Phone;
 use crate::running::{Folder, Running, Up, last_line, opentsm};
 
 /// Asks the page; the whole answer.
-fn ask(page: &str, path: &str, host: Option<&str>) -> String {
+pub fn ask(page: &str, path: &str, host: Option<&str>) -> String {
     let mut stream = connect(page, path, host);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -82,10 +82,8 @@ fn check_in_a_browser(page: &str, profile: &str) {
     let browser = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
     });
-    let Some(browser) = browser else {
-        eprintln!("no Chromium is installed; `cargo xtask test` installs it");
-        return;
-    };
+    let browser =
+        browser.expect("Chromium shows the page here: apt-get install chromium, as `cargo xtask test` does");
     let options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--timeout=6000", "--dump-dom"];
     let profile = format!("--user-data-dir={profile}");
     let seen =

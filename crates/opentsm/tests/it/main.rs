@@ -3,6 +3,7 @@
 mod city;
 mod demo;
 mod killed;
+mod lines;
 mod live;
 mod postgres;
 mod running;

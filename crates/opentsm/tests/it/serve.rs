@@ -76,7 +76,9 @@ fn each_role_starts_and_stops_alone() {
     let plan = folder.file("plan.json");
     for role in ["se-tsm", "clearing", "payment", "sp-tsm"] {
         let mut server = Running::start(&["serve", role, "--plan", &plan, "--until-stdin-closes"]);
-        assert!(server.line().starts_with(&format!("{role} serves on 127.0.0.1:")));
+        let said = server.line();
+        assert!(said.starts_with(&format!("{role} serves on 127.0.0.1:")));
+        assert_eq!(said.contains("/metrics"), role == "clearing", "{said}");
         assert!(server.close_input().success());
         assert_eq!(server.line(), format!("{role} has stopped\n"));
     }
