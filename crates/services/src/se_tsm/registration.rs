@@ -24,11 +24,13 @@ use tsm_domain::application::SubscriberState;
 use tsm_domain::bytes::HexBytes as DomainBytes;
 use tsm_domain::se::SeStanding;
 use tsm_domain::se::{Batch, SeRecord};
+use tsm_domain::se_application::{PersoOnSe, SeState};
+use tsm_domain::subscription::{Subscription, SubscriptionState};
 use tsm_domain::user::{
     Login, LoginQuestion, Lost, NumberState, OtherNumber, SeBinding, SealedToken, TokenRecord, decide_login,
 };
 use tsm_domain::{Msisdn, SeId};
-use tsm_storage::se_tsm::{BindingFrom, Registered, Registration};
+use tsm_storage::se_tsm::{ApplicationOnSe, BindingFrom, Registered, Registration};
 use tsm_storage::shared::WalletRights;
 use zeroize::Zeroizing;
 
@@ -128,20 +130,17 @@ pub(super) async fn binding_seen_from(
         of_bound.partition(|subscription| subscription.is_active());
     let on_se: Vec<_> = tsm.store.applications_on(record.se).await?;
     let still_there = |aid: &tsm_iso7816::Aid| {
-        on_se.iter().any(|app| {
-            app.application == *aid && app.record.state != tsm_domain::se_application::SeState::Ready
-        })
+        on_se.iter().any(|app| app.application == *aid && app.record.state != SeState::Ready)
     };
     let aids = |list: Vec<&tsm_domain::subscription::Subscription>| -> Vec<_> {
         list.into_iter()
-            .filter(|subscription| {
-                !matches!(subscription.state, tsm_domain::subscription::SubscriptionState::Ended(_))
-            })
+            .filter(|subscription| !matches!(subscription.state, SubscriptionState::Ended(_)))
             .map(|subscription| subscription.what.aid())
             .filter(|aid| still_there(aid))
             .collect()
     };
-    let leftovers = aids(cancelled);
+    let mut leftovers = aids(cancelled);
+    leftovers.extend(moved_away(&on_se, &subscriptions));
     if number.is_none_or(|number| *number == binding.number) {
         return Ok(SeBinding::ThisNumber { leftovers });
     }
@@ -153,6 +152,26 @@ pub(super) async fn binding_seen_from(
         }
     };
     Ok(SeBinding::Other(OtherNumber { state, subscribed: aids(subscribed), leftovers }))
+}
+
+/// Applications whose subscription has gone to another secure element of the same user (P-5.5.4.a): what is
+/// here of them is left behind, and their provider has the last word about its deletion.
+fn moved_away<'a>(
+    on_se: &'a [ApplicationOnSe],
+    subscriptions: &'a [Subscription],
+) -> impl Iterator<Item = tsm_iso7816::Aid> + 'a {
+    // A download that broke off has data that were never complete, or none.
+    let was_in_use = |app: &&ApplicationOnSe| {
+        let in_use = matches!(app.record.state, SeState::Useable | SeState::Locked);
+        in_use || app.record.perso_on_se == PersoOnSe::Void
+    };
+    let is_subscribed = |app: &ApplicationOnSe| {
+        let mut open = subscriptions
+            .iter()
+            .filter(|subscription| !matches!(subscription.state, SubscriptionState::Ended(_)));
+        open.any(|subscription| subscription.what.aid() == app.application)
+    };
+    on_se.iter().filter(was_in_use).filter(move |app| !is_subscribed(app)).map(|app| app.application)
 }
 
 async fn run(tsm: Arc<SeTsm>, session: Session, record: SeRecord, asked: Asked, from: BindingFrom) -> Ending {

@@ -28,6 +28,7 @@ use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
 use tsm_domain::{Fen, OnlineCounter, SeId};
 use tsm_epurse::CardImage;
+use tsm_epurse::commands::PurseAvailability;
 use tsm_epurse::image::ImagePart;
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
@@ -49,6 +50,8 @@ enum Seen {
     Identical,
     /// The same card, which has been spent from since.
     Used,
+    /// The same card as it was before: what an earlier stay on this phone has left behind.
+    LeftBehind,
     /// Another card, or one that nobody can have used so.
     Contradicts(Vec<ImagePart>),
 }
@@ -81,12 +84,15 @@ impl SpTsm {
         card: CardRecord,
     ) -> Result<Outcome, Stop> {
         let request = self.purse_session(&card)?;
-        let (_, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
+        let (status, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
         match compare(parked, &image) {
+            // A purse that was written works. One that does not was blocked when the card left this phone.
+            Seen::Identical if status.availability == PurseAvailability::Blocked => return Err(left_behind()),
             Seen::Identical => {}
             // Only a run whose end was lost leaves a purse that can have been used.
             Seen::Used if arrival.state != ArrivalState::Claimed => {}
             Seen::Used => return self.contradicted(&card, "it was used before it was written").await,
+            Seen::LeftBehind => return Err(left_behind()),
             Seen::Contradicts(parts) => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
                 let reason = format!("it differs from the parked card in {}", parts.join(", "));
@@ -180,6 +186,8 @@ impl SpTsm {
         match self.close_arrival(session, fence, end, (arrival.clone(), &parked), card).await {
             Ok(_) => return Ok(ArrivalState::Opened),
             Err(Stop::Card(ProcedureError::Status { .. })) => {}
+            // An older state is not the card that was to arrive; it has to go all the same.
+            Err(Stop::Refused(problem)) if problem.code == ProblemCode::StateForbids => {}
             Err(stop) => return Err(stop),
         }
         let note = self.note(arrival.card, "migration-in-being-given-up", &json!({ "on": se }));
@@ -215,6 +223,13 @@ impl SpTsm {
     }
 }
 
+/// Nothing is wrong with the card: the phone holds an old copy of it, which has to be deleted before the card
+/// can come back.
+fn left_behind() -> Stop {
+    let reason = "This phone holds what the card was before it moved; give the migration up and delete that.";
+    Problem::because(ProblemCode::StateForbids, reason).into()
+}
+
 /// Compares what a purse shows with what was parked. Spending is all that can have happened since: a load
 /// needs the issuer.
 fn compare(parked: &CardImage, seen: &CardImage) -> Seen {
@@ -235,5 +250,12 @@ fn compare(parked: &CardImage, seen: &CardImage) -> Seen {
     };
     let (before, after) = (parked.state(), seen.state());
     let spent = after.offline() > before.offline() && after.usable() <= before.usable();
-    if spent && parts.iter().all(by_use) { Seen::Used } else { Seen::Contradicts(parts) }
+    if spent && parts.iter().all(by_use) {
+        return Seen::Used;
+    }
+    let is_same = !parts.contains(&ImagePart::PublicInformation);
+    let is_earlier = after.online() <= before.online()
+        && after.offline() <= before.offline()
+        && (after.online(), after.offline()) != (before.online(), before.offline());
+    if is_same && is_earlier { Seen::LeftBehind } else { Seen::Contradicts(parts) }
 }

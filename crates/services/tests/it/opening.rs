@@ -387,3 +387,27 @@ async fn a_migration_keeps_its_subscription_between_phones_of_one_number() {
     assert_eq!((after.id, after.number.clone(), after.is_active()), (before.id, before.number, true));
     assert!(subscription(&old).await.is_none(), "one subscription, on one phone");
 }
+
+/// A phone that was left without its application being deleted is asked to delete it at its next login,
+/// although the subscription has gone with the card.
+///
+/// req: B-7.6.1.g
+#[tokio::test]
+async fn what_a_migration_left_behind_is_deleted_at_the_next_login() {
+    let opening = Opening::new().await;
+    let mut old = opening.phone(1).await;
+    let ticket = opening.ticket(&old).await;
+    done(old.operate(Operation::Download, &opening.aid(), &ticket).await);
+    assert_eq!(old.login().await.pending_deletions, []);
+    // The notice that the card has left this phone never came.
+    *opening.served.provider.moved_from.lock().unwrap() = Some(HexBytes(old.se_id.clone()));
+
+    let mut new = opening.phone(2).await;
+    let ticket = opening.ticket(&new).await;
+    done(new.operate(Operation::Download, &opening.aid(), &ticket).await);
+    assert_eq!(new.login().await.pending_deletions, []);
+    assert_eq!(old.login().await.pending_deletions, [opening.aid()]);
+    let lists = old.wallet.lists().await.unwrap();
+    done(old.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
+    assert_eq!(old.login().await.pending_deletions, []);
+}

@@ -391,6 +391,44 @@ async fn a_card_that_is_used_before_its_arrival_is_known() {
     assert_eq!(city.settled(u64::from(BALANCE - 300)).await.spent_fen, 1_000);
 }
 
+/// A card comes back to a phone that never deleted what was left of it there, changed since or not: the old
+/// copy is not taken for the card, nobody freezes the card for it, and once it is gone the card comes.
+#[tokio::test]
+async fn a_card_comes_back_to_a_phone_that_kept_its_old_copy() {
+    for used_between in [true, false] {
+        let city = City::new().await;
+        let (mut first, image, card) = parked(&city, 1).await;
+        let mut second = Phone::new(&city, 2);
+        second.order_migration().await;
+        assert!(installed(&second.open(&city).await.unwrap()));
+        live(&city, &card).await;
+        if used_between {
+            let tap = purchase(&city, &second, 300, 3).await;
+            let gates = city.centre_peer(&city.gate_operator);
+            assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
+        }
+        let moved = second.image(&city).await;
+        assert_eq!(moved == image, !used_between);
+        assert_eq!(second.migrate_out().await.result, OutcomeResult::Done);
+        second.delete(&city).await.unwrap();
+
+        first.order_migration().await;
+        // The old copy takes no data; what it is shows at the next contact.
+        assert!(!installed(&first.open(&city).await.unwrap()));
+        let refused = first.open(&city).await.unwrap();
+        assert_eq!(refused.problem.unwrap().code, ProblemCode::StateForbids);
+        let asked = first.operate(Operation::GiveUpMigrationIn, None).await;
+        let OutcomeDetail::MigrationIn { state, .. } = asked.detail else { panic!("{asked:?}") };
+        assert_eq!(state, MigrationState::GivingUp);
+        first.delete(&city).await.unwrap();
+
+        first.order_migration().await;
+        assert!(installed(&first.open(&city).await.unwrap()));
+        live(&city, &card).await;
+        assert_eq!(first.image(&city).await.encode(), moved.encode());
+    }
+}
+
 /// A phone that says that all went well, without its card: nothing is believed, and the card stays claimed.
 #[tokio::test]
 async fn a_success_without_proof_brings_no_card() {
