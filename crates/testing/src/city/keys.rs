@@ -50,6 +50,9 @@ pub const DOMAIN_KEY_VERSION: u8 = 0x31;
 /// The payment platform's name in key references.
 pub const PLATFORM: &str = "platform";
 
+/// The shop's number at the payment platform, and its name in key references. Invented.
+pub const SHOP: &str = "lantern-shop";
+
 const OPERATOR: &str = "operator";
 const CENTRE: &str = "clearing-centre";
 const ISSUER: &str = "harbour-transit";
@@ -70,6 +73,10 @@ pub struct Keys {
     pub merchant: RegisteredKey,
     /// The payment platform's.
     pub platform: RegisteredKey,
+    /// The key service of the shop on the network.
+    pub shop: SoftwareKeyService,
+    /// Its public key for payment messages.
+    pub shop_key: RegisteredKey,
     /// What terminals hold.
     pub terminals: RootKeys,
     /// The CAP file of the purse.
@@ -126,10 +133,12 @@ impl Keys {
     pub fn draw(entropy: &Arc<dyn Entropy>, random: &mut Random) -> Self {
         let service = || SoftwareKeyService::in_memory(entropy.clone());
         let (se_tsm, sp_tsm, clearing, payment) = (service(), service(), service(), service());
+        let shop = service();
         let scheme = PaymentSignature::Sm2Sm3;
         let merchant = draw_key(&sp_tsm, &merchant_key(), scheme).expect(FITS);
         let platform = payment_sandbox::platform_key(PLATFORM, scheme, 1).expect(FITS);
         let platform = draw_key(&payment, &platform, scheme).expect(FITS);
+        let shop_key = draw_key(&shop, &shop_key(), scheme).expect(FITS);
         let issuer_domain = draw(random);
         let first_domain_root = draw(random);
         for key in DomainKey::ALL {
@@ -152,7 +161,11 @@ impl Keys {
                 KeyRole::Tac => {
                     import(&clearing, &purse_keys().root(role), KeyAlgorithm::TripleDes, &value);
                 }
-                KeyRole::Purchase => terminals.purchase.push((KeyVersion(1), key())),
+                KeyRole::Purchase => {
+                    // The payment platform is a terminal, too.
+                    import(&payment, &purse_keys().root(role), KeyAlgorithm::TripleDes, &value);
+                    terminals.purchase.push((KeyVersion(1), key()));
+                }
                 KeyRole::ApplicationBlock => terminals.block = Some(key()),
                 _ => {}
             }
@@ -167,6 +180,8 @@ impl Keys {
             payment,
             merchant,
             platform,
+            shop,
+            shop_key,
             terminals,
             cap,
             issuer_domain,
@@ -222,6 +237,11 @@ const FITS: &str = "the key's name, algorithm and length fit each other";
 /// The key with which the card issuer signs as a merchant.
 pub fn merchant_key() -> KeyReference {
     KeyReference::new(KeyPurpose::Message, ISSUER, "merchant", 1).expect(FITS)
+}
+
+/// The key with which the shop signs as a merchant.
+pub fn shop_key() -> KeyReference {
+    KeyReference::new(KeyPurpose::Message, SHOP, "merchant", 1).expect(FITS)
 }
 
 /// The applets in ROM: package, module, instance.

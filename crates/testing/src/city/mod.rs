@@ -31,6 +31,7 @@ pub mod random;
 pub mod report;
 pub mod rider;
 pub mod servers;
+mod shop;
 pub mod terminals;
 pub mod trace;
 pub mod truth;

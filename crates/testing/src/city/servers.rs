@@ -282,7 +282,7 @@ impl Servers {
     }
 
     /// A client of `to` in the name of an organisation that runs on the machine of `from`.
-    fn link(&self, organisation: &Organisation, from: Role, to: Role) -> Client {
+    pub(super) fn link(&self, organisation: &Organisation, from: Role, to: Role) -> Client {
         let machine = &self.machines[from as usize];
         let signing = organisation.signing(machine.clock.clone(), machine.entropy.clone());
         Client::new(self.network.way(to, Some(organisation.certificate.clone()))).signing(signing)
@@ -395,7 +395,11 @@ impl Servers {
             keys: Arc::new(self.keys.clearing.clone()),
             environment,
             sealing_key: keys::parked_cards_key(),
-            institutions: vec![self.issuer().peer(), self.organisations.gates.peer()],
+            institutions: vec![
+                self.issuer().peer(),
+                self.organisations.gates.peer(),
+                self.organisations.payment.peer(),
+            ],
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
             duties: clearing::Duties::of_issuer(
                 keys::NUMBER_PREFIX,
@@ -404,7 +408,8 @@ impl Servers {
             terminals: clearing::Terminals::of(
                 &self.organisations.gates.peer().institution,
                 self.terminals.iter().copied(),
-            ),
+            )
+            .and(self.online_terminal()),
         });
         clearing::routes(service).into_router()
     }
@@ -420,10 +425,10 @@ impl Servers {
             keys: Arc::new(self.keys.payment.clone()),
             key_owner: keys::PLATFORM.into(),
             environment,
-            merchants: vec![merchant],
+            merchants: vec![merchant, self.shop()],
             faults: payment_sandbox::Faults::doubled(),
             lifetime: SignedDuration::from_mins(30),
-            cards: None,
+            cards: Some(self.card_acceptance()),
         });
         payment_sandbox::routes(service.expect("the platform's keys were drawn")).into_router()
     }

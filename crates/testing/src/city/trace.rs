@@ -100,6 +100,8 @@ pub enum Flow {
     CancelClosing,
     /// Topping up with cash at a kiosk.
     Cash,
+    /// Paying a shop's order from the card over the network.
+    PayOnline,
 }
 
 impl Flow {
@@ -120,6 +122,7 @@ impl Flow {
             Self::MigrateIn => "bringing the parked card to this phone",
             Self::CancelClosing => "cancelling the closing of the card",
             Self::Cash => "topping up with cash",
+            Self::PayOnline => "paying a shop over the network",
         }
     }
 }

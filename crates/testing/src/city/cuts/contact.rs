@@ -1,8 +1,9 @@
 //! One next contact: the rider opens the wallet, goes on with what is open or cancels it, and lets issuer and
 //! operator look at the card. Nothing goes wrong any more, so all of it must succeed.
 
+use tsm_api::problem::ProblemCode;
 use tsm_wallet::service::{Interrupted, InterruptedKind};
-use tsm_wallet::{Quiet, WalletError};
+use tsm_wallet::{NetworkError, Quiet, WalletError};
 
 use super::flows::Flow;
 use super::point::Next;
@@ -72,7 +73,14 @@ impl Stage {
                 }
                 wallet.continue_interrupted(work, &mut Quiet).await.map(|done| format!("{done:?}"))
             })
-            .await?;
+            .await;
+        let result = match result {
+            // The shop's order has expired unpaid: then nothing of it is open any more.
+            Err(broke) if work.kind == InterruptedKind::PayOnline && broke.is_forbidden() => {
+                broke.to_string()
+            }
+            result => result?,
+        };
         self.told(person, &result);
         Ok(())
     }
@@ -108,13 +116,23 @@ const fn doing(kind: InterruptedKind) -> Doing {
         InterruptedKind::Return => Doing::Return,
         InterruptedKind::MigrationOut => Doing::MigrateOut,
         InterruptedKind::MigrationIn => Doing::MigrateIn,
-        // The platform of this city takes no cards, so nobody pays a merchant online.
-        InterruptedKind::Repersonalisation | InterruptedKind::PayOnline => Doing::SynchronisePurse,
+        InterruptedKind::Repersonalisation => Doing::SynchronisePurse,
+        InterruptedKind::PayOnline => Doing::PayOnline,
         InterruptedKind::Deletion => Doing::Delete,
     }
 }
 
 impl Broke {
+    /// Whether the present state does not allow it.
+    fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Wallet(
+                WalletError::Refused(problem) | WalletError::Network(NetworkError::Refused(problem)),
+            ) => matches!(problem.code, ProblemCode::StateForbids),
+            Self::Wallet(_) | Self::PhoneDied | Self::Other(_) => false,
+        }
+    }
+
     /// Whether the wallet was told that this is not known.
     pub(super) const fn is_unknown(&self) -> bool {
         matches!(self, Self::Wallet(WalletError::Unknown))

@@ -38,13 +38,15 @@ pub enum Flow {
     Notices,
     /// Terminals deliver what they took, in numbered batches.
     Batches,
+    /// A shop's order is paid from the card over the network.
+    PayOnline,
     /// A paid top-up is cancelled, and the payment given back.
     Refund,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Open,
         Self::TopUp,
         Self::Cash,
@@ -60,6 +62,7 @@ impl Flow {
         Self::Synchronise,
         Self::Notices,
         Self::Batches,
+        Self::PayOnline,
         Self::Refund,
     ];
 
@@ -81,6 +84,7 @@ impl Flow {
             Self::Synchronise => "synchronise",
             Self::Notices => "notices",
             Self::Batches => "batches",
+            Self::PayOnline => "pay-online",
             Self::Refund => "refund",
         }
     }
@@ -106,6 +110,7 @@ impl Flow {
                 | Self::MigrateOut
                 | Self::MigrateIn
                 | Self::Renumber
+                | Self::PayOnline
         )
     }
 
@@ -206,6 +211,7 @@ impl Stage {
                 self.deliver_batches().await;
                 Ok(())
             }
+            Flow::PayOnline => self.pay_online(0, 1_200).await,
             Flow::Refund => self.cancel_top_up(0).await,
         }
     }

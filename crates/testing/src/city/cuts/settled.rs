@@ -3,7 +3,7 @@
 
 use futures_util::FutureExt as _;
 use tsm_domain::card::{CardRecord, CardState};
-use tsm_domain::money::{AccountKind, CardAccountState, PaymentState};
+use tsm_domain::money::{AccountKind, CardAccountState, PaymentState, PurseStage};
 use tsm_domain::security_domain::DomainState;
 use tsm_domain::{CardNumber, SeId};
 use tsm_iso7816::Aid;
@@ -51,6 +51,7 @@ impl Stage {
         let mut findings = Findings(Vec::new());
         self.check_outboxes(&mut findings);
         self.check_payments(&mut findings);
+        self.check_shop(&mut findings);
         for person in &self.people {
             self.check_issuer(person, delivered, &mut findings);
             self.check_operator(person, &mut findings);
@@ -83,6 +84,24 @@ impl Stage {
             let settled = matches!(state, None | Some(PaymentState::Closed | PaymentState::Refunded { .. }));
             findings.check(settled, || {
                 format!("a payment of {amount} fen is neither on a card nor given back: {state:?}")
+            });
+        }
+    }
+
+    /// What the shop ordered is paid by the card once, or not at all, and the platform knows which.
+    fn check_shop(&self, findings: &mut Findings) {
+        for (order, amount) in &self.shop_orders {
+            let row = now(self.world.servers.stores.payment.order(*order)).flatten();
+            let attempts = row.as_ref().and_then(|row| row.purse.as_ref()).map(|offer| offer.attempts());
+            let attempts = attempts.unwrap_or_default();
+            let open = attempts
+                .iter()
+                .find(|attempt| !matches!(attempt.stage, PurseStage::NotDebited | PurseStage::Told(_)));
+            findings.check(open.is_none(), || format!("what came of a debit is not settled: {open:?}"));
+            let paid = row.is_some_and(|row| matches!(row.order.state, PaymentState::Paid(_)));
+            let spent: u64 = self.people.iter().map(|person| self.world.truth.spent(person.number)).sum();
+            findings.check(spent == if paid { u64::from(*amount) } else { 0 }, || {
+                format!("the shop's order of {amount} fen is paid: {paid}; the card has paid {spent} fen")
             });
         }
     }

@@ -9,7 +9,7 @@ use tsm_api::client::{ClearingPeer, Client};
 use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::se_tsm::operator;
 use tsm_api::se_tsm::wallet::CatalogueList;
-use tsm_wallet::service::{Entrance, PaidTopUp, Rights, TopUpResult};
+use tsm_wallet::service::{Entrance, OnlinePayment, PaidTopUp, Rights, TopUpResult};
 use tsm_wallet::{Quiet, WalletError};
 
 use crate::city::desk::{self, CARD_NAME};
@@ -76,6 +76,8 @@ pub struct Stage {
     pub people: Vec<Person>,
     /// What befalls the next tap.
     pub tap_fault: Option<TapFault>,
+    /// What the shop on the network has ordered.
+    pub shop_orders: Vec<(tsm_domain::OrderId, u32)>,
     /// The gates' operator at the centre.
     pub centre: ClearingPeer,
 }
@@ -91,7 +93,7 @@ impl Stage {
             |number| Person { number, phone: world.phone(number), cash: None, inside: false, wallet: None };
         let people = (0..world.plan.riders).map(person).collect();
         let centre = world.gates_at_centre(450);
-        Self { world: world.clone(), people, tap_fault: None, centre }
+        Self { world: world.clone(), people, tap_fault: None, shop_orders: Vec::new(), centre }
     }
 
     /// Does something with a person's wallet, which is logged in if it is not.
@@ -231,6 +233,23 @@ impl Stage {
         }
         self.people[person].cash = None;
         Ok(())
+    }
+
+    /// Pays a shop's order from the card.
+    pub async fn pay_online(&mut self, person: usize, amount: u32) -> Result<(), Broke> {
+        let asked = self.world.ask_for_money(amount).await;
+        let order = asked.map_err(|error| Broke::Other(format!("the shop could not order: {error}")))?;
+        self.shop_orders.push((order, amount));
+        let payment = PaymentId(order.as_uuid());
+        let paid = self
+            .with_wallet(person, Doing::PayOnline, async |wallet| {
+                wallet.pay_online(&transit(), payment, &mut Quiet).await
+            })
+            .await?;
+        match paid {
+            OnlinePayment::Paid { .. } => Ok(()),
+            OnlinePayment::NotPaid | OnlinePayment::Closed => Err(Broke::Other("it is not paid".into())),
+        }
     }
 
     /// Locks the card.
