@@ -1,6 +1,7 @@
 //! The wallet against a whole city: every role over TLS, the software SE in the phone.
 
 mod leaving;
+mod online;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
 use tsm_se::Interface;
 use tsm_se::readers::RemoteCard;
 use tsm_wallet::Interaction;
@@ -162,6 +163,20 @@ impl RiderPhone for PhoneApart {
         match reply.detail.credited {
             Some(true) => Ok((balance_fen.unwrap_or_default(), reply.operation)),
             Some(false) | None => Err(in_step(step)("the card was not credited")),
+        }
+    }
+
+    async fn pay_online(
+        &mut self,
+        aid: &HexBytes,
+        payment: PaymentId,
+        _: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let step = "paying a shop over the network";
+        let reply = self.operate(step, &["pay-online", &aid.to_string(), &payment.to_string()]).await?;
+        match reply.detail.paid {
+            Some(true) => Ok((reply.detail.balance_fen.unwrap_or_default(), reply.operation)),
+            Some(false) | None => Err(in_step(step)("the card did not pay")),
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
 use tsm_api::se_tsm::wallet::{CatalogueEntry, CatalogueList};
 use tsm_iso7816::Aid;
 use tsm_se::{Interface, SecureElement};
-use tsm_wallet::service::{Entrance, Rights, TopUpResult};
+use tsm_wallet::service::{Entrance, OnlinePayment, Rights, TopUpResult};
 use tsm_wallet::{Interaction, WalletError};
 
 use super::rider::{Deletion, RiderPhone, Seen};
@@ -121,6 +122,20 @@ impl RiderPhone for PhoneHere {
         match self.phone.wallet.top_up(&paid, shown).await.map_err(in_step(step))? {
             TopUpResult::Credited { balance_fen, .. } => Ok((balance_fen, self.phone.spent() - before)),
             TopUpResult::NotCredited { .. } => Err(in_step(step)("the card was not credited")),
+        }
+    }
+
+    async fn pay_online(
+        &mut self,
+        aid: &HexBytes,
+        payment: PaymentId,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError> {
+        let step = "paying a shop over the network";
+        let before = self.phone.spent();
+        match self.phone.wallet.pay_online(aid, payment, shown).await.map_err(in_step(step))? {
+            OnlinePayment::Paid { balance_fen, .. } => Ok((balance_fen, self.phone.spent() - before)),
+            OnlinePayment::NotPaid | OnlinePayment::Closed => Err(in_step(step)("the card did not pay")),
         }
     }
 

@@ -93,7 +93,7 @@ async fn tell(
     let phones = Phones { city: &city, folder: &folder, place, watched, library: LoadFileLibrary::new() };
     let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
     let mut steps = Vec::new();
-    story::first_rider(phones.switch_on(1).await?, &mut gates, narrator, &mut steps).await?;
+    story::first_rider(phones.switch_on(1).await?, &mut gates, &city.plan, narrator, &mut steps).await?;
     story::second_rider(phones.switch_on(2).await?, &mut gates, narrator, &mut steps).await?;
     story::new_phone(phones.switch_on(3).await?, &mut gates, narrator, &mut steps).await?;
     narrator.chapter("The clearing centre closes the day");

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
 use tsm_wallet::Interaction;
 
 use crate::city::CityError;
@@ -58,6 +59,14 @@ pub trait RiderPhone: Send {
     /// Carries the paid top-up to the card. Returns the new balance in fen.
     async fn top_up(&mut self, aid: &HexBytes, shown: &mut dyn Interaction)
     -> Result<(u32, Cost), CityError>;
+
+    /// Pays a merchant's order from a card, over the network. Returns the new balance in fen.
+    async fn pay_online(
+        &mut self,
+        aid: &HexBytes,
+        payment: PaymentId,
+        shown: &mut dyn Interaction,
+    ) -> Result<(u32, Cost), CityError>;
 
     /// Reads a card without any server.
     async fn view(&mut self, aid: &HexBytes) -> Result<(Seen, Cost), CityError>;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
 use tsm_domain::environment::Clock as _;
 use tsm_domain::money::settlement::BusinessDay;
+use tsm_services::payment::{PaymentPlatform as _, PlatformState};
 use tsm_terminal::gate::Passage;
 use tsm_terminal::terminal::TapError;
 
@@ -14,12 +16,14 @@ use super::narrator::Narrator;
 use super::rider::{Deletion, RiderPhone};
 use crate::city::centre::Centre;
 use crate::city::plan::CityPlan;
-use crate::city::{CityError, TRANSIT_AID, in_step};
+use crate::city::{CityError, TRANSIT_AID, in_step, payments, roles};
 use crate::environment::{ShiftedClock, SystemClock};
 use crate::report::{Cost, StepCost, yuan};
 
 /// What each rider pays in.
 const TOP_UP_FEN: u32 = 5_000;
+/// What an umbrella costs.
+const PRICE_FEN: u32 = 500;
 /// Commands of the opening after which the second phone's power is cut: in the middle of LOAD.
 const COMMANDS_BEFORE_THE_CUT: u64 = 40;
 /// How often, and how long apart, a phone asks whether a closed card may go.
@@ -42,6 +46,7 @@ struct Rider<'a> {
 pub async fn first_rider(
     phone: Box<dyn RiderPhone>,
     gates: &mut [CityGate; 2],
+    plan: &CityPlan,
     narrator: &mut Narrator,
     steps: &mut Vec<StepCost>,
 ) -> Result<(), CityError> {
@@ -52,6 +57,7 @@ pub async fn first_rider(
     let card = rider.open("open_card", TRANSIT_CARD).await?;
     rider.pay_and_top_up(&card, TOP_UP_FEN).await?;
     rider.take_a_trip(gates)?;
+    rider.buy(&card, plan).await?;
     rider.lock_and_unlock(&card, &mut gates[0]).await?;
     rider.read_back(&card).await?;
     let greeting = rider.open("download", GREETING_CARD).await?;
@@ -202,6 +208,27 @@ impl Rider<'_> {
         self.book("top_up", cost);
         let balance = yuan(i64::from(balance_fen));
         self.narrator.happened(&format!("topped up: the card proved it, and holds {balance}"));
+        Ok(())
+    }
+
+    /// A shop asks for money at the payment platform, and is paid from the card.
+    async fn buy(&mut self, aid: &HexBytes, plan: &CityPlan) -> Result<(), CityError> {
+        let step = "ordering at the payment platform";
+        let environment = roles::runtime_of(plan);
+        let shop = payments::shop(plan, &environment).map_err(in_step(step))?;
+        let order = payments::order(&environment, PRICE_FEN, "an umbrella", None);
+        let order = shop.create_order(&order).await.map_err(in_step(step))?;
+        let payment = PaymentId(order.order.as_uuid());
+        let (balance_fen, cost) = self.phone.pay_online(aid, payment, self.narrator).await?;
+        self.book("pay_online", cost);
+        let known = shop.query(order.order).await.map_err(in_step(step))?;
+        if known.state != PlatformState::Paid {
+            return Err(in_step("paying a shop over the network")("the shop was not told"));
+        }
+        let (price, balance) = (yuan(i64::from(PRICE_FEN)), yuan(i64::from(balance_fen)));
+        self.narrator.happened(&format!(
+            "bought an umbrella over the network: the card proved {price} to the payment platform, {balance} left"
+        ));
         Ok(())
     }
 

@@ -22,7 +22,7 @@ impl Phone {
     }
 
     /// Runs an operation and returns the wallet's reply, done or not.
-    fn ask(&self, operation: &[&str]) -> Value {
+    pub fn ask(&self, operation: &[&str]) -> Value {
         let arguments = [&["wallet", "--phone", &self.home, "--json"], operation].concat();
         let output = opentsm(&arguments);
         let reply = last_line(&output);

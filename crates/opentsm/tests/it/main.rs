@@ -5,6 +5,7 @@ mod demo;
 mod killed;
 mod lines;
 mod live;
+mod online;
 mod postgres;
 mod running;
 mod serve;

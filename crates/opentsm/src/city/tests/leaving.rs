@@ -7,7 +7,13 @@ use super::super::centre::Centre;
 use super::*;
 
 /// A phone whose card holds this much.
-async fn with_money(town: &Town, home: &str, number: u32, element: &SharedElement, fen: u32) -> Phone {
+pub(super) async fn with_money(
+    town: &Town,
+    home: &str,
+    number: u32,
+    element: &SharedElement,
+    fen: u32,
+) -> Phone {
     let mut phone = town.phone(home, element, &Arc::default()).await;
     register(&mut phone, number).await.unwrap();
     phone.wallet.login(&mut Quiet).await.unwrap();
@@ -31,7 +37,7 @@ async fn deleted(phone: &mut Phone) -> Vec<HexBytes> {
     panic!("the platform never had the card deleted");
 }
 
-fn aid() -> HexBytes {
+pub(super) fn aid() -> HexBytes {
     HexBytes::from(transit())
 }
 
