@@ -2,6 +2,7 @@
 
 mod leaving;
 mod online;
+mod ordered;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
