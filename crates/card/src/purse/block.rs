@@ -2,15 +2,14 @@
 //! sees, next to the one of the registry.
 
 use tsm_epurse::Challenge;
-use tsm_epurse::commands::{ApplicationBlock, ApplicationUnblock, BlockKind, GetChallenge};
-use tsm_iso7816::{Aid, StatusWord};
+use tsm_epurse::commands::{ApplicationBlock, ApplicationUnblock, BlockKind};
+use tsm_iso7816::Aid;
 use tsm_keys::{KeyHandle, KeyService};
 
+use super::close::draw_challenge;
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
-use crate::open_channel::SecureChannel;
 use crate::script::{Command, Script};
-use crate::step::ExpectedStatus;
 
 /// Which change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,26 +22,34 @@ pub enum ApplicationLock {
     Unblock,
 }
 
-/// Changes the lock in two exchanges. `key` is the card's application-block or unblock key.
+/// A purse that has drawn a challenge for one change of its lock. Until the change is sent nothing can have
+/// happened.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockOrder {
+    pub(super) purse: Aid,
+    pub(super) challenge: Challenge,
+}
+
+/// Lets a purse draw the challenge for a change of its lock.
+pub async fn prepare_application_lock(
+    card: &mut impl CardChannel,
+    purse: Aid,
+) -> Result<BlockOrder, ProcedureError> {
+    let challenge = draw_challenge(card, purse).await?;
+    Ok(BlockOrder { purse, challenge })
+}
+
+/// Changes the lock. `key` is the card's application-block or unblock key.
 ///
-/// The answer carries no MAC: selecting the purse again shows the state, as a hint, and only a
-/// transaction proves it.
-pub async fn change_application_lock(
+/// The answer carries no MAC: selecting the purse again shows the state, as a hint, and only a look under R-MAC
+/// or a transaction proves it.
+pub async fn send_application_lock(
     card: &mut impl CardChannel,
     keys: &dyn KeyService,
     key: &KeyHandle,
-    purse: Aid,
+    order: BlockOrder,
     change: ApplicationLock,
 ) -> Result<(), ProcedureError> {
-    let mut script = Script::new();
-    let select = script.select(purse, ExpectedStatus::success_or(&[StatusWord::SELECTED_FILE_INVALIDATED]));
-    let challenge = script.transmit(Command::new("GET CHALLENGE", GetChallenge::Four.to_apdu()));
-    let mut answers = script.run(card).await?;
-    answers.take(&select)?;
-    let name = answers.name(&challenge, 0);
-    let random = answers.take_one(&challenge)?.data;
-    let random: [u8; 4] =
-        random.try_into().map_err(|_| SecureChannel::unreadable(name, "a challenge has four bytes"))?;
     let (name, command) = match change {
         ApplicationLock::Block => {
             ("APPLICATION BLOCK", ApplicationBlock { kind: BlockKind::Temporary }.to_apdu())
@@ -52,9 +59,21 @@ pub async fn change_application_lock(
         }
         ApplicationLock::Unblock => ("APPLICATION UNBLOCK", ApplicationUnblock.to_apdu()),
     };
-    let protected = keys.secure_messaging(key, Challenge::new(random), &command)?;
+    let protected = keys.secure_messaging(key, order.challenge, &command)?;
     let mut script = Script::new();
     let ticket = script.transmit(Command::new(name, protected));
     let mut answers = script.run(card).await?;
     answers.take_one(&ticket).map(drop)
+}
+
+/// Draws the challenge and changes the lock, in two exchanges.
+pub async fn change_application_lock(
+    card: &mut impl CardChannel,
+    keys: &dyn KeyService,
+    key: &KeyHandle,
+    purse: Aid,
+    change: ApplicationLock,
+) -> Result<(), ProcedureError> {
+    let order = prepare_application_lock(card, purse).await?;
+    send_application_lock(card, keys, key, order, change).await
 }

@@ -107,7 +107,7 @@ fn readable() -> ExpectedStatus {
 }
 
 /// A channel with the purse itself, whose SELECT and INITIALIZE UPDATE are in a script.
-struct PurseChannel {
+pub(super) struct PurseChannel {
     pending: Box<dyn tsm_keys::PendingSession>,
     purse: Aid,
     select: Ticket,
@@ -115,7 +115,7 @@ struct PurseChannel {
 }
 
 impl PurseChannel {
-    fn add(
+    pub(super) fn add(
         keys: &dyn KeyService,
         session: &SessionRequest,
         purse: Aid,
@@ -128,7 +128,7 @@ impl PurseChannel {
         Ok(Self { pending, purse, select, initialize_update })
     }
 
-    fn authenticate(
+    pub(super) fn authenticate(
         self,
         answers: &mut Answers,
         script: &mut Script,

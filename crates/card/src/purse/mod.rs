@@ -6,15 +6,19 @@
 mod block;
 mod close;
 mod issue;
+mod look;
 mod purchase;
 mod read_card;
 mod top_up;
 mod unload;
 mod update_holder;
 
-pub use block::{ApplicationLock, change_application_lock};
+pub use block::{
+    ApplicationLock, BlockOrder, change_application_lock, prepare_application_lock, send_application_lock,
+};
 pub use close::{PurseClosing, block_and_read, read_proven};
 pub use issue::{PurseIssue, purse_keys};
+pub use look::{PurseLook, block_and_look, look};
 pub use purchase::{
     BegunPurchase, DebitOutcome, PurchaseObservation, PurchaseTerms, begin_purchase, debit, observe_purchase,
 };
