@@ -45,12 +45,22 @@ pub struct SeTsmState {
     domains_on_se: BTreeMap<(SeId, Aid), DomainOnSe>,
     intentions: BTreeMap<(SeId, ConversationId, u32), Intention>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// Those that each SE has or had; one that moved is found with both.
+    subscriptions_on: BTreeMap<SeId, BTreeSet<SubscriptionId>>,
     tickets: BTreeMap<TicketId, Ticket>,
     tasks: BTreeMap<(SeId, jiff::Timestamp, TaskId), Task>,
     migrations: BTreeMap<OperationId, MigrationOrder>,
 }
 
 has_shared!(SeTsmState);
+
+/// The rows of one SE in a table that leads with it.
+fn of_se<T>(rows: &BTreeMap<(SeId, Aid), T>, se: SeId) -> impl Iterator<Item = &T> {
+    rows.range((se, LOWEST_AID)..).take_while(move |(key, _)| key.0 == se).map(|(_, row)| row)
+}
+
+/// No AID is shorter, and none has smaller bytes.
+const LOWEST_AID: Aid = Aid::constant(&[0; 5]);
 
 fn put<K: Ord + ToString, T: PartialEq>(
     rows: &mut BTreeMap<K, Versioned<T>>,
@@ -73,6 +83,11 @@ fn put<K: Ord + ToString, T: PartialEq>(
 }
 
 impl SeTsmState {
+    fn put_subscription(&mut self, subscription: Subscription) {
+        self.subscriptions_on.entry(subscription.se).or_default().insert(subscription.id);
+        self.subscriptions.insert(subscription.id, subscription);
+    }
+
     fn se(&self, se: SeId) -> Result<&SeRecord> {
         self.ses.get(&se).ok_or_else(|| StorageError::unknown("SE", se))
     }
@@ -139,7 +154,7 @@ impl SeTsmState {
             self.domains_on_se.remove(&(se, aid));
         }
         for subscription in change.subscriptions {
-            self.subscriptions.insert(subscription.id, subscription);
+            self.put_subscription(subscription);
         }
         for intention in change.intentions {
             self.intentions.insert((se, intention.conversation, intention.number), intention);
@@ -394,20 +409,18 @@ impl SeTsmStore for Memory<SeTsmState> {
     }
 
     async fn applications_on(&self, se: SeId) -> Result<Vec<ApplicationOnSe>> {
-        self.read(|state| {
-            Ok(state.on_se.iter().filter(|(key, _)| key.0 == se).map(|(_, row)| row.clone()).collect())
-        })
+        self.read(|state| Ok(of_se(&state.on_se, se).cloned().collect()))
     }
 
     async fn domains_on(&self, se: SeId) -> Result<Vec<DomainOnSe>> {
-        self.read(|state| {
-            Ok(state.domains_on_se.iter().filter(|(key, _)| key.0 == se).map(|(_, row)| *row).collect())
-        })
+        self.read(|state| Ok(of_se(&state.domains_on_se, se).copied().collect()))
     }
 
     async fn open_intentions(&self, se: SeId) -> Result<Vec<Intention>> {
         self.read(|state| {
-            let of_se = state.intentions.iter().filter(|(key, _)| key.0 == se).map(|(_, row)| row);
+            let first = (se, ConversationId::from_uuid(uuid::Uuid::nil()), 0);
+            let of_se = state.intentions.range(first..).take_while(|(key, _)| key.0 == se);
+            let of_se = of_se.map(|(_, row)| row);
             let mut open: Vec<_> = of_se.filter(|row| row.outcome == Outcome::Unknown).cloned().collect();
             open.sort_by_key(|row| (row.at, row.conversation, row.number));
             Ok(open)
@@ -416,8 +429,12 @@ impl SeTsmStore for Memory<SeTsmState> {
 
     async fn subscriptions_of(&self, se: SeId) -> Result<Vec<Subscription>> {
         self.read(|state| {
-            let mut found: Vec<_> =
-                state.subscriptions.values().filter(|row| row.se == se).cloned().collect();
+            let own = state.subscriptions_on.get(&se).into_iter().flatten();
+            let mut found: Vec<_> = own
+                .filter_map(|id| state.subscriptions.get(id))
+                .filter(|row| row.se == se)
+                .cloned()
+                .collect();
             found.sort_by_key(|row| (row.since, row.id));
             Ok(found)
         })
@@ -435,7 +452,7 @@ impl SeTsmStore for Memory<SeTsmState> {
             for application in applications {
                 state.on_se.insert((se, application.application), application);
             }
-            state.subscriptions.insert(subscription.id, subscription);
+            state.put_subscription(subscription);
             state.shared.append_notes(notes);
             Ok(())
         })

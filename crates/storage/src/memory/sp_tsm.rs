@@ -4,6 +4,7 @@ mod arrivals;
 mod desk;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use async_trait::async_trait;
 use tsm_domain::arrival::Arrival;
@@ -31,6 +32,10 @@ pub struct SpTsmState {
     consents: BTreeMap<(ConversationId, ConsentKey), Consent>,
     card_orders: BTreeMap<OrderId, CardOrder>,
     cards: BTreeMap<CardNumber, CardRecord>,
+    /// Cards and their orders by the SE that they are on or for.
+    cards_on: BTreeMap<SeId, BTreeSet<CardNumber>>,
+    orders_for: BTreeMap<SeId, BTreeSet<OrderId>>,
+    ordered: BTreeSet<CardNumber>,
     domains: BTreeMap<(SeId, Aid), DomainOnSe>,
     top_ups: BTreeMap<OrderId, TopUpOrder>,
     unpaid: BTreeSet<(jiff::Timestamp, OrderId)>,
@@ -55,6 +60,22 @@ const fn consent_key(to: ConsentTo) -> ConsentKey {
 impl SpTsmState {
     fn card(&self, card: CardNumber) -> Result<CardRecord> {
         self.cards.get(&card).cloned().ok_or_else(|| StorageError::unknown("card", card))
+    }
+
+    fn put_card(&mut self, card: CardRecord) {
+        let moved_from = self.cards.get(&card.card).map(|known| known.se).filter(|se| *se != card.se);
+        if let Some(cards) = moved_from.and_then(|se| self.cards_on.get_mut(&se)) {
+            cards.remove(&card.card);
+        }
+        self.cards_on.entry(card.se).or_default().insert(card.card);
+        self.cards.insert(card.card, card);
+    }
+
+    // An order stays with its SE and its number.
+    fn put_card_order(&mut self, order: CardOrder) {
+        self.orders_for.entry(order.se).or_default().insert(order.order);
+        self.ordered.insert(order.card);
+        self.card_orders.insert(order.order, order);
     }
 
     fn put_top_up(&mut self, row: TopUpOrder) {
@@ -91,7 +112,7 @@ impl SpTsmState {
     fn save(&mut self, row: TopUpOrder, moved: &TopUp, card: Option<CardRecord>, with: With) {
         self.put_top_up(rules::with_stage(row, moved));
         if let Some(card) = card {
-            self.cards.insert(card.card, card);
+            self.put_card(card);
         }
         self.with(with);
     }
@@ -112,10 +133,10 @@ impl SpTsmState {
             self.arrivals.insert(arrival.operation, arrival);
         }
         for card in change.cards {
-            self.cards.insert(card.card, card);
+            self.put_card(card);
         }
         for order in change.orders {
-            self.card_orders.insert(order.order, order);
+            self.put_card_order(order);
         }
         for domain in change.domains {
             self.domains.insert((fence.se, domain.aid), domain);
@@ -165,12 +186,10 @@ impl SpTsmStore for Memory<SpTsmState> {
             if let Some(known) = state.card_orders.get(&order.order) {
                 return Ok(CardOrdered::Accepted(known.clone()));
             }
-            let taken = state.cards.contains_key(&order.card)
-                || state.card_orders.values().any(|known| known.card == order.card);
-            if taken {
+            if state.cards.contains_key(&order.card) || state.ordered.contains(&order.card) {
                 return Ok(CardOrdered::NumberTaken);
             }
-            state.card_orders.insert(order.order, order.clone());
+            state.put_card_order(order.clone());
             if let Some(number) = order.number.clone() {
                 state.holders.insert(order.card, CardHolder { number, data: HolderData::Current });
             }
@@ -187,9 +206,10 @@ impl SpTsmStore for Memory<SpTsmState> {
         self.read(|state| {
             let is_open = |order: &&CardOrder| {
                 let ended = matches!(order.state, CardOrderState::Told | CardOrderState::GivenUp);
-                order.se == se && order.application == application && !ended
+                order.application == application && !ended
             };
-            let open = state.card_orders.values().filter(is_open);
+            let orders = state.orders_for.get(&se).into_iter().flatten();
+            let open = orders.filter_map(|order| state.card_orders.get(order)).filter(is_open);
             Ok(open.max_by_key(|order| (order.created_at, order.order)).cloned())
         })
     }
@@ -203,12 +223,16 @@ impl SpTsmStore for Memory<SpTsmState> {
     }
 
     async fn cards_on(&self, se: SeId) -> Result<Vec<CardRecord>> {
-        self.read(|state| Ok(state.cards.values().filter(|card| card.se == se).cloned().collect()))
+        self.read(|state| {
+            let cards = state.cards_on.get(&se).into_iter().flatten();
+            Ok(cards.filter_map(|card| state.cards.get(card)).cloned().collect())
+        })
     }
 
     async fn cards(&self, after: Option<CardNumber>, limit: usize) -> Result<Vec<CardRecord>> {
         self.read(|state| {
-            let later = state.cards.values().filter(|card| after.is_none_or(|after| card.card > after));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let later = state.cards.range((from, Bound::Unbounded)).map(|(_, card)| card);
             Ok(later.take(limit).cloned().collect())
         })
     }
@@ -239,7 +263,7 @@ impl SpTsmStore for Memory<SpTsmState> {
         self.write(|state| {
             let row = state.card(card)?;
             let Some(told) = rules::closing_told(&row, operation)? else { return Ok(row) };
-            state.cards.insert(card, told.clone());
+            state.put_card(told.clone());
             state.with(with);
             Ok(told)
         })
@@ -248,7 +272,7 @@ impl SpTsmStore for Memory<SpTsmState> {
     async fn set_frozen(&self, card: CardNumber, reason: Option<String>, with: With) -> Result<()> {
         self.write(|state| {
             let row = state.card(card)?;
-            state.cards.insert(card, CardRecord { frozen: reason, ..row });
+            state.put_card(CardRecord { frozen: reason, ..row });
             state.with(with);
             Ok(())
         })
@@ -412,7 +436,7 @@ impl SpTsmStore for Memory<SpTsmState> {
             state.shared.check_fence(fence)?;
             let row = state.card(card)?;
             rules::check_card_on(&row, fence)?;
-            state.cards.insert(card, CardRecord { proven: Some(proven), ..row });
+            state.put_card(CardRecord { proven: Some(proven), ..row });
             Ok(())
         })
     }

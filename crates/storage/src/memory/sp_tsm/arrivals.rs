@@ -74,7 +74,7 @@ impl Arrivals for Memory<SpTsmState> {
             let card = state.cards.get(&known.card).cloned();
             let (ended, card) = given_up(known, card)?;
             if let Some(card) = card {
-                state.cards.insert(card.card, card);
+                state.put_card(card);
             }
             state.arrivals.insert(operation, ended.clone());
             state.with(with);
