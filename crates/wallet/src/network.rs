@@ -122,6 +122,30 @@ mod tests {
         assert_eq!(attempts_until(|_| lost()), (lost(), 3));
     }
 
+    /// Each cause has a prompt of its own, which says what can be done.
+    ///
+    /// req: W-9.3.c
+    #[test]
+    fn each_break_of_the_network_has_its_prompt() {
+        let refusal = Problem::new(tsm_api::ProblemCode::SessionExpired);
+        let causes = [
+            (ClientError::NotSent("no route to the host".into()), "no response from the server"),
+            (ClientError::Unknown("the connection was reset".into()), "no response from the server"),
+            (
+                ClientError::Unreadable { path: "/wallet/v1/lists", reason: "half of it".into() },
+                "cannot be read; update",
+            ),
+            (ClientError::Refused(Box::new(refusal.clone())), refusal.message_en.as_str()),
+        ];
+        let mut prompts = std::collections::BTreeSet::new();
+        for (cause, said) in causes {
+            let inner = cause.to_string();
+            let prompt = NetworkError::from(cause).to_string();
+            assert!(prompt.contains(said), "{inner}: {prompt}");
+            assert!(prompts.insert(prompt), "{inner} has a prompt of its own");
+        }
+    }
+
     #[test]
     fn a_reply_that_cannot_be_read_is_not_asked_for_again() {
         assert_eq!(attempts_until(|_| Err(NetworkError::Unreadable)), (Err(NetworkError::Unreadable), 1));
