@@ -8,6 +8,8 @@
 //!         | STORE DATA 2F14, GET DATA 2F14 | bound, with subscriptions, and the notices to the SP-TSMs
 //! ```
 //!
+//! A wallet that has lost its TOKEN registers under the new number instead, which completes the change too.
+//!
 //! A cut anywhere leaves the change under way. The next contact asks the card: one that shows the new number
 //! under its MAC is bound to it, and any other is written. The TOKEN counts as before.
 
@@ -126,8 +128,7 @@ impl Work {
         let mut answers = script.run(&mut self.session.card).await?;
         let seen = reading.take(channel, &mut answers)?;
         let earlier = observed.known.open.into_iter();
-        let earlier: Vec<_> =
-            earlier.filter(|intention| matches!(intention.what, Intended::ChangeNumber(_))).collect();
+        let earlier: Vec<_> = earlier.filter(is_change).collect();
         if !shows(seen.as_ref(), &change.to) {
             self.write_number(channel, &change.to).await?;
         }
@@ -153,7 +154,7 @@ impl Work {
     }
 
     /// The binding follows the card, with all that goes by the number.
-    async fn bind_to_new(
+    pub(super) async fn bind_to_new(
         &mut self,
         binding: Binding,
         change: NumberChange,
@@ -183,6 +184,11 @@ impl Work {
         self.tsm.outbox.kick();
         Ok(Outcome::done(OutcomeDetail::NumberChanged { msisdn: change.to.to_string() }))
     }
+}
+
+/// Whether an intention is about the number.
+pub(super) const fn is_change(intention: &Intention) -> bool {
+    matches!(intention.what, Intended::ChangeNumber(_))
 }
 
 /// Whether the card has proved that it holds this number.

@@ -23,7 +23,7 @@ use tsm_card::write_registration::WritingRegistration;
 use tsm_domain::application::SubscriberState;
 use tsm_domain::bytes::HexBytes as DomainBytes;
 use tsm_domain::se::SeStanding;
-use tsm_domain::se::{Batch, SeRecord};
+use tsm_domain::se::{Batch, Binding, NumberChange, SeRecord};
 use tsm_domain::se_application::{PersoOnSe, SeState};
 use tsm_domain::subscription::{Subscription, SubscriptionState};
 use tsm_domain::user::{
@@ -37,6 +37,7 @@ use zeroize::Zeroizing;
 use super::SeTsm;
 use super::access::Caller;
 use super::convert::se_id;
+use super::number_change::is_change;
 use super::stop::{Stop, field, forbidden, keyed, stored};
 use super::work::{Known, Work, note};
 use crate::conversation::{Ending, Session, Start};
@@ -100,10 +101,12 @@ async fn may_register(
     record: &SeRecord,
     number: Option<&Msisdn>,
 ) -> Result<BindingFrom, Problem> {
+    // The user's own number, whatever the carrier says of the one before.
+    let seen_from = if pending_change(record, number).is_some() { None } else { number };
     let question = LoginQuestion {
         lost: if record.standing == SeStanding::Lost { Lost::Yes } else { Lost::No },
         kind: batch.kind,
-        binding: binding_seen_from(tsm, record, number).await.map_err(stop_to_problem)?,
+        binding: binding_seen_from(tsm, record, seen_from).await.map_err(stop_to_problem)?,
     };
     let bound = record.binding.as_ref().map(|binding| binding.number.clone());
     match (decide_login(question), bound) {
@@ -115,6 +118,12 @@ async fn may_register(
             Ok(BindingFrom::Nobody)
         }
     }
+}
+
+/// The change of number that a wallet without its TOKEN completes by registering under the new one (P-5.5.5).
+fn pending_change(record: &SeRecord, number: Option<&Msisdn>) -> Option<(Binding, NumberChange)> {
+    let (binding, change) = record.binding.clone().zip(record.number_change.clone())?;
+    (number == Some(&change.to) && binding.number == change.from).then_some((binding, change))
 }
 
 /// To whom a secure element is bound, seen from a number.
@@ -204,6 +213,7 @@ impl Work {
         )
         .await?;
         let inventory = self.believed(&observation, &channel, &known)?;
+        let pending = pending_change(&record, asked.number.as_ref());
         self.tsm.store.add_se(record).await?;
         self.session.progress.say(Stage::Writing, 60);
         let (token, sealed) = new_token(&self.tsm, &self.se)?;
@@ -218,6 +228,11 @@ impl Work {
         self.session.progress.say(Stage::Closing, 90);
         let change = self.reconciled(&known, inventory);
         self.commit(change).await?;
+        if let Some((binding, change)) = pending {
+            // The card holds the new number now; what the user has stays the user's.
+            let earlier = known.open.iter().filter(|intention| is_change(intention)).cloned().collect();
+            self.bind_to_new(binding, change, earlier).await?;
+        }
         let record = self.bind(asked, from, sealed).await?;
         let session = self.tsm.open_wallet_session(&record, WalletRights::Full).await?;
         Ok(Outcome::done(OutcomeDetail::Registered {

@@ -141,6 +141,30 @@ async fn the_next_login_writes_the_number() {
     assert_eq!((on_card(&mut phone), bound(&world, &phone).await), (OLD.into(), (OLD.into(), false)));
 }
 
+/// A wallet that lost its TOKEN registers under the new number while the change is under way, although the carrier
+/// may have given up the old one: card and binding follow together, and what the user ordered stays the user's.
+///
+/// req: P-5.5.5.a
+#[tokio::test]
+async fn a_wallet_without_its_token_registers_under_the_new_number() {
+    let opening = Opening::new().await;
+    let world = &opening.world;
+    let mut phone = opening.phone(1).await;
+    let ticket = opening.ticket(&phone).await;
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    world.people.auditor.change_number(&se_id(&phone), &change()).await.unwrap();
+    phone.token = HexBytes::default();
+    let other = phone.registration(Some("13700137000"));
+    let refused = phone.wallet.register(&other).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::BoundElsewhere));
+    done(phone.register(NEW).await);
+    assert_eq!((on_card(&mut phone), bound(world, &phone).await), (NEW.into(), (NEW.into(), false)));
+    let subscriptions = world.store.subscriptions_of(stored_id(&phone)).await.unwrap();
+    assert!(!subscriptions.is_empty());
+    assert!(subscriptions.iter().all(|subscription| subscription.number.as_str() == NEW));
+    assert_eq!(login(&mut phone, Some(NEW)).await.first, None, "nothing is left to write");
+}
+
 /// The power goes before any command, or after it with its answer: the binding never follows a card that has
 /// not shown the new number, and the next login settles it.
 ///
