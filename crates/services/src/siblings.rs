@@ -1,9 +1,11 @@
 //! Several processes of one role on one store.
 //!
-//! Any of them serves any request, except a turn: a conversation lives in the process where it began. Its row
-//! names that process, and whoever gets the turn passes it on there and brings the reply back. A process that
+//! Any of them serves any request, except a turn or a cancel: a conversation lives in the process where it began.
+//! Its row names that process, and whoever gets the turn or cancel passes it on there and brings the reply back. A process that
 //! is gone has taken its conversations with it: the wallet is told to restart, and begins with what the card
 //! holds.
+
+use std::fmt;
 
 use async_trait::async_trait;
 use tsm_api::client::{Client, ClientError};
@@ -11,9 +13,31 @@ use tsm_api::conversation::{ConversationReply, RestartReason};
 use tsm_api::problem::Problem;
 use tsm_domain::ConversationId;
 use tsm_storage::shared::Conversations;
+use zeroize::Zeroizing;
 
 use crate::server::Peer;
 use crate::stored;
+
+/// What a wallet has shown of itself, to be shown to the process that holds its conversation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer(Zeroizing<String>);
+
+impl Bearer {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// A client that shows it.
+    pub(crate) fn shown_by(&self, client: Client) -> Client {
+        client.with_bearer(self.0.as_str())
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(..)")
+    }
+}
 
 /// The other processes of this role.
 #[async_trait]

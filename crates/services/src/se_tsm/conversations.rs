@@ -20,7 +20,7 @@ use super::tickets::{Allows, Tickets};
 use super::{SeTsm, convert, deletion, download, locks, synchronisation, token_renewal};
 use crate::conversation::{Flow, Start, StopReason};
 use crate::server::Call;
-use crate::siblings;
+use crate::siblings::{self, Bearer};
 
 /// POST /wallet/v1/conversations
 pub(super) async fn start(
@@ -62,8 +62,17 @@ pub(super) async fn turn(
 pub(super) async fn cancel(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> Result<Nothing, Problem> {
     let id: ConversationId = call.parameter()?;
     let wallet = call.caller.wallet()?;
-    tsm.engine.stop(id, Some(&wallet.se), StopReason::Cancelled)?;
-    Ok(Nothing {})
+    let stopped = tsm.engine.stop(id, Some(&wallet.se), StopReason::Cancelled);
+    let Err(unknown) = stopped else { return Ok(Nothing {}) };
+    let stored = tsm_domain::ConversationId::from_uuid(id.0);
+    match siblings::holder(tsm.siblings.as_deref(), &*tsm.store, stored).await? {
+        Some(sibling) => {
+            let bearer = Bearer::new(&wallet.session.to_string());
+            let sibling = SeTsmWallet::new(bearer.shown_by(sibling));
+            sibling.cancel(id).await.map_err(|error| error.to_problem())
+        }
+        None => Err(unknown),
+    }
 }
 
 /// GET /wallet/v1/tasks

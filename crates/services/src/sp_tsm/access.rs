@@ -14,6 +14,7 @@ use super::SpTsm;
 use crate::payment::Notification;
 use crate::purse::se_from_wire;
 use crate::server::{Credentials, Peer, Service};
+use crate::siblings::Bearer;
 
 /// The issuer's halls and customer service: the system at which they sit, and what each person may do.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub struct WalletCaller {
     pub se: SeId,
     /// The bound number.
     pub number: Option<Msisdn>,
+    /// The SE-TSM's word, for the process of this role that holds its conversation.
+    pub bearer: Bearer,
 }
 
 impl Caller {
@@ -139,7 +142,7 @@ impl SpTsm {
         })?;
         let number = assertion.msisdn.map(|number| number.parse()).transpose();
         let number = number.map_err(|_| Problem::new(ProblemCode::SessionRequired))?;
-        Ok(WalletCaller { se: se_from_wire(&assertion.se_id)?, number })
+        Ok(WalletCaller { se: se_from_wire(&assertion.se_id)?, number, bearer: Bearer::new(bearer) })
     }
 
     /// Nobody but the issuer's own staff and tools. The issuer's own top-up terminals and the other processes of

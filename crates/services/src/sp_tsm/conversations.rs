@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tsm_api::client::SpTsmWallet;
+use tsm_api::client::{Client, SpTsmWallet};
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::sp_tsm::wallet::{Operation, StartRequest};
+use tsm_domain::card::LockChange;
 use tsm_domain::{OrderId, SeId};
 use tsm_iso7816::Aid;
 
 use super::SpTsm;
 use super::access::Caller;
-use super::locks::LockChange;
 use super::top_up::TopUpRequest;
 use crate::conversation::{Ending, Flow, Start, StopReason};
 use crate::purse::aid_from_wire;
@@ -57,7 +57,9 @@ pub(super) async fn turn(
         return Ok(reply);
     }
     match tsm.holder(conversation).await? {
-        Some(sibling) => siblings::brought_back(sibling.turn(conversation, &call.request).await),
+        Some(sibling) => {
+            siblings::brought_back(SpTsmWallet::new(sibling).turn(conversation, &call.request).await)
+        }
         None => Ok(reply),
     }
 }
@@ -65,17 +67,23 @@ pub(super) async fn turn(
 /// Stops a conversation between two lists.
 pub(super) async fn cancel(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<Nothing, Problem> {
     let conversation: ConversationId = call.parameter()?;
-    let se = call.caller.wallet()?.se;
-    tsm.engine.stop(conversation, Some(&se), StopReason::Cancelled)?;
-    Ok(Nothing {})
+    let wallet = call.caller.wallet()?;
+    let stopped = tsm.engine.stop(conversation, Some(&wallet.se), StopReason::Cancelled);
+    let Err(unknown) = stopped else { return Ok(Nothing {}) };
+    match tsm.holder(conversation).await? {
+        Some(sibling) => {
+            let sibling = SpTsmWallet::new(wallet.bearer.shown_by(sibling));
+            sibling.cancel(conversation).await.map_err(|error| error.to_problem())
+        }
+        None => Err(unknown),
+    }
 }
 
 impl SpTsm {
     /// The other process that holds a conversation.
-    async fn holder(&self, conversation: ConversationId) -> Result<Option<SpTsmWallet>, Problem> {
+    async fn holder(&self, conversation: ConversationId) -> Result<Option<Client>, Problem> {
         let id = tsm_domain::ConversationId::from_uuid(conversation.0);
-        let holder = siblings::holder(self.siblings.as_deref(), &*self.store, id).await?;
-        Ok(holder.map(SpTsmWallet::new))
+        siblings::holder(self.siblings.as_deref(), &*self.store, id).await
     }
 
     fn flow(

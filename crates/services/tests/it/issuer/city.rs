@@ -39,6 +39,7 @@ use tsm_services::payment_sandbox::{self, CardAcceptance, Merchant, PaymentSandb
 use tsm_services::purse::PurseKeys;
 use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
+use tsm_services::siblings::Siblings;
 use tsm_services::sp_tsm::{
     self, Desk, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
     PurseProduct, Settings, SpTsm, TopUpLimits,
@@ -444,7 +445,17 @@ impl City {
 
     /// An SP-TSM over the city's store, with another payment platform or time.
     pub fn sp_tsm_with(&self, payment: Arc<dyn PaymentPlatform>, environment: Environment) -> Arc<SpTsm> {
-        let tsm = SpTsm::new(sp_tsm::Parts {
+        self.sp_tsm_among(payment, environment, None)
+    }
+
+    /// One of several processes of the SP-TSM over the city's store.
+    pub fn sp_tsm_among(
+        &self,
+        payment: Arc<dyn PaymentPlatform>,
+        environment: Environment,
+        siblings: Option<Arc<dyn Siblings>>,
+    ) -> Arc<SpTsm> {
+        let parts = sp_tsm::Parts {
             store: self.store.clone(),
             keys: Arc::new(self.provider.clone()),
             environment,
@@ -459,8 +470,8 @@ impl City {
             },
             settings: self.settings(),
             limits: Limits::default(),
-        });
-        let tsm = tsm.unwrap();
+        };
+        let tsm = SpTsm::among(parts, siblings).unwrap();
         tsm.admit_desk(Desk { peer: self.desk.peer(), people: people() });
         tsm
     }
@@ -596,13 +607,18 @@ impl City {
 
     /// A wallet that the SE-TSM vouches for, registered to a number or to none.
     pub fn wallet_of(&self, se_id: &[u8], number: Option<&str>) -> SpTsmWallet {
+        let client = self.anonymous(self.places.sp).with_bearer(self.assertion(se_id, number));
+        SpTsmWallet::new(client)
+    }
+
+    /// The SE-TSM's word about a wallet.
+    pub fn assertion(&self, se_id: &[u8], number: Option<&str>) -> String {
         let assertion = Assertion {
             se_id: HexBytes(se_id.to_vec()),
             msisdn: number.map(str::to_owned),
             expires_at: jiff::Timestamp::now() + SignedDuration::from_hours(1),
         };
-        let client = self.anonymous(self.places.sp).with_bearer(assertion.sign(&self.se_tsm.signer));
-        SpTsmWallet::new(client)
+        assertion.sign(&self.se_tsm.signer)
     }
 
     /// Waits until the money equation says so. Every round is a request, so nothing sleeps here.

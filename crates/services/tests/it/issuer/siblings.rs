@@ -1,0 +1,91 @@
+//! Two processes of the SP-TSM on one store: a conversation lives in one of them, and the other brings it what
+//! its wallet says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tsm_api::client::{Client, SpTsmWallet, Transport, TransportError, WireReply, WireRequest};
+use tsm_api::conversation::{ConversationReply, Outcome, OutcomeResult};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::sp_tsm::wallet::Operation;
+use tsm_services::server::{InProcess, Peer};
+use tsm_services::siblings::Siblings;
+use tsm_services::sp_tsm;
+
+use crate::issuer::city::City;
+use crate::issuer::phone::Phone;
+use crate::issuer::top_up::opened;
+use crate::support::environment;
+
+type Places = Arc<Mutex<HashMap<&'static str, Client>>>;
+
+struct Neighbours {
+    here: &'static str,
+    peer: Peer,
+    all: Places,
+}
+
+#[async_trait]
+impl Siblings for Neighbours {
+    fn here(&self) -> &str {
+        self.here
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    async fn at(&self, address: &str) -> Result<Client, Problem> {
+        let known = self.all.lock().unwrap().get(address).cloned();
+        known.ok_or_else(|| ProblemCode::Unavailable.into())
+    }
+}
+
+/// A call within this process, as TLS with the SP-TSM's own certificate would carry it.
+struct Direct(InProcess, tsm_api::HexBytes);
+
+#[async_trait]
+impl Transport for Direct {
+    async fn send(&self, request: WireRequest) -> Result<WireReply, TransportError> {
+        Ok(self.0.call(Some(self.1.clone()), request).await)
+    }
+}
+
+fn process(city: &City, here: &'static str, all: &Places) -> Client {
+    let peer = city.sp_tsm.peer();
+    let neighbours = Neighbours { here, peer: peer.clone(), all: all.clone() };
+    let tsm = city.sp_tsm_among(city.payment_platform(), environment(), Some(Arc::new(neighbours)));
+    let app = InProcess::new(sp_tsm::routes(tsm).into_router());
+    let client = Client::new(Arc::new(Direct(app, peer.certificate.clone())));
+    all.lock().unwrap().insert(here, client.clone().signing(city.sp_tsm.signing()));
+    client
+}
+
+/// A cancel finds its conversation in whichever process that is; nobody else's wallet can stop it.
+#[tokio::test]
+async fn a_cancel_reaches_the_process_that_holds_the_conversation() {
+    let city = City::new().await;
+    let mut phone = opened(&city).await;
+    let stranger = Phone::new(&city, 9);
+    let all = Places::default();
+    let (first, second) = (process(&city, "first", &all), process(&city, "second", &all));
+    let wallet = |client: &Client, phone: &Phone| {
+        SpTsmWallet::new(client.clone().with_bearer(city.assertion(&phone.se_id, phone.number)))
+    };
+    let start = Phone::start_request(Operation::Synchronise, None);
+    let reply = wallet(&first, &phone).start(&start).await.unwrap();
+    let ConversationReply::Steps { conversation, turn, steps, .. } = reply else { panic!("{reply:?}") };
+    let refused = wallet(&second, &stranger).cancel(conversation).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::UnknownId));
+    wallet(&second, &phone).cancel(conversation).await.unwrap();
+    let answer = phone.carry(turn, &steps, None);
+    let reply = wallet(&second, &phone).turn(conversation, &answer).await.unwrap();
+    let ConversationReply::Outcome { outcome: Outcome { result, .. }, .. } = reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(result, OutcomeResult::Unknown, "it was stopped while a list was with the card");
+    let gone =
+        wallet(&second, &phone).cancel(tsm_api::ids::ConversationId(crate::issuer::phone::uuid())).await;
+    assert_eq!(gone.unwrap_err().code(), Some(ProblemCode::UnknownId));
+}
