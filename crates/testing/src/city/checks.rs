@@ -3,6 +3,8 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tsm_api::HexBytes;
+use tsm_api::se_tsm::wallet::OperationLists;
 use tsm_domain::money::AccountKind;
 use tsm_domain::se::MirrorKind;
 use tsm_domain::se_application::SeState;
@@ -78,8 +80,63 @@ impl World {
         }
     }
 
+    /// What the operator records of the transit card on an element.
+    pub(super) fn recorded_state(&self, rider: u32) -> Option<SeState> {
+        let se = SeId::new(&super::se_id(rider)).ok()?;
+        let all = now(self.servers.stores.se_tsm.applications_on(se))?;
+        let recorded = all.iter().find(|on_se| on_se.application == TRANSIT);
+        Some(recorded.map_or(SeState::Ready, |on_se| on_se.record.state))
+    }
+
+    /// Table S.2: which of the lists that the operator gave show the transit card, which was recorded to be in
+    /// this state when they were asked for.
+    pub(super) fn check_lists(&self, rider: u32, asked_in: Option<SeState>, lists: &OperationLists) {
+        // A report may have arrived meanwhile, so that nobody can say which state was meant.
+        let Some(state) = asked_in.filter(|_| self.recorded_state(rider) == asked_in) else { return };
+        let aid: HexBytes = TRANSIT.into();
+        let shown = [&lists.download, &lists.delete, &lists.lock, &lists.unlock]
+            .map(|list| list.iter().any(|listed| listed.aid == aid));
+        let expected = match state {
+            SeState::Ready | SeState::Loaded => [true, false, false, false],
+            SeState::Instantiated => [true, true, false, false],
+            SeState::Personalized => [false; 4],
+            SeState::Useable => [false, true, true, false],
+            SeState::Locked => [false, false, false, true],
+        };
+        if shown != expected {
+            let difference = format!("{state:?} is shown for download, deletion, lock and unlock: {shown:?}");
+            self.truth.find(Some(rider), Violation::Lists { difference });
+        }
+    }
+
+    /// When nothing is on its way any more, what is recorded of a lock is what the purse is.
+    fn check_locks(&self) {
+        for rider in 0..self.plan.riders {
+            let Some(reading) = self.truth.reading(rider) else { continue };
+            let recorded = self.recorded_state(rider);
+            let fits = match recorded {
+                Some(SeState::Locked) => !reading.spendable,
+                Some(SeState::Useable) => reading.spendable,
+                _ => true,
+            };
+            if !fits {
+                let state = format!("{recorded:?}, the purse can be spent from: {}", reading.spendable);
+                return self.truth.find(Some(rider), Violation::State { state });
+            }
+        }
+    }
+
+    /// Nobody is left with what card and servers do not agree on.
+    fn check_settled(&self) {
+        if let Some((rider, why)) = self.all_unsettled().into_iter().next() {
+            self.truth.find(Some(rider), Violation::Unsettled { why });
+        }
+    }
+
     /// Everything, when all is quiet.
     pub(super) fn check_everything(&self) {
+        self.check_settled();
+        self.check_locks();
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
             let kept = totals.purses + totals.in_flight + totals.parked + totals.refund_payable;

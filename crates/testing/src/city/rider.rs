@@ -500,12 +500,6 @@ impl Rider {
     async fn unlock(&mut self) {
         let aid: HexBytes = TRANSIT.into();
         let ended = self.flow(Flow::Unlock, async |wallet| wallet.unlock_card(&aid, &mut Quiet).await).await;
-        if let Ended::Badly(WalletError::Refused(_)) = ended
-            && !self.is_spendable()
-        {
-            // The lock's own end was lost, so its issuer knows of none: it is repeated, and then lifted.
-            let _ = self.flow(Flow::Lock, async |wallet| wallet.lock_card(&aid, &mut Quiet).await).await;
-        }
         self.locked = !matches!(ended, Ended::Well(())) && !self.is_spendable();
     }
 
@@ -518,8 +512,18 @@ impl Rider {
         let done = matches!(ended, Ended::Well(_));
         if done {
             self.world.check_inventory(self.number, &self.phone.card);
+            self.look_at_lists().await;
         }
         done
+    }
+
+    /// What the operator shows in its lists is what table S.2 says.
+    async fn look_at_lists(&mut self) {
+        let recorded = self.world.recorded_state(self.number);
+        let lists = self.flow(Flow::Lists, async |wallet| wallet.lists().await).await;
+        if let Ended::Well(lists) = lists {
+            self.world.check_lists(self.number, recorded, &lists);
+        }
     }
 
     async fn synchronise_purse(&mut self) -> bool {
@@ -552,6 +556,9 @@ impl Rider {
             if !self.registered {
                 return;
             }
+            // What a phone that lied has left open on its card goes with the power.
+            self.wallet = None;
+            self.phone.card.power_on();
             let mut settled = true;
             if let Some(closing) = self.closing {
                 let closing = if closing == Closing::Parked { Closing::Returning } else { closing };

@@ -86,6 +86,8 @@ pub enum Flow {
     Unlock,
     /// Letting the operator look at the card.
     Synchronise,
+    /// Asking the operator for its lists.
+    Lists,
     /// Letting the issuer look at the purse.
     SynchronisePurse,
     /// Deleting the card.
@@ -115,6 +117,7 @@ impl Flow {
             Self::Lock => "locking the card",
             Self::Unlock => "unlocking the card",
             Self::Synchronise => "synchronising with the operator",
+            Self::Lists => "asking for the operator's lists",
             Self::SynchronisePurse => "synchronising with the issuer",
             Self::Delete => "deleting the card",
             Self::Return => "returning the card",

@@ -91,6 +91,16 @@ pub enum Violation {
         /// How.
         state: String,
     },
+    /// A client list shows the application where table S.2 does not, or does not show it where it does.
+    Lists {
+        /// How.
+        difference: String,
+    },
+    /// Nothing goes wrong any more, and a rider cannot bring card and servers to agree.
+    Unsettled {
+        /// Why.
+        why: String,
+    },
     /// A journal's chain is broken.
     Journal {
         /// Which one and where.
@@ -149,6 +159,8 @@ impl fmt::Display for Violation {
                 write!(f, "the operator's records and the card differ: {difference}")
             }
             Self::State { state } => write!(f, "the recorded state is not the card's: {state}"),
+            Self::Lists { difference } => write!(f, "the lists are not those of table S.2: {difference}"),
+            Self::Unsettled { why } => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
             Self::Journal { place } => write!(f, "the journal is broken: {place}"),
             Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),
         }

@@ -136,7 +136,7 @@ pub struct World {
     closing: AtomicBool,
     settled: AtomicU32,
     machines: Arc<Stream>,
-    unsettled: Mutex<Vec<String>>,
+    unsettled: Mutex<Vec<(u32, String)>>,
 }
 
 impl World {
@@ -214,8 +214,13 @@ impl World {
 
     /// A rider could not settle, although nothing goes wrong any more.
     pub(super) fn unsettled(&self, rider: u32, why: String) {
-        lock(&self.unsettled).push(format!("rider {rider}: {why}"));
+        lock(&self.unsettled).push((rider, why.clone()));
         self.trace.rider(rider, Event::Unsettled(why));
+    }
+
+    /// The riders who could not settle.
+    pub(super) fn all_unsettled(&self) -> Vec<(u32, String)> {
+        lock(&self.unsettled).clone()
     }
 
     /// A rider has nothing open any more.
@@ -373,7 +378,10 @@ impl World {
             messages: self.network.messages(),
             virtual_s: u64::try_from(self.executor.now().duration_since(start).as_secs()).unwrap_or(0),
             digest: self.trace.digest(),
-            unsettled: lock(&self.unsettled).clone(),
+            unsettled: lock(&self.unsettled)
+                .iter()
+                .map(|(rider, why)| format!("rider {rider}: {why}"))
+                .collect(),
             violation,
         }
     }
