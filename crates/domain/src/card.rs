@@ -80,6 +80,27 @@ pub struct CardClosing {
     pub progress: ClosingProgress,
 }
 
+/// A change of a card's lock at its holder's wish (B-8.5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LockChange {
+    /// It is locked.
+    Lock,
+    /// It is unlocked.
+    Unlock,
+}
+
+/// A lock or unlock that the card was asked for, or may have been: only the card knows what came of it. It is
+/// stored before the command leaves, and goes when the card has been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockIntention {
+    /// Its number.
+    pub operation: OperationId,
+    /// Which.
+    pub change: LockChange,
+    /// When it was begun.
+    pub begun_at: jiff::Timestamp,
+}
+
 /// A card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardRecord {
@@ -106,6 +127,9 @@ pub struct CardRecord {
     /// The return or migration that was begun last.
     #[serde(default)]
     pub closing: Option<CardClosing>,
+    /// A lock or unlock whose outcome is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockIntention>,
     /// When it was made.
     pub issued_at: jiff::Timestamp,
 }
@@ -203,7 +227,38 @@ impl CardOrderState {
     }
 }
 
+impl LockChange {
+    /// What the card is when it is done.
+    pub const fn state(self) -> CardState {
+        match self {
+            Self::Lock => CardState::Locked,
+            Self::Unlock => CardState::Active,
+        }
+    }
+}
+
 impl CardRecord {
+    /// The card, about to be asked for a change of its lock. What it is stays until it has been seen; a change
+    /// whose outcome was not known gives way to this one.
+    pub fn with_lock_intended(&self, intention: LockIntention) -> Result<Self, CardRefusal> {
+        self.check_lockable(intention.change)?;
+        Ok(Self { lock: Some(intention), ..self.clone() })
+    }
+
+    /// The card, seen to be locked or not.
+    pub fn with_lock_seen(&self, seen: LockChange) -> Result<Self, CardRefusal> {
+        self.check_lockable(seen)?;
+        Ok(Self { state: seen.state(), lock: None, ..self.clone() })
+    }
+
+    // Only a card in use has a lock of its holder's.
+    const fn check_lockable(&self, change: LockChange) -> Result<(), CardRefusal> {
+        match self.state {
+            CardState::Active | CardState::Locked => Ok(()),
+            from => Err(CardRefusal::Card { from, to: change.state() }),
+        }
+    }
+
     /// What a deletion would destroy (B-8.5.3.b).
     pub fn held_value(&self) -> HeldValue {
         match (self.state, &self.proven) {
@@ -285,14 +340,8 @@ mod tests {
         assert_eq!(Opened.moved_to(Told), Ok(Told));
     }
 
-    #[test]
-    fn what_a_deletion_would_destroy() {
-        let purse = |fen| ProvenPurse {
-            balance: Fen::new(fen),
-            counter: OnlineCounter(1),
-            at: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let card = CardRecord {
+    fn card() -> CardRecord {
+        CardRecord {
             card: "3104990000000000017".parse().unwrap(),
             se: SeId::new(&[1]).unwrap(),
             instance: Aid::constant(b"PURSE"),
@@ -304,8 +353,39 @@ mod tests {
             proven: None,
             frozen: None,
             closing: None,
+            lock: None,
             issued_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// A lock that is intended leaves the card what it was until it has been seen.
+    #[test]
+    fn a_lock_counts_when_the_card_has_been_seen() {
+        let operation = OperationId::from_uuid(uuid::Uuid::nil());
+        let intend = |change| LockIntention { operation, change, begun_at: jiff::Timestamp::UNIX_EPOCH };
+        let active = card();
+        let asked = active.with_lock_intended(intend(LockChange::Lock)).unwrap();
+        assert_eq!((asked.state, asked.lock), (CardState::Active, Some(intend(LockChange::Lock))));
+        let again = asked.with_lock_intended(intend(LockChange::Unlock)).unwrap();
+        assert_eq!(again.lock, Some(intend(LockChange::Unlock)), "the later wish counts");
+        let locked = asked.with_lock_seen(LockChange::Lock).unwrap();
+        assert_eq!((locked.state, locked.lock), (CardState::Locked, None));
+        assert_eq!(asked.with_lock_seen(LockChange::Unlock), Ok(active));
+        for state in [CardState::Issuing, CardState::Closing, CardState::Parked, CardState::Closed] {
+            let other = CardRecord { state, ..card() };
+            assert!(other.with_lock_intended(intend(LockChange::Unlock)).is_err(), "{state:?}");
+            assert!(other.with_lock_seen(LockChange::Lock).is_err(), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_deletion_would_destroy() {
+        let purse = |fen| ProvenPurse {
+            balance: Fen::new(fen),
+            counter: OnlineCounter(1),
+            at: jiff::Timestamp::UNIX_EPOCH,
         };
+        let card = card();
         let rows = [
             (CardState::Issuing, None, HeldValue::None),
             (CardState::Active, None, HeldValue::Unknown),

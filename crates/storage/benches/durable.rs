@@ -145,6 +145,7 @@ async fn cards<S: SpTsmStore>(store: &S, clients: u64) {
             state: CardState::Active,
             proven: None,
             closing: None,
+            lock: None,
             frozen: None,
             issued_at: jiff::Timestamp::UNIX_EPOCH,
         };

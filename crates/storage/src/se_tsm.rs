@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::application::{Application, DeletionMode, SubscriberState};
 use tsm_domain::bytes::Sha256Digest;
+use tsm_domain::card::LockChange;
 use tsm_domain::provider::Provider;
 use tsm_domain::se::{Batch, Binding, Inventory, LossReport, NumberChange, SeRecord, SeStanding};
 use tsm_domain::se_application::SeApplication;
@@ -155,6 +156,18 @@ pub struct ApplicationOnSe {
     pub record: SeApplication,
     /// When it last changed.
     pub changed_at: jiff::Timestamp,
+    /// What its SP-TSM said last of the application's own lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_lock: Option<ReportedLock>,
+}
+
+/// What an SP-TSM said of an application's own lock, which no registry shows (B-8.5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedLock {
+    /// Locked or not.
+    pub change: LockChange,
+    /// The report's place among those of the application on the SE.
+    pub number: u64,
 }
 
 /// What a conversation is about to do to the SE. It is durable before the commands leave; while it is

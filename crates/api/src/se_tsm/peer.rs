@@ -72,6 +72,10 @@ pub struct OperationResult {
     /// The secure element that the application has left for this one, when it migrated (P-5.5.4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<HexBytes>,
+    /// The place of a lock or unlock among those of its application on the secure element: of two reports the one
+    /// with the higher number is the later, whichever arrives first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// An operation that both TSMs take part in.

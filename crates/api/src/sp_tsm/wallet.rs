@@ -232,6 +232,10 @@ pub enum WorkKind {
     MigrationIn,
     /// Writing the holder's data again.
     Repersonalisation,
+    /// Locking a card.
+    Lock,
+    /// Unlocking a card.
+    Unlock,
 }
 
 /// Work that was interrupted (W-9.3).

@@ -128,6 +128,7 @@ impl Notices {
             problem: None,
             observation: None,
             moved_from: None,
+            number: None,
         };
         let client = self.sp_tsms.of(&provider.value).await?;
         Ok(Carried::of(client.result(&report).await))

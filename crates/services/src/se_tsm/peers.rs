@@ -10,13 +10,15 @@ use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OperationId, RequestId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult, PeerGreeting, StateQuery, StateReply};
+use tsm_domain::card::LockChange;
+use tsm_domain::se::{Presence, presence};
 use tsm_domain::se_application::{
     Actor, HeldValue, PersoOnSe, PersonalisationNeed, Refusal, SeApplication, SeEvent, SeState, UnlockPolicy,
 };
 use tsm_domain::subscription::Subscribed;
 use tsm_domain::{ConversationId, SeId};
 use tsm_iso7816::Aid;
-use tsm_storage::se_tsm::{ApplicationOnSe, Intended, Intention, Outcome as Settled, SeChange};
+use tsm_storage::se_tsm::{ApplicationOnSe, Intended, Intention, Outcome as Settled, ReportedLock, SeChange};
 
 use super::SeTsm;
 use super::access::Caller;
@@ -223,14 +225,19 @@ impl Work {
         let on_se = known.on_se(&question.application, self.tsm.now());
         let mut change = SeChange::default();
         self.settle_hand_over(&known, report, &mut change);
+        if is_overtaken(&on_se, report) {
+            return Ok(());
+        }
         if report.result == OutcomeResult::Done {
-            let record =
-                after_report(on_se.record, report.kind, question.application.unlock).map_err(forbidden)?;
+            let seen = presence(&question.application, &known.record.inventory);
+            let record = after_report(on_se.record, report.kind, question.application.unlock, seen)
+                .map_err(forbidden)?;
             let version = question.application.version.software.clone();
             change.applications.push(ApplicationOnSe {
                 record,
                 version,
                 changed_at: self.tsm.now(),
+                reported_lock: reported_lock(report, &on_se),
                 ..on_se
             });
             if report.kind == OperationKind::Download {
@@ -279,11 +286,39 @@ impl Work {
     }
 }
 
+/// A lock or unlock that was sent before another which is recorded.
+fn is_overtaken(on_se: &ApplicationOnSe, report: &OperationResult) -> bool {
+    match (&on_se.reported_lock, report.number) {
+        (Some(last), Some(number)) => number <= last.number,
+        _ => false,
+    }
+}
+
+/// What is known of the application's own lock after a report. A new instance is not locked.
+fn reported_lock(report: &OperationResult, on_se: &ApplicationOnSe) -> Option<ReportedLock> {
+    let before = on_se.reported_lock;
+    let is_new = !matches!(on_se.record.state, SeState::Useable | SeState::Locked);
+    let change = match report.kind {
+        OperationKind::Lock => LockChange::Lock,
+        OperationKind::Unlock => LockChange::Unlock,
+        OperationKind::Download | OperationKind::Personalise if is_new => {
+            return before.map(|last| ReportedLock { change: LockChange::Unlock, ..last });
+        }
+        OperationKind::Download
+        | OperationKind::Personalise
+        | OperationKind::Synchronise
+        | OperationKind::Delete => return before,
+    };
+    let number = report.number.or(before.map(|last| last.number)).unwrap_or(0);
+    Some(ReportedLock { change, number })
+}
+
 /// The record after an operation that the SP-TSM did, by the rows of table S.1. What is done already stays.
 fn after_report(
     record: SeApplication,
     kind: OperationKind,
     unlock: UnlockPolicy,
+    seen: Presence,
 ) -> Result<SeApplication, Refusal> {
     match kind {
         OperationKind::Download | OperationKind::Personalise => {
@@ -299,6 +334,8 @@ fn after_report(
         OperationKind::Lock if record.state == SeState::Locked => Ok(record),
         OperationKind::Lock => Ok(record.apply(SeEvent::Locked)?.application),
         OperationKind::Unlock if record.state == SeState::Useable => Ok(record),
+        // The platform's own lock, in the registry, is still there.
+        OperationKind::Unlock if seen == Presence::Locked => Ok(record),
         // The SP-TSM has asked its own policy; a hall that acts through it counts as one.
         OperationKind::Unlock => {
             let actor = match unlock {

@@ -3,9 +3,11 @@
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::observe::{Observation, Trust};
 use tsm_domain::application::{Application, Space};
+use tsm_domain::card::LockChange;
 use tsm_domain::se::{
     Batch, Difference, Inventory, MirrorEntry, MirrorKind, Presence, presence, reconcile_application,
 };
+use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe, DomainState};
 use tsm_domain::{IncidentId, SeId};
 use tsm_globalplatform::life_cycle::LifeCycle;
@@ -172,8 +174,8 @@ pub(super) fn reconcile(recorded: &Recorded<'_>, observed: Inventory, environmen
         let Some(application) = recorded.catalogue.iter().find(|known| known.aid == on_se.application) else {
             continue;
         };
-        let reconciled =
-            reconcile_application(on_se.application, on_se.record, presence(application, &observed));
+        let seen = seen_as(on_se, presence(application, &observed));
+        let reconciled = reconcile_application(on_se.application, on_se.record, seen);
         if reconciled.application == on_se.record {
             continue;
         }
@@ -196,6 +198,15 @@ pub(super) fn reconcile(recorded: &Recorded<'_>, observed: Inventory, environmen
         change.intentions.push(settled);
     }
     change
+}
+
+/// An application that is locked by its provider looks in a registry as if it were not.
+fn seen_as(on_se: &ApplicationOnSe, seen: Presence) -> Presence {
+    let locked_by_provider = on_se.reported_lock.is_some_and(|last| last.change == LockChange::Lock);
+    match (seen, on_se.record.state) {
+        (Presence::Instantiated, SeState::Locked) if locked_by_provider => Presence::Locked,
+        _ => seen,
+    }
 }
 
 fn reconcile_domains(

@@ -69,6 +69,7 @@ impl Known {
                 application.opening,
             ),
             changed_at: at,
+            reported_lock: None,
         })
     }
 

@@ -13,13 +13,12 @@
 //! card proves that it works. A timeout decides nothing, and the phone's word nothing at all.
 
 use serde_json::json;
-use tracing::warn;
 use tsm_api::clearing::closing::{BeginClosing, ClosingPurpose as WirePurpose, UndoEvidence};
 use tsm_api::conversation::Stage;
 use tsm_api::ids::OperationId as WireOperation;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::purse::{PurseClosing, block_and_read};
-use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress, ProvenPurse};
+use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress, LockChange, ProvenPurse};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
 use tsm_domain::{Fen, OnlineCounter, OperationId, SeId};
 use tsm_epurse::{CardImage, KeyRole};
@@ -29,7 +28,6 @@ use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
-use super::attempts::suspicious;
 use super::stop::Stop;
 use super::unloading::migrates_at_hall;
 use super::{SpTsm, reports};
@@ -63,6 +61,11 @@ impl SpTsm {
             return self.close_by_debit(session, fence, card, wanted.purpose).await;
         }
         let request = self.purse_session(&card)?;
+        let card = if card.state == CardState::Closing {
+            card
+        } else {
+            self.settle_lock(session, fence, card).await?
+        };
         let card = self.begin_or_go_on(session, fence, card, wanted.purpose).await?;
         session.progress.say(Stage::Locking, 40);
         let key = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::ApplicationBlock, card.card)?;
@@ -214,6 +217,7 @@ impl SpTsm {
         let parked = CardRecord {
             state: CardState::Parked,
             proven: Some(proven),
+            lock: None,
             ..card.with_progress(ClosingProgress::Parked(balance))
         };
         let report = reports::park(&parked, closing, image, now);
@@ -239,18 +243,9 @@ impl SpTsm {
             let reason = "The secure element holds another card.";
             return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
         }
-        let Some(proven) = &card.proven else { return Ok(()) };
-        let (counter, balance) = (image.state().online().value(), image.state().purse().fen());
-        let reason = if counter < proven.counter.0 {
-            format!("the card's online counter is {counter}, and it was {} before", proven.counter)
-        } else if counter == proven.counter.0 && u64::from(balance) > proven.balance.get() {
-            format!("the purse holds {balance} fen and held {} yuan without a load between", proven.balance)
-        } else {
-            return Ok(());
-        };
-        warn!(card = %card.card, reason, "a card contradicts the records");
-        self.freeze(card, &reason).await?;
-        Err(suspicious(&reason))
+        let state = image.state();
+        let counter = OnlineCounter(state.online().value());
+        self.check_amounts(card, Fen::new(state.purse().fen().into()), counter).await
     }
 
     /// The card is in use again as before: it was never asked to block itself, or has proved that it works.
@@ -262,21 +257,21 @@ impl SpTsm {
         proven: Option<ProvenPurse>,
     ) -> Result<CardRecord, Stop> {
         let closing = closing_of(card)?;
-        let before = match evidence {
-            UndoEvidence::NeverSent => closing.before,
+        let (before, lock) = match evidence {
+            UndoEvidence::NeverSent => (closing.before, card.lock),
             // It was unblocked, and with it a lock of the holder's.
-            UndoEvidence::NotBlocked { .. } => CardState::Active,
+            UndoEvidence::NotBlocked { .. } => (CardState::Active, None),
         };
         let state = card.state.moved_to(before).map_err(StorageError::from)?;
         let report = reports::undo_closing(card.card, closing.operation, evidence, self.now());
         let note = self.note(card.card, "closing-undone", &json!({ "closing": closing.operation }));
-        let back = CardRecord { state, proven: proven.or(card.proven), ..card.clone() };
-        let change = SpChange {
-            cards: vec![back.clone()],
-            notes: vec![note],
-            deliveries: vec![report],
-            ..SpChange::default()
-        };
+        let back = CardRecord { state, lock, proven: proven.or(card.proven), ..card.clone() };
+        let mut deliveries = vec![report];
+        if (closing.before, back.state) == (CardState::Locked, CardState::Active) {
+            deliveries.push(self.lock_report(&back, LockChange::Unlock, closing.operation, fence));
+        }
+        let change =
+            SpChange { cards: vec![back.clone()], notes: vec![note], deliveries, ..SpChange::default() };
         self.store.commit(fence, change).await?;
         self.outbox.kick();
         Ok(back)

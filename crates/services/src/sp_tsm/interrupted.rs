@@ -8,8 +8,9 @@ use tsm_api::ids::OrderId as WireOrder;
 use tsm_api::problem::Problem;
 use tsm_api::sp_tsm::wallet::{InterruptedWork, InterruptedWorks, WorkKind};
 use tsm_domain::arrival::{Arrival, ArrivalState};
-use tsm_domain::card::{CardOrderState, CardRecord, CardState, ClosingProgress};
+use tsm_domain::card::{CardOrderState, CardRecord, CardState, ClosingProgress, LockChange};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
+use tsm_domain::se_application::UnlockPolicy;
 use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::{HolderData, TopUpOrder, TopUpOrderState};
 
@@ -29,6 +30,7 @@ pub(super) async fn interrupted(
     let cards = tsm.store.cards_on(se).await.map_err(problem)?;
     let mut works: Vec<InterruptedWork> = cards.iter().filter_map(closing).collect();
     for card in &cards {
+        works.extend(tsm.lock_of(card));
         let open = tsm.store.open_top_ups(card.card).await.map_err(problem)?;
         works.extend(open.iter().filter_map(|order| top_up(card, order)));
         let holder = tsm.store.holder(card.card).await.map_err(problem)?;
@@ -56,6 +58,32 @@ pub(super) async fn interrupted(
     }
     works.sort_by_key(|work| work.since);
     Ok(InterruptedWorks { works })
+}
+
+impl SpTsm {
+    /// A lock or unlock whose end nobody saw. Cancelling it is the other of the two, which asks the card first.
+    fn lock_of(&self, card: &CardRecord) -> Option<InterruptedWork> {
+        let intention = card.lock.filter(|_| matches!(card.state, CardState::Active | CardState::Locked))?;
+        let product = self.settings.product(&card.instance)?;
+        let at_hall = product.purse().is_none_or(|purse| purse.unlock == UnlockPolicy::HallOnly);
+        let may = |change| card.frozen.is_none() && (change == LockChange::Lock || !at_hall);
+        Some(InterruptedWork {
+            kind: match intention.change {
+                LockChange::Lock => WorkKind::Lock,
+                LockChange::Unlock => WorkKind::Unlock,
+            },
+            aid: card.instance.into(),
+            order: None,
+            amount_fen: None,
+            may_continue: may(intention.change),
+            may_cancel: may(match intention.change {
+                LockChange::Lock => LockChange::Unlock,
+                LockChange::Unlock => LockChange::Lock,
+            }),
+            needs_card: true,
+            since: intention.begun_at,
+        })
+    }
 }
 
 fn repersonalisation(card: &CardRecord) -> InterruptedWork {

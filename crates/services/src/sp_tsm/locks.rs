@@ -1,47 +1,42 @@
 //! Locking and unlocking at the holder's wish (B-8.5.4; D-5, D-23): APPLICATION BLOCK and UNBLOCK of the
 //! purse, with keys that only the card and the key service have.
 //!
-//! The answer to APPLICATION BLOCK carries no MAC, and whoever forges it harms only himself: no value moves
-//! on a card that is recorded as locked. An unlocked purse proves itself by MAC1 before it counts as such.
+//! ```text
+//! the purse draws a challenge
+//! the change is intended, durable
+//!         -> APPLICATION BLOCK or UNBLOCK
+//!         <- locked: the purse's own word under R-MAC; unlocked: MAC1
+//! locked or not, durable, with the report to the SE-TSM
+//! ```
+//!
+//! A break after *intended* leaves a card of which only the card knows whether it is locked; `lock_seen` settles
+//! that at the next contact. A product whose purse cannot prove its lock is taken at its word when it says that
+//! it is locked: whoever forges that harms only himself, for no value moves on a card that is recorded so.
 
 use std::sync::Arc;
 
-use serde_json::json;
-use tsm_api::conversation::{ApplicationState, Outcome, OutcomeDetail, OutcomeResult, Stage};
-use tsm_api::ids::OperationId;
-use tsm_api::problem::ProblemCode;
-use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
-use tsm_card::purse::{ApplicationLock, change_application_lock};
-use tsm_domain::card::{CardRecord, CardRefusal, CardState};
+use tsm_api::conversation::{ApplicationState, Outcome, OutcomeDetail, Stage};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_card::ProcedureError;
+use tsm_card::purse::{
+    ApplicationLock, BlockOrder, block_and_look, prepare_application_lock, send_application_lock,
+};
+use tsm_domain::card::{CardRecord, CardRefusal, CardState, LockChange, LockIntention};
 use tsm_domain::se_application::UnlockPolicy;
-use tsm_domain::{Fen, SeId};
+use tsm_domain::{Fen, OperationId, SeId};
 use tsm_epurse::KeyRole;
 use tsm_iso7816::Aid;
+use tsm_keys::KeyHandle;
 use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
+use super::SpTsm;
 use super::attempts::suspicious;
+use super::lock_seen::Seen;
 use super::stop::Stop;
-use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::card_to_wire;
-
-/// Which change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LockChange {
-    Lock,
-    Unlock,
-}
-
-impl LockChange {
-    const fn state(self) -> CardState {
-        match self {
-            Self::Lock => CardState::Locked,
-            Self::Unlock => CardState::Active,
-        }
-    }
-}
 
 impl SpTsm {
     /// The flow.
@@ -56,13 +51,10 @@ impl SpTsm {
             Ok(fence) => fence,
             Err(stop) => return stop.into_outcome(),
         };
-        match self.carry_lock(&mut session, fence, se, application, change).await {
-            Ok(outcome) => outcome,
-            Err(stop) => {
-                self.give_link_back(fence, "lock not changed").await;
-                stop.into_outcome()
-            }
-        }
+        let outcome = self.carry_lock(&mut session, fence, se, application, change).await;
+        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
+        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+        outcome
     }
 
     async fn carry_lock(
@@ -74,39 +66,82 @@ impl SpTsm {
         change: LockChange,
     ) -> Result<Outcome, Stop> {
         let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
-        self.may_change_lock(&card, change).await?;
-        session.progress.say(Stage::Locking, 10);
-        let (role, lock) = match change {
-            LockChange::Lock => (KeyRole::ApplicationBlock, ApplicationLock::Block),
-            LockChange::Unlock => (KeyRole::ApplicationUnblock, ApplicationLock::Unblock),
-        };
-        let key = self.purse_of(&card)?.keys.of_card(&*self.keys, role, card.card)?;
-        change_application_lock(&mut session.card, &*self.keys, &key, application, lock).await?;
-        if change == LockChange::Unlock {
-            session.progress.say(Stage::Observing, 70);
-            let keys = self.load_keys(&card)?;
-            self.contact(&mut session.card, fence, &card, &keys, Fen::new(1)).await?;
-        }
-        session.progress.say(Stage::Closing, 90);
-        self.close_lock(session, fence, card, change).await
-    }
-
-    /// Only the holder's own lock is the holder's to lift (D-5): not that of a closing, and not that of a card
-    /// which the centre holds, which a gate may have blocked.
-    async fn may_change_lock(&self, card: &CardRecord, change: LockChange) -> Result<(), Stop> {
-        match (card.state, change) {
-            (CardState::Active | CardState::Locked, LockChange::Lock)
-            | (CardState::Locked, LockChange::Unlock) => {}
-            (from, _) => {
-                return Err(StorageError::from(CardRefusal::Card { from, to: change.state() }).into());
-            }
+        if !matches!(card.state, CardState::Active | CardState::Locked) {
+            return Err(StorageError::from(CardRefusal::Card { from: card.state, to: change.state() }).into());
         }
         if card.frozen.is_some() {
             return Err(ProblemCode::SuspiciousCard.into());
         }
-        if change == LockChange::Lock {
-            return Ok(());
+        session.progress.say(Stage::Locking, 10);
+        let card = match change {
+            LockChange::Lock => self.lock(session, fence, card).await?,
+            LockChange::Unlock => self.unlock(session, fence, card).await?,
+        };
+        if change == LockChange::Unlock {
+            self.use_permission(card.card).await?;
         }
+        let state = match card.state {
+            CardState::Locked => ApplicationState::Locked,
+            _ => ApplicationState::Useable,
+        };
+        Ok(Outcome::done(OutcomeDetail::LockChanged { aid: card.instance.into(), state }))
+    }
+
+    /// A card that is locked already is locked again, which is no error.
+    async fn lock(&self, session: &mut Session, fence: Fence, card: CardRecord) -> Result<CardRecord, Stop> {
+        let key = self.lock_key(&card, LockChange::Lock)?;
+        let proof = self.purse_session(&card).ok();
+        let order = prepare_application_lock(&mut session.card, card.instance).await?;
+        let card = self.intend_lock(session, fence, &card, LockChange::Lock).await?;
+        session.progress.say(Stage::Locking, 50);
+        let Some(proof) = proof else {
+            self.send_lock(session, &key, order, ApplicationLock::Block).await?;
+            return self.lock_seen(fence, &card, Seen::Tried(LockChange::Lock)).await;
+        };
+        let look = block_and_look(&mut session.card, &*self.keys, &key, order, &proof).await?;
+        session.progress.say(Stage::Closing, 90);
+        let card = self.lock_looked_at(fence, &card, &look).await?;
+        if card.state == CardState::Locked {
+            return Ok(card);
+        }
+        let reason = "The card itself says that it is not blocked; try again.";
+        Err(Problem::because(ProblemCode::CardUnproven, reason).into())
+    }
+
+    /// A card that is in use already needs no unlock: its own word counts, not the record's.
+    async fn unlock(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<CardRecord, Stop> {
+        let card = if card.state == CardState::Active || card.lock.is_some() {
+            self.look_at_lock(session, fence, card).await?
+        } else {
+            card
+        };
+        if card.state == CardState::Active {
+            return Ok(card);
+        }
+        self.may_unlock(&card).await?;
+        let key = self.lock_key(&card, LockChange::Unlock)?;
+        let order = prepare_application_lock(&mut session.card, card.instance).await?;
+        let card = self.intend_lock(session, fence, &card, LockChange::Unlock).await?;
+        match self.send_lock(session, &key, order, ApplicationLock::Unblock).await {
+            // A card that was never blocked refuses to be unblocked; MAC1 tells which it is.
+            Ok(()) | Err(ProcedureError::Status { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        session.progress.say(Stage::Observing, 70);
+        let keys = self.load_keys(&card)?;
+        self.contact(&mut session.card, fence, &card, &keys, Fen::new(1)).await?;
+        session.progress.say(Stage::Closing, 90);
+        self.lock_seen(fence, &card, Seen::Tried(LockChange::Unlock)).await
+    }
+
+    /// Only the holder's own lock is the holder's to lift (D-5): not that of a card which the centre holds, which
+    /// a gate may have blocked.
+    async fn may_unlock(&self, card: &CardRecord) -> Result<(), Stop> {
         // Only a hall lets a lost card be unlocked, whatever the product's policy is.
         let at_hall =
             self.purse_of(card)?.unlock == UnlockPolicy::HallOnly || self.is_lost(card.card).await?;
@@ -120,42 +155,44 @@ impl SpTsm {
         }
     }
 
-    async fn close_lock(
+    fn lock_key(&self, card: &CardRecord, change: LockChange) -> Result<KeyHandle, Stop> {
+        let role = match change {
+            LockChange::Lock => KeyRole::ApplicationBlock,
+            LockChange::Unlock => KeyRole::ApplicationUnblock,
+        };
+        Ok(self.purse_of(card)?.keys.of_card(&*self.keys, role, card.card)?)
+    }
+
+    /// The intention is durable before the command leaves.
+    async fn intend_lock(
         &self,
         session: &Session,
         fence: Fence,
-        card: CardRecord,
+        card: &CardRecord,
         change: LockChange,
-    ) -> Result<Outcome, Stop> {
-        let (kind, state, event) = match change {
-            LockChange::Lock => (OperationKind::Lock, ApplicationState::Locked, "card-locked"),
-            LockChange::Unlock => (OperationKind::Unlock, ApplicationState::Useable, "card-unlocked"),
+    ) -> Result<CardRecord, Stop> {
+        // What a look has just proved stays.
+        let card = self.store.card(card.card).await?.ok_or(ProblemCode::UnknownId)?;
+        let operation = OperationId::from_uuid(session.conversation.0);
+        let intention = LockIntention { operation, change, begun_at: self.now() };
+        let card = card.with_lock_intended(intention).map_err(StorageError::from)?;
+        let event = match change {
+            LockChange::Lock => "lock-intended",
+            LockChange::Unlock => "unlock-intended",
         };
-        let result = OperationResult {
-            operation: OperationId(session.conversation.0),
-            se_id: card.se.as_bytes().into(),
-            aid: card.instance.into(),
-            kind,
-            result: OutcomeResult::Done,
-            problem: None,
-            observation: None,
-            moved_from: None,
-        };
-        let delivery = reports::result(&result, self.now());
-        // What the contact has just proved stays.
-        let current = self.store.card(card.card).await?.ok_or(ProblemCode::UnknownId)?;
-        let change = SpChange {
-            notes: vec![self.note(card.card, event, &json!({}))],
-            cards: vec![CardRecord { state: change.state(), ..current }],
-            deliveries: vec![delivery.clone()],
-            end: Some(self.end(event)),
-            ..SpChange::default()
-        };
+        let note = self.note(card.card, event, &serde_json::json!({}));
+        let change = SpChange { cards: vec![card.clone()], notes: vec![note], ..SpChange::default() };
         self.store.commit(fence, change).await?;
-        if state == ApplicationState::Useable {
-            self.use_permission(card.card).await?;
-        }
-        self.outbox.send_now(&[delivery]).await;
-        Ok(Outcome::done(OutcomeDetail::LockChanged { aid: card.instance.into(), state }))
+        Ok(card)
+    }
+
+    async fn send_lock(
+        &self,
+        session: &mut Session,
+        key: &KeyHandle,
+        order: BlockOrder,
+        change: ApplicationLock,
+    ) -> Result<(), ProcedureError> {
+        send_application_lock(&mut session.card, &*self.keys, key, order, change).await
     }
 }

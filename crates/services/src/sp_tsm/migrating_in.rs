@@ -69,8 +69,13 @@ impl SpTsm {
         let known = known.ok_or_else(|| StorageError::unknown("card", arrival.card))?;
         let keys = purse_keys(&*self.keys, |role| purse.keys.root(role), &image.public_information)?;
         let groups = PurseIssue::restored(&image, keys).data_groups();
-        let card =
-            CardRecord { se: arrival.se, instance: product.application, state: CardState::Issuing, ..known };
+        let card = CardRecord {
+            se: arrival.se,
+            instance: product.application,
+            state: CardState::Issuing,
+            lock: None,
+            ..known
+        };
         Ok(Issue { origin: Origin::Parked(arrival, Box::new(image)), card, groups })
     }
 

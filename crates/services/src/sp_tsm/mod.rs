@@ -8,7 +8,7 @@
 //! | `orders`, `payment_notification`, `cancel_order`, `cancel_opening` | what riders order, and the platform's word that it is paid |
 //! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
-//! | `top_up`, `cash_top_up`, `attempts`, `locks`, `synchronisation` | one flow on a card each |
+//! | `top_up`, `cash_top_up`, `attempts`, `locks`, `lock_seen`, `synchronisation` | one flow on a card each |
 //! | `desk`, `payouts`, `lost_cards`, `released_claims` | what the issuer's own people decide about a card |
 //! | `closing_card`, `unloading`, `returning`, `migrating_out` | cards that leave their phones |
 //! | `evidence` | what riders and the issuer's own staff are shown |
@@ -32,6 +32,7 @@ mod desk;
 mod evidence;
 mod handover;
 mod interrupted;
+mod lock_seen;
 mod locks;
 mod lost_cards;
 mod migrating_in;

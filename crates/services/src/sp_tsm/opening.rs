@@ -338,6 +338,7 @@ impl SpTsm {
             proven: None,
             frozen: None,
             closing: None,
+            lock: None,
             issued_at,
         });
         Ok(Issue { origin: Origin::Ordered(order), card, groups })
@@ -418,6 +419,7 @@ impl SpTsm {
             problem: None,
             observation: end.observed,
             moved_from: end.moved_from.map(|se| se.as_bytes().into()),
+            number: None,
         };
         deliveries.push(reports::result(&result, now));
         let notice = Notice { operation: *operation, se_id, aid: aid.clone() };
@@ -439,6 +441,7 @@ impl SpTsm {
             problem: outcome.problem.clone(),
             observation: None,
             moved_from: None,
+            number: None,
         };
         let delivery = reports::result(&result, self.now());
         if let Err(error) = self.store.put_delivery(delivery).await {

@@ -21,6 +21,7 @@ use tsm_domain::card::{CardRecord, CardState};
 use tsm_epurse::KeyRole;
 use tsm_epurse::file::Holder;
 use tsm_iso7816::Aid;
+use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::{HolderData, With};
 
 use super::SpTsm;
@@ -39,7 +40,7 @@ impl SpTsm {
             Ok(fence) => fence,
             Err(stop) => return stop.into_outcome(),
         };
-        let outcome = self.carry_repersonalisation(&mut session, se, application).await;
+        let outcome = self.carry_repersonalisation(&mut session, fence, se, application).await;
         let outcome = outcome.unwrap_or_else(Stop::into_outcome);
         self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
         outcome
@@ -48,6 +49,7 @@ impl SpTsm {
     async fn carry_repersonalisation(
         &self,
         session: &mut Session,
+        fence: Fence,
         se: SeId,
         application: Aid,
     ) -> Result<Outcome, Stop> {
@@ -55,6 +57,7 @@ impl SpTsm {
         if card.frozen.is_some() {
             return Err(ProblemCode::SuspiciousCard.into());
         }
+        let card = self.settle_lock(session, fence, card).await?;
         if card.state != CardState::Active {
             return Err(ProblemCode::StateForbids.into());
         }

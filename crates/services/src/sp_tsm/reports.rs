@@ -15,10 +15,10 @@ use tsm_api::clearing::payments::PaymentIncident;
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::se_tsm::peer::{Notice, OperationResult};
+use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult};
 use tsm_api::{HexBytes, ids};
 use tsm_domain::arrival::{Arrival, ArrivalState};
-use tsm_domain::card::{CardClosing, CardRecord, Debit};
+use tsm_domain::card::{CardClosing, CardRecord, CardState, Debit};
 use tsm_domain::desk::DeskCase;
 use tsm_domain::money::{Attempt, Tac};
 use tsm_domain::{
@@ -35,7 +35,7 @@ use super::returning::{Share, shares};
 use crate::names;
 use crate::outbox::{Carried, Carrier, delivery};
 use crate::payment::{NewRefund, PlatformOrder};
-use crate::purse::{card_from_wire, card_time, card_to_wire, to_wire};
+use crate::purse::{aid_from_wire, card_from_wire, card_time, card_to_wire, se_from_wire, to_wire};
 
 const CENTRE: &str = "centre";
 const SE_TSM: &str = "se-tsm";
@@ -243,6 +243,12 @@ pub(super) fn result(result: &OperationResult, at: Timestamp) -> Delivery {
     delivery(SE_TSM, RESULT, &result.operation.to_string(), result, at)
 }
 
+/// The SE-TSM learns that a card was locked or unlocked. One conversation can find a lock and lift it.
+pub(super) fn lock_result(result: &OperationResult, at: Timestamp) -> Delivery {
+    let key = format!("{}/{:?}", result.operation, result.kind);
+    delivery(SE_TSM, RESULT, &key, result, at)
+}
+
 /// The SE-TSM opens an application for use.
 pub(super) fn open_notice(notice: &Notice, at: Timestamp) -> Delivery {
     delivery(SE_TSM, OPEN_NOTICE, &notice.operation.to_string(), notice, at)
@@ -392,10 +398,7 @@ impl Carrier for Reports {
                 Ok(report) => Carried::of(self.links.centre.refund(&report).await),
                 Err(refused) => refused,
             },
-            RESULT => match read::<OperationResult>(delivery) {
-                Ok(result) => Carried::of(self.links.se_tsm.result(&result).await),
-                Err(refused) => refused,
-            },
+            RESULT => self.carry_result(delivery).await,
             OPEN_NOTICE => match read::<Notice>(delivery) {
                 Ok(notice) => Carried::of(self.links.se_tsm.open_notice(&notice).await),
                 Err(refused) => refused,
@@ -430,6 +433,32 @@ impl Carrier for Reports {
 }
 
 impl Reports {
+    async fn carry_result(&self, delivery: &Delivery) -> Carried {
+        let result: OperationResult = match read(delivery) {
+            Ok(result) => result,
+            Err(refused) => return refused,
+        };
+        if matches!(result.kind, OperationKind::Lock | OperationKind::Unlock) {
+            match self.is_in_use(&result).await {
+                Ok(true) => {}
+                // Its closing is reported; a lock of it says nothing any more.
+                Ok(false) => return Carried::Delivered,
+                Err(error) => return Carried::Later(error.to_string()),
+            }
+        }
+        Carried::of(self.links.se_tsm.result(&result).await)
+    }
+
+    /// Whether the card that a lock is reported of is still in use there.
+    async fn is_in_use(&self, result: &OperationResult) -> tsm_storage::Result<bool> {
+        let (Ok(se), Ok(application)) = (se_from_wire(&result.se_id), aid_from_wire(&result.aid)) else {
+            return Ok(false);
+        };
+        let cards = self.store.cards_on(se).await?;
+        let in_use = [CardState::Active, CardState::Locked, CardState::Closing];
+        Ok(cards.iter().any(|card| card.instance == application && in_use.contains(&card.state)))
+    }
+
     async fn carry_account(&self, delivery: &Delivery) -> Carried {
         let opened: OpenedCard = match read(delivery) {
             Ok(opened) => opened,

@@ -7,6 +7,7 @@ use serde_json::json;
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::ProblemCode;
+use tsm_card::ProcedureError;
 use tsm_card::purse::read_proven;
 use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
 use tsm_domain::money::Resolution;
@@ -47,16 +48,38 @@ impl SpTsm {
         application: Aid,
     ) -> Result<Outcome, Stop> {
         let card = self.card_on(se, application).await?.ok_or(ProblemCode::UnknownId)?;
-        if card.state == CardState::Closing {
-            return self.synchronise_closing(session, fence, card).await;
-        }
-        if card.state != CardState::Active {
-            return Err(ProblemCode::StateForbids.into());
-        }
+        let card = match card.state {
+            CardState::Closing => return self.synchronise_closing(session, fence, card).await,
+            CardState::Active | CardState::Locked => card,
+            CardState::Issuing | CardState::Parked | CardState::Closed => {
+                return Err(ProblemCode::StateForbids.into());
+            }
+        };
         session.progress.say(Stage::Observing, 10);
+        let before = card.clone();
+        let card = match card.state {
+            // A locked purse loads nothing, so it is looked at.
+            CardState::Locked => self.look_at_lock(session, fence, card).await?,
+            _ => self.settle_lock(session, fence, card).await?,
+        };
+        if card.state == CardState::Locked {
+            return Ok(locked(&before, &card));
+        }
         let keys = self.load_keys(&card)?;
         // Nothing is loaded: the amount of an INITIALIZE FOR LOAD that is not followed says nothing.
-        let contact = self.contact(&mut session.card, fence, &card, &keys, Fen::new(1)).await?;
+        let contact = match self.contact(&mut session.card, fence, &card, &keys, Fen::new(1)).await {
+            Ok(contact) => contact,
+            // A gate may have blocked it, and nobody told the issuer.
+            Err(Stop::Card(refusal @ ProcedureError::Status { .. })) => {
+                let card = self.look_at_lock(session, fence, card).await?;
+                return if card.state == CardState::Locked {
+                    Ok(locked(&before, &card))
+                } else {
+                    Err(refusal.into())
+                };
+            }
+            Err(stop) => return Err(stop),
+        };
         let balance = Fen::new(contact.attempt.answer.balance.fen().into());
         let counter = OnlineCounter(contact.attempt.answer.counter.value());
         let corrected = match contact.settled {
@@ -116,4 +139,18 @@ impl SpTsm {
         }
         Ok(Outcome::done(OutcomeDetail::PurseSynchronised { balance_fen, counter, corrected: 1 }))
     }
+}
+
+/// What the wallet is told of a card that is locked.
+fn locked(before: &CardRecord, card: &CardRecord) -> Outcome {
+    let proven = card.proven.map_or((Fen::ZERO, 0), |proven| (proven.balance, proven.counter.0));
+    let (balance, counter) = proven;
+    let seen = |card: &CardRecord| {
+        (card.state, card.lock, card.proven.map(|proven| (proven.balance, proven.counter)))
+    };
+    Outcome::done(OutcomeDetail::PurseSynchronised {
+        balance_fen: to_wire(balance),
+        counter,
+        corrected: u32::from(seen(before) != seen(card)),
+    })
 }

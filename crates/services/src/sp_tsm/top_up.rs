@@ -83,6 +83,7 @@ impl SpTsm {
             TopUpStage::Cancelled => return Err(ProblemCode::OrderUsed.into()),
             TopUpStage::Suspicious(_, suspicion) => return Err(suspicious(&suspicion.to_string())),
         }
+        let card = self.settle_lock(session, fence, card).await?;
         card.may_move_value().map_err(tsm_storage::StorageError::from)?;
         let keys = self.load_keys(&card)?;
         session.progress.say(Stage::Observing, 10);

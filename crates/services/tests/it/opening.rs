@@ -297,6 +297,7 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
         problem: None,
         observation: None,
         moved_from: None,
+        number: None,
     };
     let unknown = peer.result(&report(1, OperationKind::Download)).await.unwrap_err();
     assert_eq!(unknown.code(), Some(ProblemCode::UnknownId), "a download that we never handed over");
@@ -328,6 +329,42 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
     assert_eq!(peer.state(&nobody).await.unwrap_err().code(), Some(ProblemCode::UnknownId));
     let impostor = peer_client(&opening.world, "SP00000099");
     assert_eq!(impostor.whoami().await.unwrap_err().code(), Some(ProblemCode::PeerCertificateRequired));
+}
+
+/// Of two reports about a lock the later counts, whichever arrives first; and a lock that is the provider's own,
+/// which no registry shows, outlasts the operator's look at the card.
+///
+/// req: B-8.5.4.b
+#[tokio::test]
+async fn a_lock_report_that_was_overtaken_changes_nothing() {
+    let opening = Opening::new().await;
+    let mut phone = opening.phone(1).await;
+    let ticket = opening.ticket(&phone).await;
+    done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+    let peer = peer_client(&opening.world, &opening.institution);
+    let report = |operation: u128, kind, number| OperationResult {
+        operation: OperationId(uuid::Uuid::from_u128(operation)),
+        se_id: HexBytes(phone.se_id.clone()),
+        aid: opening.aid(),
+        kind,
+        result: OutcomeResult::Done,
+        problem: None,
+        observation: None,
+        moved_from: None,
+        number: Some(number),
+    };
+    let reports = [
+        (report(1, OperationKind::Unlock, 5), ApplicationState::Useable),
+        (report(2, OperationKind::Lock, 4), ApplicationState::Useable),
+        (report(3, OperationKind::Lock, 8), ApplicationState::Locked),
+        (report(4, OperationKind::Unlock, 7), ApplicationState::Locked),
+    ];
+    for (report, expected) in reports {
+        assert_eq!(peer.result(&report).await.unwrap().state, expected, "{report:?}");
+    }
+    done(phone.operate(Operation::Synchronise, &opening.aid(), "").await);
+    let query = StateQuery { se_id: HexBytes(phone.se_id.clone()), aid: opening.aid() };
+    assert_eq!(peer.state(&query).await.unwrap().state, ApplicationState::Locked);
 }
 
 /// A provider is served from its approval on, not before.

@@ -279,6 +279,7 @@ async fn handover(
                     problem: None,
                     observation: None,
                     moved_from,
+                    number: None,
                 };
                 if outcome.result == OutcomeResult::Done {
                     peer.result(&report).await.unwrap();

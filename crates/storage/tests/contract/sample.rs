@@ -189,6 +189,7 @@ pub(crate) fn application_on_se(base: u8) -> ApplicationOnSe {
         version: "1.0".into(),
         record: SeApplication::absent(PersonalisationNeed::Needed, OpeningNeed::NotNeeded),
         changed_at: at(3),
+        reported_lock: None,
     }
 }
 
@@ -245,6 +246,7 @@ pub(crate) fn card(of: SeId, card: CardNumber) -> CardRecord {
         proven: None,
         frozen: None,
         closing: None,
+        lock: None,
         issued_at: at(1),
     }
 }

@@ -1,7 +1,8 @@
 //! The SP-TSM's steps.
 
 use tsm_domain::card::{
-    CardClosing, CardOrder, CardOrderState, CardRecord, CardState, ClosingProgress, ProvenPurse,
+    CardClosing, CardOrder, CardOrderState, CardRecord, CardState, ClosingProgress, LockChange,
+    LockIntention, ProvenPurse,
 };
 use tsm_domain::money::{
     Attempt, ClosingPurpose, Evidence, LoadProof, ProvenObservation, Resolution, Tac, TopUpRefusal,
@@ -394,6 +395,35 @@ async fn the_centres_word_about_a_closing_counts_once() {
         assert_eq!(store.card(card_number(1)).await.unwrap(), Some(told.clone()));
         assert_eq!(told.open_closing(), None);
         assert!(parked.open_closing().is_some());
+    })
+    .await;
+}
+
+/// A lock is intended before the card is asked; while nobody has seen the card it stays what it was, whatever
+/// else is stored of it, and only whoever holds the link says what came of it.
+#[tokio::test]
+async fn an_intended_lock_stays_until_the_card_was_seen() {
+    on_sp_tsm(async |store| {
+        let fence = link(store, 1, se(1)).await;
+        let put = async |fence: Fence, card: CardRecord| {
+            store.commit(fence, SpChange { cards: vec![card], ..SpChange::default() }).await
+        };
+        let live = card(se(1), card_number(1));
+        put(fence, live.clone()).await.unwrap();
+        let operation = OperationId::from_uuid(uuid(9));
+        let intention = LockIntention { operation, change: LockChange::Lock, begun_at: at(2) };
+        let asked = live.with_lock_intended(intention).unwrap();
+        put(fence, asked.clone()).await.unwrap();
+        let proven = ProvenPurse { balance: Fen::new(30), counter: OnlineCounter(1), at: at(3) };
+        store.record_proven(fence, card_number(1), proven).await.unwrap();
+        let kept = store.card(card_number(1)).await.unwrap().unwrap();
+        assert_eq!(kept, CardRecord { proven: Some(proven), ..asked.clone() });
+        let later = link(store, 2, se(1)).await;
+        let seen = kept.with_lock_seen(LockChange::Lock).unwrap();
+        assert!(matches!(put(fence, seen.clone()).await, Err(StorageError::Fenced { .. })));
+        assert_eq!(store.cards_on(se(1)).await.unwrap(), [kept]);
+        put(later, seen.clone()).await.unwrap();
+        assert_eq!(store.card(card_number(1)).await.unwrap(), Some(seen));
     })
     .await;
 }

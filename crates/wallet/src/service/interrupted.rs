@@ -33,6 +33,10 @@ pub enum InterruptedKind {
     MigrationIn,
     /// Writing the holder's data again, after a change of number.
     Repersonalisation,
+    /// Locking a card.
+    Lock,
+    /// Unlocking a card.
+    Unlock,
     /// Deleting an application.
     Deletion,
     /// Paying a merchant's order from a card.
@@ -69,6 +73,10 @@ pub enum Continued {
     MigratedOut(u32),
     /// The card holds its holder's data as they are now.
     Repersonalised,
+    /// The card is locked.
+    Locked,
+    /// The card is unlocked.
+    Unlocked,
     /// The application is gone.
     Deleted,
     /// The merchant's order ended so.
@@ -101,6 +109,8 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                     ServerKind::MigrationOut => InterruptedKind::MigrationOut,
                     ServerKind::MigrationIn => InterruptedKind::MigrationIn,
                     ServerKind::Repersonalisation => InterruptedKind::Repersonalisation,
+                    ServerKind::Lock => InterruptedKind::Lock,
+                    ServerKind::Unlock => InterruptedKind::Unlock,
                 },
                 aid: work.aid,
                 order: work.order,
@@ -173,6 +183,10 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                     _ => Err(WalletError::UnexpectedOutcome),
                 }
             }
+            (InterruptedKind::Lock, _) => self.lock_card(&work.aid, shown).await.map(|()| Continued::Locked),
+            (InterruptedKind::Unlock, _) => {
+                self.unlock_card(&work.aid, shown).await.map(|()| Continued::Unlocked)
+            }
             (InterruptedKind::Deletion, _) => {
                 self.delete_if_offered(&work.aid, shown).await?;
                 Ok(Continued::Deleted)
@@ -214,6 +228,13 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                 }
             }
             (InterruptedKind::PayOnline, None) => Err(WalletError::UnexpectedOutcome),
+            // The card becomes again what it was, if anything happened to it.
+            (InterruptedKind::Lock, _) => {
+                self.unlock_card(&work.aid, shown).await.map(|()| Cancellation::Cancelled)
+            }
+            (InterruptedKind::Unlock, _) => {
+                self.lock_card(&work.aid, shown).await.map(|()| Cancellation::Cancelled)
+            }
             // Either the card has deleted it or it has not; the platform looks at the next contact.
             (InterruptedKind::Deletion, _) => {
                 self.end_work().await?;

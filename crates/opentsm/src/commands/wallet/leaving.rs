@@ -43,6 +43,8 @@ impl Session {
         match self.phone.wallet.continue_interrupted(work, &mut self.shown).await? {
             Continued::Opened => self.say("the card is open", "卡片已开通"),
             Continued::Repersonalised => self.say("the card holds the new number", "卡片已写入新号码"),
+            Continued::Locked => self.say("the card is locked", "卡片已锁定"),
+            Continued::Unlocked => self.say("the card is unlocked", "卡片已解锁"),
             Continued::Deleted => self.say("the application is deleted", "应用已删除"),
             Continued::PaidOnline(paid) => {
                 let shown = self.show_online(paid);

@@ -80,6 +80,8 @@ impl Spoken {
             InterruptedKind::MigrationOut => ("moving a card to another phone", "迁出卡片"),
             InterruptedKind::MigrationIn => ("bringing a card to this phone", "迁入卡片"),
             InterruptedKind::Repersonalisation => ("writing the new number into a card", "写入新号码"),
+            InterruptedKind::Lock => ("locking a card", "锁定卡片"),
+            InterruptedKind::Unlock => ("unlocking a card", "解锁卡片"),
             InterruptedKind::Deletion => ("deleting an application", "删除应用"),
             InterruptedKind::PayOnline => ("paying a merchant from a card", "用卡片向商户支付"),
         };

@@ -75,6 +75,7 @@ impl Phone {
             problem: None,
             observation: None,
             moved_from: None,
+            number: None,
         };
         peer.result(&result).await.unwrap();
         Ok(())

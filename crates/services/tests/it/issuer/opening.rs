@@ -222,6 +222,7 @@ async fn results_are_taken_once() {
         problem: None,
         observation: None,
         moved_from: None,
+        number: None,
     };
     peer.result(&result).await.unwrap();
     peer.result(&result).await.unwrap();

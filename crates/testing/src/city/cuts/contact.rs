@@ -118,6 +118,8 @@ const fn doing(kind: InterruptedKind) -> Doing {
         InterruptedKind::MigrationIn => Doing::MigrateIn,
         InterruptedKind::Repersonalisation => Doing::SynchronisePurse,
         InterruptedKind::PayOnline => Doing::PayOnline,
+        InterruptedKind::Lock => Doing::Lock,
+        InterruptedKind::Unlock => Doing::Unlock,
         InterruptedKind::Deletion => Doing::Delete,
     }
 }
