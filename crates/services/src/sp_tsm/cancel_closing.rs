@@ -66,11 +66,16 @@ impl SpTsm {
         if card.frozen.is_some() {
             return Err(ProblemCode::SuspiciousCard.into());
         }
-        if closing_of(&card)?.progress == ClosingProgress::Intended {
+        let closing = closing_of(&card)?;
+        if closing.progress == ClosingProgress::Intended {
             return self.put_back(fence, &card, UndoEvidence::NeverSent, None).await;
         }
         if !self.proves_content(&card)? {
             return self.undo_debit(session, fence, card).await;
+        }
+        if closing.before == CardState::Locked {
+            // The lock goes with the closing, so whoever may not lift it goes on with the closing.
+            self.may_unlock(&card).await?;
         }
         session.progress.say(Stage::Locking, 20);
         let key = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::ApplicationUnblock, card.card)?;

@@ -141,7 +141,7 @@ impl SpTsm {
 
     /// Only the holder's own lock is the holder's to lift (D-5): not that of a card which the centre holds, which
     /// a gate may have blocked.
-    async fn may_unlock(&self, card: &CardRecord) -> Result<(), Stop> {
+    pub(super) async fn may_unlock(&self, card: &CardRecord) -> Result<(), Stop> {
         // Only a hall lets a lost card be unlocked, whatever the product's policy is.
         let at_hall =
             self.purse_of(card)?.unlock == UnlockPolicy::HallOnly || self.is_lost(card.card).await?;
