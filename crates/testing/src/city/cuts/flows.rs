@@ -219,7 +219,7 @@ impl Stage {
     /// The desk records the new number, the card is given it at the next login, and holds it afterwards.
     async fn renumber(&mut self, person: usize) -> Result<(), Broke> {
         self.change_number(person).await?;
-        self.close_wallet(person);
+        self.forget_session(person);
         self.with_wallet(person, Doing::Synchronise, async |_| Ok(())).await?;
         // The operator tells the issuer in its own time.
         self.wait(60).await;

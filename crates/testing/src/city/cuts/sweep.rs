@@ -160,7 +160,7 @@ fn cuts_of(sweep: &Sweep, index: usize, flow: Flow, counted: &Counted, random: &
     let mut share: Vec<Cut> = cuts
         .into_iter()
         .enumerate()
-        .filter(|(number, _)| (number + offset) % sweep.every.max(1) == 0)
+        .filter(|(number, _)| (number + offset).is_multiple_of(sweep.every.max(1)))
         .map(|(_, cut)| cut)
         .collect();
     let mut drawn = 0;

@@ -7,8 +7,8 @@ use crate::city::planted::Plant;
 /// One place in so many is tried here; `cargo xtask city cuts` tries all of them.
 const SHARE: usize = 37;
 
-/// Locks and the arrival of a parked card have their own tests of each place.
-const ELSEWHERE: [Flow; 3] = [Flow::Lock, Flow::Unlock, Flow::MigrateIn];
+/// The arrival of a parked card has its own tests of each place.
+const ELSEWHERE: [Flow; 1] = [Flow::MigrateIn];
 
 /// Places at which something was once not in order: a cancelled opening that stayed open, a hand-over that nobody
 /// settled, the word of a deletion that was lost, a notice that was refused for ever.
