@@ -1,29 +1,23 @@
 //! Days of business on PostgreSQL.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use tsm_domain::money::audit::CardSums;
-use tsm_domain::money::reconciliation::{
-    CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
-};
+use tsm_domain::money::reconciliation::{CardItem, Difference, EntryKind, LedgerItem};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
     CardTransaction, MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
-use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow, account_kind, book, collection};
+use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow, book, card_sums, differences};
 use crate::clearing::settlement::*;
-use crate::clearing::{AccountRow, Books, Step};
+use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
 use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{
-    Params, all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one,
-    params, run,
+    all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one, params,
+    run,
 };
-use crate::postgres::shared::close_incident;
 
 /// The tables.
 pub(in crate::postgres) const SETTLEMENT_2: &str = r#"
@@ -85,7 +79,7 @@ async fn place(db: &Db<'_>, reference: OrderId, at: jiff::Timestamp) -> Result<P
     Ok(Place { bucket: bucket_of(reference), day: open_day(at, last_closed(db).await?) })
 }
 
-fn bytes_of(reference: OrderId) -> Vec<u8> {
+pub(super) fn bytes_of(reference: OrderId) -> Vec<u8> {
     reference.as_uuid().as_bytes().to_vec()
 }
 
@@ -150,12 +144,12 @@ pub(super) async fn enter_transaction(
     Ok(())
 }
 
-fn transaction_type(byte: u8) -> Result<TransactionType> {
+pub(super) fn transaction_type(byte: u8) -> Result<TransactionType> {
     TransactionType::from_byte(byte)
         .ok_or_else(|| StorageError::corrupt("transaction", format!("type {byte:02X}")))
 }
 
-fn text<T: std::str::FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<T> {
+pub(super) fn text<T: std::str::FromStr<Err: std::fmt::Display>>(row: &Row, index: usize) -> Result<T> {
     from_text("row", column(row, index)?)
 }
 
@@ -323,106 +317,6 @@ async fn put_file(db: &Db<'_>, file: &SettlementFile) -> Result<()> {
     let sql = "INSERT INTO settlement_files (day, operator, number, body) VALUES ($1, $2, $3, $4)";
     run(db, sql, params![day, operator, number, body(file)?]).await?;
     Ok(())
-}
-
-async fn by_id(db: &Db<'_>, id: DifferenceId) -> Result<Option<Difference>> {
-    one(db, "difference", "SELECT body FROM differences WHERE id = $1", params![id.to_string()]).await
-}
-
-async fn put_difference(db: &Db<'_>, difference: &Difference, on_conflict: &str) -> Result<usize> {
-    let sql = format!(
-        "INSERT INTO differences (id, day, state, cause, reference, card, ripens, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO {on_conflict}"
-    );
-    let ripens = match difference.state {
-        DifferenceState::Waiting { until } => Some(until.number()),
-        _ => None,
-    };
-    run(
-        db,
-        &sql,
-        params![
-            difference.id.to_string(),
-            difference.day.number(),
-            difference.state.name(),
-            difference.cause.name(),
-            difference.reference.map(bytes_of),
-            difference.card.as_ref().map(CardNumber::as_str),
-            ripens,
-            body(difference)?
-        ],
-    )
-    .await
-}
-
-const REPLACE: &str = "UPDATE SET state = excluded.state, ripens = excluded.ripens, body = excluded.body";
-
-async fn change(db: &Db<'_>, before: &Difference, after: &Difference, books: &Books) -> Result<()> {
-    let known = by_id(db, after.id).await?.ok_or_else(|| StorageError::unknown("difference", after.id))?;
-    if known == *after {
-        return Ok(());
-    }
-    if known != *before {
-        return Err(StorageError::conflict("difference", after.id));
-    }
-    book(db, Step::default(), books).await?;
-    if let Some((evidence, aside, closed)) = closed_with(after) {
-        match evidence {
-            Evidence::Aside { row, incident } => {
-                collection::close(db, row, aside).await?;
-                close_incident(db, incident, closed).await?;
-            }
-            Evidence::Incident(incident) => close_incident(db, incident, closed).await?,
-            Evidence::Missing { .. } => {}
-        }
-    }
-    put_difference(db, after, REPLACE).await.map(drop)
-}
-
-async fn ripen(db: &Db<'_>, day: BusinessDay) -> Result<usize> {
-    let sql = "SELECT body FROM differences WHERE state = 'waiting' AND ripens < $1 LIMIT 256";
-    let ripe: Vec<Difference> = many(db, "difference", sql, params![day.number()]).await?;
-    for difference in &ripe {
-        let open = Difference { state: DifferenceState::Open, ..difference.clone() };
-        put_difference(db, &open, REPLACE).await?;
-    }
-    Ok(ripe.len())
-}
-
-async fn card_page(db: &Db<'_>, after: Option<CardNumber>, most: usize) -> Result<CardPage> {
-    let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
-    let sql = "SELECT body FROM accounts WHERE card > $1 ORDER BY card LIMIT $2";
-    let accounts: Vec<AccountRow> = many(db, "card account", sql, params![after, limit(most)]).await?;
-    let next = if accounts.len() < most { None } else { accounts.last().map(|row| row.card) };
-    // Card numbers are digits; a colon comes after all of them.
-    let last = next.map_or_else(|| ":".to_owned(), |card| card.as_str().to_owned());
-    let mut sums: BTreeMap<CardNumber, CardSums> = BTreeMap::new();
-    for row in accounts {
-        let sum = sums.entry(row.card).or_insert_with(|| CardSums::new(row.card));
-        (sum.state, sum.is_frozen) = (Some(row.account.state), row.account.freeze.is_some());
-    }
-    let sql = "SELECT card, debit, credit, sum(amount_fen)::bigint FROM transfers
-        WHERE card > $1 AND card <= $2 AND kind IN ('single', 'post') GROUP BY card, debit, credit";
-    let moved = |row: &Row| {
-        let kind = |index| account_kind(column(row, index)?);
-        Ok((text(row, 0)?, kind(1)?, kind(2)?, amount(column(row, 3)?)?))
-    };
-    for (card, debit, credit, sum) in all(db, sql, params![after, last], moved).await? {
-        sums.entry(card).or_insert_with(|| CardSums::new(card)).moved.push((debit, credit, sum));
-    }
-    let sql = "SELECT card, account, posted_fen FROM balances WHERE card > $1 AND card <= $2";
-    let held = |row: &Row| Ok((text(row, 0)?, account_kind(column(row, 1)?)?, amount(column(row, 2)?)?));
-    for (card, account, posted) in all(db, sql, params![after, last], held).await? {
-        sums.entry(card).or_insert_with(|| CardSums::new(card)).held.insert(account, posted);
-    }
-    let sql = "SELECT card, kind, sum(amount_fen)::bigint FROM transactions
-        WHERE card > $1 AND card <= $2 GROUP BY card, kind";
-    let proven =
-        |row: &Row| Ok((text(row, 0)?, transaction_type(narrow(row, 1)?)?, amount(column(row, 2)?)?));
-    for (card, kind, sum) in all(db, sql, params![after, last], proven).await? {
-        sums.entry(card).or_insert_with(|| CardSums::new(card)).transactions.insert(kind, sum);
-    }
-    Ok(CardPage { cards: sums.into_values().collect(), next })
 }
 
 #[async_trait]
@@ -595,14 +489,14 @@ impl Settlements for Postgres<ClearingTables> {
         step!(self, db, {
             let mut new = 0;
             for difference in &found {
-                new += put_difference(db, difference, "NOTHING").await?;
+                new += differences::put(db, difference, "NOTHING").await?;
             }
             Ok(new)
         })
     }
 
     async fn difference(&self, id: DifferenceId) -> Result<Option<Difference>> {
-        single!(self, db, by_id(db, id).await)
+        single!(self, db, differences::by_id(db, id).await)
     }
 
     async fn differences_of(&self, reference: OrderId) -> Result<Vec<Difference>> {
@@ -611,29 +505,17 @@ impl Settlements for Postgres<ClearingTables> {
     }
 
     async fn differences(&self, query: &DifferenceQuery, most: usize) -> Result<Vec<Difference>> {
-        let (day, id) = match query.after {
-            Some((day, id)) => (day.number(), id.to_string()),
-            None => (i64::MIN, String::new()),
-        };
-        let sql = "SELECT body FROM differences WHERE (day, id) > ($1, $2)
-            AND ($3::bigint IS NULL OR day = $3) AND ($4::text IS NULL OR cause = $4)
-            AND CASE WHEN $5::text IS NULL THEN state <> 'waiting' ELSE state = $5 END
-            AND ($6::text IS NULL OR substr(card, 1, length($6)) = $6)
-            ORDER BY day, id LIMIT $7";
-        let cause = query.cause.map(|cause| cause.name());
-        let on = query.day.map(BusinessDay::number);
-        let values = params![day, id, on, cause, query.state, query.prefix, limit(most)];
-        single!(self, db, many(db, "difference", sql, values).await)
+        single!(self, db, differences::list(db, query, most).await)
     }
 
     async fn change_difference(&self, before: &Difference, after: Difference, books: Books) -> Result<()> {
-        step!(self, db, change(db, before, &after, &books).await)
+        step!(self, db, differences::change(db, before, &after, &books).await)
     }
 
     async fn ripen(&self, day: BusinessDay) -> Result<usize> {
         let mut ripe = 0;
         loop {
-            let more: Result<usize> = step!(self, db, ripen(db, day).await);
+            let more: Result<usize> = step!(self, db, differences::ripen(db, day).await);
             match more? {
                 0 => return Ok(ripe),
                 more => ripe += more,
@@ -669,7 +551,7 @@ impl Settlements for Postgres<ClearingTables> {
     }
 
     async fn card_sums(&self, after: Option<CardNumber>, most: usize) -> Result<CardPage> {
-        single!(self, db, card_page(db, after, most).await)
+        single!(self, db, card_sums::page(db, after, most).await)
     }
 
     async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
@@ -677,25 +559,12 @@ impl Settlements for Postgres<ClearingTables> {
         let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
             WHERE card >= $1 AND card < $2 AND kind IN ('single', 'post') GROUP BY debit, credit";
         let end = format!("{prefix}:");
-        single!(self, db, totals_by(db, sql, params![prefix, end]).await)
+        single!(self, db, card_sums::totals(db, sql, params![prefix, end]).await)
     }
 
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";
-        single!(self, db, totals_by(db, sql, params![]).await)
+        single!(self, db, card_sums::totals(db, sql, params![]).await)
     }
-}
-
-async fn totals_by(db: &Db<'_>, sql: &str, values: Params<'_>) -> Result<MoneyTotals> {
-    let read = |row: &Row| {
-        let kind = |index| account_kind(column(row, index)?);
-        Ok((kind(0)?, kind(1)?, amount(column(row, 2)?)?))
-    };
-    let mut totals = MoneyTotals::default();
-    for (debit, credit, sum) in all(db, sql, values, read).await? {
-        totals.add_sums(debit, sum, Fen::ZERO);
-        totals.add_sums(credit, Fen::ZERO, sum);
-    }
-    Ok(totals)
 }

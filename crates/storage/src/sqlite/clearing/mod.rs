@@ -1,7 +1,9 @@
 //! The clearing centre's store on SQLite. Transfers, balances and card transactions are columns.
 
+mod card_sums;
 pub(super) mod closing;
 pub(super) mod collection;
+mod differences;
 pub(super) mod lists;
 pub(super) mod seals;
 pub(super) mod settlement;

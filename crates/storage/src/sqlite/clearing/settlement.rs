@@ -1,28 +1,22 @@
 //! Days of business on SQLite.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
-use tsm_domain::money::audit::CardSums;
 use tsm_domain::money::ledger::LedgerView as _;
-use tsm_domain::money::reconciliation::{
-    CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
-};
+use tsm_domain::money::reconciliation::{CardItem, Difference, EntryKind, LedgerItem};
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
 use tsm_domain::money::{
     MoneyTotals, StatementKind, StatementLine, TransactionKey, TransactionType, Transfer,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
-use super::{ClearingSchema, Sqlite, View, account_kind, book, collection};
+use super::{ClearingSchema, Sqlite, View, book, card_sums, differences};
 use crate::clearing::settlement::*;
-use crate::clearing::{AccountRow, Books, Step};
+use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
 use crate::sqlite::rows::{
     all, amount, body, fen, first, from_text, instant, limit, many, nanoseconds, one, run,
 };
-use crate::sqlite::shared::close_incident;
 
 /// The tables.
 pub(in crate::sqlite) const SETTLEMENT_2: &str = "
@@ -98,7 +92,7 @@ fn place(db: &Connection, reference: OrderId, at: jiff::Timestamp) -> Result<Pla
     Ok(Place { bucket: bucket_of(reference), day: open_day(at, last_closed(db)?) })
 }
 
-fn bytes_of(reference: OrderId) -> [u8; 16] {
+pub(super) fn bytes_of(reference: OrderId) -> [u8; 16] {
     reference.as_uuid().into_bytes()
 }
 
@@ -156,7 +150,7 @@ pub(super) fn enter_transaction(
     Ok(())
 }
 
-fn transaction_type(byte: u8) -> Result<TransactionType> {
+pub(super) fn transaction_type(byte: u8) -> Result<TransactionType> {
     TransactionType::from_byte(byte)
         .ok_or_else(|| StorageError::corrupt("transaction", format!("type {byte:02X}")))
 }
@@ -290,127 +284,6 @@ fn put_file(db: &Connection, file: &SettlementFile) -> Result<()> {
     let sql = "INSERT INTO settlement_files (day, operator, number, body) VALUES (?1, ?2, ?3, ?4)";
     run(db, sql, params![file.day.number(), file.operator.as_str(), file.number, body(file)?])?;
     Ok(())
-}
-
-fn by_id(db: &Connection, id: DifferenceId) -> Result<Option<Difference>> {
-    one(db, "difference", "SELECT body FROM differences WHERE id = ?1", [id.to_string()])
-}
-
-fn put_difference(db: &Connection, difference: &Difference, replace: &str) -> Result<usize> {
-    let sql = format!(
-        "INSERT OR {replace} INTO differences (id, day, state, cause, reference, card, ripens, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-    );
-    let ripens = match difference.state {
-        DifferenceState::Waiting { until } => Some(until.number()),
-        _ => None,
-    };
-    run(
-        db,
-        &sql,
-        params![
-            difference.id.to_string(),
-            difference.day.number(),
-            difference.state.name(),
-            difference.cause.name(),
-            difference.reference.map(bytes_of),
-            difference.card.as_ref().map(CardNumber::as_str),
-            ripens,
-            body(difference)?
-        ],
-    )
-}
-
-fn change(db: &Connection, before: &Difference, after: &Difference, books: Books) -> Result<()> {
-    let known = by_id(db, after.id)?.ok_or_else(|| StorageError::unknown("difference", after.id))?;
-    if known == *after {
-        return Ok(());
-    }
-    if known != *before {
-        return Err(StorageError::conflict("difference", after.id));
-    }
-    book(db, Step::default(), books)?;
-    if let Some((evidence, aside, closed)) = closed_with(after) {
-        match evidence {
-            Evidence::Aside { row, incident } => {
-                collection::close(db, row, aside)?;
-                close_incident(db, incident, closed)?;
-            }
-            Evidence::Incident(incident) => close_incident(db, incident, closed)?,
-            Evidence::Missing { .. } => {}
-        }
-    }
-    put_difference(db, after, "REPLACE").map(drop)
-}
-
-fn ripen(db: &Connection, day: BusinessDay) -> Result<usize> {
-    let sql = "SELECT body FROM differences WHERE state = 'waiting' AND ripens < ?1 LIMIT 256";
-    let ripe: Vec<Difference> = many(db, "difference", sql, [day.number()])?;
-    for difference in &ripe {
-        put_difference(db, &Difference { state: DifferenceState::Open, ..difference.clone() }, "REPLACE")?;
-    }
-    Ok(ripe.len())
-}
-
-fn differences(db: &Connection, query: &DifferenceQuery, most: usize) -> Result<Vec<Difference>> {
-    let (day, id) = match query.after {
-        Some((day, id)) => (day.number(), id.to_string()),
-        None => (i64::MIN, String::new()),
-    };
-    let sql = "SELECT body FROM differences WHERE (day, id) > (?1, ?2)
-        AND (?3 IS NULL OR day = ?3) AND (?4 IS NULL OR cause = ?4)
-        AND CASE WHEN ?5 IS NULL THEN state <> 'waiting' ELSE state = ?5 END
-        AND (?6 IS NULL OR substr(card, 1, length(?6)) = ?6)
-        ORDER BY day, id LIMIT ?7";
-    let cause = query.cause.map(|cause| cause.name());
-    let on = query.day.map(BusinessDay::number);
-    many(db, "difference", sql, params![day, id, on, cause, query.state, query.prefix, limit(most)])
-}
-
-fn card_page(db: &Connection, after: Option<CardNumber>, most: usize) -> Result<CardPage> {
-    let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
-    let sql = "SELECT body FROM accounts WHERE card > ?1 ORDER BY card LIMIT ?2";
-    let accounts: Vec<AccountRow> = many(db, "card account", sql, params![after, limit(most)])?;
-    let next = if accounts.len() < most { None } else { accounts.last().map(|row| row.card) };
-    // Card numbers are digits; a colon comes after all of them.
-    let last = next.map_or_else(|| ":".to_owned(), |card| card.as_str().to_owned());
-    let mut sums: BTreeMap<CardNumber, CardSums> = BTreeMap::new();
-    for row in accounts {
-        let sum = sums.entry(row.card).or_insert_with(|| CardSums::new(row.card));
-        (sum.state, sum.is_frozen) = (Some(row.account.state), row.account.freeze.is_some());
-    }
-    let range = params![after, last];
-    let sql = "SELECT card, debit, credit, sum(amount_fen) FROM transfers
-        WHERE card > ?1 AND card <= ?2 AND kind IN ('single', 'post') GROUP BY card, debit, credit";
-    let read = |row: &Row<'_>| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, i64>(3)?,
-        ))
-    };
-    for (card, debit, credit, sum) in all(db, sql, range, read)? {
-        let card = from_text("transfer", &card)?;
-        let moved = (account_kind(&debit)?, account_kind(&credit)?, amount(sum)?);
-        sums.entry(card).or_insert_with(|| CardSums::new(card)).moved.push(moved);
-    }
-    let sql = "SELECT card, account, posted_fen FROM balances WHERE card > ?1 AND card <= ?2";
-    let read =
-        |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
-    for (card, account, posted) in all(db, sql, range, read)? {
-        let card = from_text("balance", &card)?;
-        let sum = sums.entry(card).or_insert_with(|| CardSums::new(card));
-        sum.held.insert(account_kind(&account)?, amount(posted)?);
-    }
-    let sql = "SELECT card, kind, sum(amount_fen) FROM transactions WHERE card > ?1 AND card <= ?2 GROUP BY card, kind";
-    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u8>(1)?, row.get::<_, i64>(2)?));
-    for (card, kind, proven) in all(db, sql, range, read)? {
-        let card = from_text("transaction", &card)?;
-        let sum = sums.entry(card).or_insert_with(|| CardSums::new(card));
-        sum.transactions.insert(transaction_type(kind)?, amount(proven)?);
-    }
-    Ok(CardPage { cards: sums.into_values().collect(), next })
 }
 
 #[async_trait]
@@ -619,13 +492,13 @@ impl Settlements for Sqlite<ClearingSchema> {
 
     async fn put_differences(&self, found: Vec<Difference>) -> Result<usize> {
         self.write(move |db| {
-            found.iter().try_fold(0, |new, difference| Ok(new + put_difference(db, difference, "IGNORE")?))
+            found.iter().try_fold(0, |new, difference| Ok(new + differences::put(db, difference, "IGNORE")?))
         })
         .await
     }
 
     async fn difference(&self, id: DifferenceId) -> Result<Option<Difference>> {
-        self.read(|db| by_id(db, id))
+        self.read(|db| differences::by_id(db, id))
     }
 
     async fn differences_of(&self, reference: OrderId) -> Result<Vec<Difference>> {
@@ -634,18 +507,18 @@ impl Settlements for Sqlite<ClearingSchema> {
     }
 
     async fn differences(&self, query: &DifferenceQuery, most: usize) -> Result<Vec<Difference>> {
-        self.read(|db| differences(db, query, most))
+        self.read(|db| differences::list(db, query, most))
     }
 
     async fn change_difference(&self, before: &Difference, after: Difference, books: Books) -> Result<()> {
         let before = before.clone();
-        self.write(move |db| change(db, &before, &after, books)).await
+        self.write(move |db| differences::change(db, &before, &after, books)).await
     }
 
     async fn ripen(&self, day: BusinessDay) -> Result<usize> {
         let mut ripe = 0;
         loop {
-            match self.write(move |db| ripen(db, day)).await? {
+            match self.write(move |db| differences::ripen(db, day)).await? {
                 0 => return Ok(ripe),
                 more => ripe += more,
             }
@@ -679,31 +552,19 @@ impl Settlements for Sqlite<ClearingSchema> {
     }
 
     async fn card_sums(&self, after: Option<CardNumber>, most: usize) -> Result<CardPage> {
-        self.read(|db| card_page(db, after, most))
+        self.read(|db| card_sums::page(db, after, most))
     }
 
     async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
         // Card numbers are digits; a colon comes after all of them.
         let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
             WHERE card >= ?1 AND card < ?1 || ':' AND kind IN ('single', 'post') GROUP BY debit, credit";
-        self.read(|db| totals_by(db, sql, params![prefix]))
+        self.read(|db| card_sums::totals(db, sql, params![prefix]))
     }
 
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";
-        self.read(|db| totals_by(db, sql, []))
+        self.read(|db| card_sums::totals(db, sql, []))
     }
-}
-
-fn totals_by(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<MoneyTotals> {
-    let read =
-        |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
-    let mut totals = MoneyTotals::default();
-    for (debit, credit, sum) in all(db, sql, values, read)? {
-        let sum = amount(sum)?;
-        totals.add_sums(account_kind(&debit)?, sum, Fen::ZERO);
-        totals.add_sums(account_kind(&credit)?, Fen::ZERO, sum);
-    }
-    Ok(totals)
 }
