@@ -4,6 +4,7 @@
 //! ([`runtime::Environment`]); it takes none of them itself, so that the simulator runs the same code on
 //! virtual time. No handler touches SQL or a card; no service opens another service's storage.
 
+mod card_stop;
 pub mod clearing;
 pub mod conversation;
 pub mod explain;

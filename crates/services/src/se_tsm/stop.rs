@@ -1,13 +1,13 @@
 //! Why a flow or a request stops, and what the caller is told.
 
 use tracing::{error, warn};
-use tsm_api::HexBytes;
-use tsm_api::conversation::{CardRefusal, Outcome};
+use tsm_api::conversation::Outcome;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::error::ProcedureError;
 use tsm_keys::KeyError;
 use tsm_storage::StorageError;
 
+use crate::card_stop::refused_by_card;
 use crate::conversation::Ending;
 
 /// Why a flow stops.
@@ -77,15 +77,9 @@ fn card_outcome(error: ProcedureError, intent: Intent) -> Outcome {
             Intent::None => Outcome::failed(problem(ProblemCode::CardUnreachable)),
             Intent::Open => Outcome::unknown(problem(ProblemCode::OutcomeUnknown)),
         },
-        ProcedureError::Status { command, status } => Outcome {
-            card_error: Some(CardRefusal {
-                command: command.to_string(),
-                status: HexBytes(status.0.to_be_bytes().to_vec()),
-                meaning_en: status.meaning().to_owned(),
-                meaning_zh: status.meaning_zh().to_owned(),
-            }),
-            ..Outcome::failed(problem(ProblemCode::CardFailed))
-        },
+        ProcedureError::Status { command, status } => {
+            refused_by_card(command.to_string(), *status, Outcome::failed(problem(ProblemCode::CardFailed)))
+        }
         ProcedureError::Session(_) | ProcedureError::Answer { .. } => match intent {
             Intent::None => Outcome::failed(problem(ProblemCode::CardUnproven)),
             Intent::Open => Outcome::unknown(problem(ProblemCode::CardUnproven)),

@@ -2,14 +2,14 @@
 
 use std::error::Error as _;
 
-use tracing::{error, warn};
-use tsm_api::HexBytes;
-use tsm_api::conversation::{CardRefusal, Outcome};
+use tracing::warn;
+use tsm_api::conversation::Outcome;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::ProcedureError;
 use tsm_keys::{KeyError, SessionError};
 use tsm_storage::StorageError;
 
+use crate::card_stop::{refused_by_card, stopped_by_key};
 use crate::stored;
 
 /// Why a flow stops.
@@ -82,37 +82,18 @@ fn card_outcome(error: &ProcedureError) -> Outcome {
     match error {
         ProcedureError::NotSent => Outcome::failed(ProblemCode::CardUnreachable.into()),
         ProcedureError::OutcomeUnknown => Outcome::unknown(ProblemCode::OutcomeUnknown.into()),
-        ProcedureError::Status { command, status } => Outcome {
-            card_error: Some(CardRefusal {
-                command: command.name.into(),
-                status: HexBytes(status.0.to_be_bytes().to_vec()),
-                meaning_en: status.meaning().into(),
-                meaning_zh: status.meaning_zh().into(),
-            }),
-            ..Outcome::failed(ProblemCode::CardFailed.into())
-        },
+        ProcedureError::Status { command, status } => {
+            refused_by_card(command.name, *status, Outcome::failed(ProblemCode::CardFailed.into()))
+        }
         ProcedureError::Answer { .. } | ProcedureError::Channel(_) => {
             Outcome::failed(Problem::because(ProblemCode::CardUnproven, error))
         }
-        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => key_outcome(key),
+        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => stopped_by_key(key),
         ProcedureError::Session(reason) => {
             Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {reason}.")))
         }
         ProcedureError::Impossible(reason) => {
             Outcome::failed(Problem::because(ProblemCode::StateForbids, format_args!("In detail: {reason}.")))
-        }
-    }
-}
-
-/// A wrong MAC is the card's or the phone's affair; anything else is ours.
-fn key_outcome(key: &KeyError) -> Outcome {
-    match key {
-        KeyError::CardMac(_) => {
-            Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {key}.")))
-        }
-        other => {
-            error!(error = %other, "the key service refused");
-            Outcome::failed(ProblemCode::Internal.into())
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::error::Error as _;
 
-use tracing::{error, warn};
-use tsm_api::HexBytes;
-use tsm_api::conversation::{CardRefusal, Outcome};
+use tracing::warn;
+use tsm_api::conversation::Outcome;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::ProcedureError;
 use tsm_iso7816::StatusWord;
 use tsm_keys::{KeyError, SessionError};
 use tsm_storage::StorageError;
 
+use crate::card_stop::{refused_by_card, stopped_by_key};
 use crate::stored;
 
 /// Why a flow stops.
@@ -74,16 +74,10 @@ fn card_outcome(error: &ProcedureError) -> Outcome {
     match error {
         ProcedureError::NotSent => Outcome::failed(ProblemCode::CardUnreachable.into()),
         ProcedureError::OutcomeUnknown => Outcome::unknown(ProblemCode::OutcomeUnknown.into()),
-        ProcedureError::Status { command, status } => Outcome {
-            card_error: Some(CardRefusal {
-                command: command.name.into(),
-                status: HexBytes(status.0.to_be_bytes().to_vec()),
-                meaning_en: status.meaning().into(),
-                meaning_zh: status.meaning_zh().into(),
-            }),
-            ..Outcome::refused(meaning(*status).into())
-        },
-        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => key_outcome(key),
+        ProcedureError::Status { command, status } => {
+            refused_by_card(command.name, *status, Outcome::refused(meaning(*status).into()))
+        }
+        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => stopped_by_key(key),
         ProcedureError::Answer { .. } | ProcedureError::Channel(_) | ProcedureError::Session(_) => {
             Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {error}.")))
         }
@@ -103,18 +97,5 @@ const fn meaning(status: StatusWord) -> ProblemCode {
         | StatusWord::CONDITIONS_NOT_SATISFIED => ProblemCode::CardLocked,
         StatusWord::NOT_FOUND => ProblemCode::NotInstalled,
         _ => ProblemCode::CardFailed,
-    }
-}
-
-/// A wrong MAC is the card's or the phone's affair; anything else is ours.
-fn key_outcome(key: &KeyError) -> Outcome {
-    match key {
-        KeyError::CardMac(_) => {
-            Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {key}.")))
-        }
-        other => {
-            error!(error = %other, "the key service refused");
-            Outcome::failed(ProblemCode::Internal.into())
-        }
     }
 }
