@@ -42,7 +42,7 @@ pub struct Sweep {
 impl Default for Sweep {
     fn default() -> Self {
         Self {
-            flows: Flow::ALL.to_vec(),
+            flows: Flow::swept(),
             kinds: Kind::ALL.to_vec(),
             only: None,
             next: vec![Next::Continue, Next::Cancel],
