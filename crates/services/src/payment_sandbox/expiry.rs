@@ -33,6 +33,8 @@ pub(super) async fn run(
             }
         };
         tokio::select! {
+            // In this order, so that one seed of the simulator is one run.
+            biased;
             changed = opened.changed() => if changed.is_err() { return },
             () = wait => {}
         }

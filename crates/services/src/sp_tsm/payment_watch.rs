@@ -49,6 +49,8 @@ pub(super) async fn run(tsm: Weak<SpTsm>, environment: Environment, mut ordered:
             }
         };
         tokio::select! {
+            // In this order, so that one seed of the simulator is one run.
+            biased;
             changed = ordered.changed() => if changed.is_err() { return },
             () = wait => {}
         }
