@@ -2,7 +2,8 @@
 //!
 //! Every task has an owner, the process that it belongs to. A process that is killed loses all its tasks at
 //! once, wherever they stand, as a real one does. Which of several ready tasks goes first is drawn from the
-//! seed.
+//! seed, and from nothing else: what one step wakes is put in order of age first, because some channels wake
+//! their receivers in an order of their own, different in each run.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::pin::Pin;
@@ -34,7 +35,7 @@ struct Shared {
     /// Nanoseconds since 1970.
     now: AtomicI64,
     stopped: AtomicBool,
-    ready: Arc<Mutex<VecDeque<TaskId>>>,
+    woken: Arc<Mutex<Vec<TaskId>>>,
     state: Mutex<State>,
 }
 
@@ -45,6 +46,7 @@ struct TaskId {
 }
 
 struct State {
+    ready: VecDeque<TaskId>,
     slots: Vec<Slot>,
     free: Vec<usize>,
     generations: u64,
@@ -72,7 +74,7 @@ struct Task {
 struct Knock {
     id: TaskId,
     queued: AtomicBool,
-    ready: Arc<Mutex<VecDeque<TaskId>>>,
+    woken: Arc<Mutex<Vec<TaskId>>>,
 }
 
 impl Wake for Knock {
@@ -82,7 +84,7 @@ impl Wake for Knock {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::Relaxed) {
-            lock(&self.ready).push_back(self.id);
+            lock(&self.woken).push(self.id);
         }
     }
 }
@@ -134,6 +136,7 @@ impl Executor {
     /// Time begins at `start`; the order of ready tasks comes from `order`.
     pub fn new(start: Timestamp, order: Random) -> Self {
         let state = State {
+            ready: VecDeque::new(),
             slots: Vec::new(),
             free: Vec::new(),
             generations: 0,
@@ -145,7 +148,7 @@ impl Executor {
         let shared = Shared {
             now: AtomicI64::new(nanoseconds(start)),
             stopped: AtomicBool::new(false),
-            ready: Arc::default(),
+            woken: Arc::default(),
             state: Mutex::new(state),
         };
         Self { shared: Arc::new(shared) }
@@ -182,8 +185,8 @@ impl Executor {
             state.slots.len() - 1
         });
         let id = TaskId { index, generation };
-        let ready = self.shared.ready.clone();
-        let knock = Arc::new(Knock { id, queued: AtomicBool::new(false), ready });
+        let woken = self.shared.woken.clone();
+        let knock = Arc::new(Knock { id, queued: AtomicBool::new(false), woken });
         let waker = Waker::from(knock.clone());
         waker.wake_by_ref();
         let task = Task { owner, knock, waker, future: Some(future) };
@@ -285,13 +288,17 @@ impl Executor {
 
     /// The next task; which of several is drawn, so that no order is relied upon.
     fn next_ready(&self) -> Option<TaskId> {
-        let mut ready = lock(&self.shared.ready);
-        let count = ready.len();
-        if count > 1 {
-            let index = lock(&self.shared.state).order.below(count.min(8) as u64) as usize;
-            return ready.remove(index);
+        let mut woken = std::mem::take(&mut *lock(&self.shared.woken));
+        woken.sort_unstable_by_key(|task| task.generation);
+        let mut state = lock(&self.shared.state);
+        state.ready.extend(woken);
+        match state.ready.len() {
+            0 | 1 => state.ready.pop_front(),
+            count => {
+                let index = state.order.below(count.min(8) as u64) as usize;
+                state.ready.remove(index)
+            }
         }
-        ready.pop_front()
     }
 
     fn poll(&self, id: TaskId) -> Option<Owner> {
@@ -464,6 +471,31 @@ mod tests {
         });
         assert!(executor.complete(said).is_err(), "the sender died with its process");
         assert_eq!(executor.now().as_second(), 5);
+    }
+
+    #[test]
+    fn what_one_step_wakes_runs_in_the_seeds_order() {
+        let orders = std::iter::repeat_with(|| {
+            let executor = executor();
+            let (news, order) = (tokio::sync::watch::channel(0).0, Arc::new(Mutex::new(Vec::new())));
+            for number in 0..8 {
+                let (mut heard, order) = (news.subscribe(), order.clone());
+                executor.spawn(executor.owner(), async move {
+                    heard.changed().await.unwrap();
+                    lock(&order).push(number);
+                });
+            }
+            let timer = executor.clone();
+            executor.complete(async move {
+                timer.sleep(Duration::from_secs(1)).await;
+                news.send_replace(1);
+                timer.sleep(Duration::from_secs(1)).await;
+            });
+            Arc::into_inner(order).unwrap().into_inner().unwrap()
+        });
+        let orders: Vec<Vec<u32>> = orders.take(20).collect();
+        assert_eq!(orders[0].len(), 8);
+        assert!(orders.iter().all(|order| *order == orders[0]), "{orders:?}");
     }
 
     #[test]
