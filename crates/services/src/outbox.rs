@@ -100,16 +100,8 @@ impl Work {
         loop {
             kicked.mark_unchanged();
             let pause = self.drain().await;
-            let wait = async {
-                match pause {
-                    Some(pause) => self.environment.timer.sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                changed = kicked.changed() => if changed.is_err() { return },
-                () = wait => {}
+            if self.environment.rest(pause, &mut kicked).await.is_break() {
+                return;
             }
         }
     }

@@ -1,9 +1,11 @@
 //! What a service is given from outside: time, randomness, tasks, timers.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tsm_domain::environment::{Clock, Entropy};
 
 /// Runs a task on its own.
@@ -47,5 +49,29 @@ impl Environment {
     /// A random identifier.
     pub fn uuid(&self) -> uuid::Uuid {
         uuid::Builder::from_random_bytes(self.random()).into_uuid()
+    }
+
+    /// How a job rests between two rounds: until the time is over or there is news. Without a time it waits for
+    /// news alone; when nobody can send news any more, the job ends.
+    pub(crate) async fn rest(
+        &self,
+        time: Option<Duration>,
+        news: &mut watch::Receiver<()>,
+    ) -> ControlFlow<()> {
+        let over = async {
+            match time {
+                Some(time) => self.timer.sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // In this order, so that one seed of the simulator is one run.
+            biased;
+            changed = news.changed() => match changed {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            },
+            () = over => ControlFlow::Continue(()),
+        }
     }
 }

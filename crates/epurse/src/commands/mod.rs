@@ -17,10 +17,9 @@ mod get_balance;
 mod get_challenge;
 mod get_purse_status;
 mod get_transaction_proof;
-mod initialize_for_load;
 mod initialize_for_overdraft;
 mod initialize_for_purchase;
-mod initialize_for_unload;
+mod initialize_online;
 mod internal_authenticate;
 mod pin;
 mod purse_command;
@@ -48,10 +47,12 @@ pub use get_balance::{BalanceKind, GetBalance, GetBalanceResponse};
 pub use get_challenge::GetChallenge;
 pub use get_purse_status::{GetPurseStatus, PurseAvailability, PurseStatus};
 pub use get_transaction_proof::{GetTransactionProof, TransactionProof};
-pub use initialize_for_load::{InitializeForLoad, InitializeForLoadResponse};
 pub use initialize_for_overdraft::{InitializeForOverdraft, InitializeForOverdraftResponse};
 pub use initialize_for_purchase::{InitializeForPurchase, InitializeForPurchaseResponse, PurchaseKind};
-pub use initialize_for_unload::{InitializeForUnload, InitializeForUnloadResponse};
+pub use initialize_online::{
+    InitializeForLoad, InitializeForLoadResponse, InitializeForUnload, InitializeForUnloadResponse,
+    InitializeOnline, InitializeOnlineResponse, LOAD, UNLOAD,
+};
 pub use internal_authenticate::InternalAuthenticate;
 pub use pin::{Pin, PinLength};
 pub use purse_command::PurseCommand;

@@ -8,92 +8,33 @@
 //! verify_tac               the card credited
 //! ```
 
-use super::{AnswerRefused, check_algorithm, mac, online_seed};
+use super::online;
 use crate::{
-    Amount, CardRandom, DateTime, Key, OnlineCounter, SessionKey, Tac, TerminalNumber,
-    commands::{CreditForLoad, InitializeForLoad, InitializeForLoadResponse},
+    Amount, DateTime, Key, Tac, TerminalNumber,
+    commands::{CreditForLoad, LOAD},
     crypto,
 };
 
-const TYPE: u8 = 0x02;
+pub use online::{OnlineFacts as LoadFacts, mac1_input, session_seed};
 
 /// A load whose MAC1 is verified.
-#[derive(Debug, Clone)]
-pub struct LoadSession {
-    session: SessionKey,
-    amount: Amount,
-    terminal: TerminalNumber,
-}
+pub type LoadSession = online::OnlineSession<LOAD>;
 
 impl LoadSession {
-    /// Verifies the card's answer under the card's load key.
-    pub fn begin(
-        load_key: &Key,
-        command: &InitializeForLoad,
-        answer: &InitializeForLoadResponse,
-    ) -> Result<Self, AnswerRefused> {
-        check_algorithm(load_key.algorithm(), answer.algorithm)?;
-        let session = crypto::session_key(load_key, session_seed(answer.random, answer.counter));
-        if mac(&session, &mac1_input(answer.balance, command)) != answer.mac1 {
-            return Err(AnswerRefused::Mac1);
-        }
-        Ok(Self { session, amount: command.amount, terminal: command.terminal })
-    }
-
     /// Authorises the credit.
     pub fn credit(&self, at: DateTime) -> CreditForLoad {
-        let mac2 = mac(&self.session, &mac2_input(self.amount, self.terminal, at));
-        CreditForLoad { at, mac2 }
+        CreditForLoad { at, mac2: self.mac2(at) }
     }
-}
-
-/// What the session key is made from: random, online counter, 8000.
-pub fn session_seed(random: CardRandom, counter: OnlineCounter) -> [u8; 8] {
-    online_seed(random, counter)
-}
-
-/// What MAC1 covers: balance, amount, type, terminal.
-pub fn mac1_input(balance: Amount, command: &InitializeForLoad) -> Vec<u8> {
-    let mut input = balance.to_bytes().to_vec();
-    input.extend(command.amount.to_bytes());
-    input.push(TYPE);
-    input.extend(command.terminal.to_bytes());
-    input
 }
 
 /// What MAC2 covers: amount, type, terminal, date, time.
 pub fn mac2_input(amount: Amount, terminal: TerminalNumber, at: DateTime) -> Vec<u8> {
-    let mut input = amount.to_bytes().to_vec();
-    input.push(TYPE);
-    input.extend(terminal.to_bytes());
-    input.extend(at.to_bytes());
-    input
-}
-
-/// A load as its TAC covers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadFacts {
-    /// What can be spent after the load.
-    pub balance_after: Amount,
-    /// The online counter that INITIALIZE FOR LOAD answered.
-    pub counter_before: OnlineCounter,
-    /// The amount loaded.
-    pub amount: Amount,
-    /// The terminal's number.
-    pub terminal: TerminalNumber,
-    /// When, by the host's clock.
-    pub at: DateTime,
+    online::mac2_input::<LOAD>(amount, terminal, at)
 }
 
 /// What TAC covers: balance after, counter before, amount, type, terminal, date, time.
 pub fn tac_input(facts: &LoadFacts) -> Vec<u8> {
-    let mut input = facts.balance_after.to_bytes().to_vec();
-    input.extend(facts.counter_before.to_bytes());
-    input.extend(facts.amount.to_bytes());
-    input.push(TYPE);
-    input.extend(facts.terminal.to_bytes());
-    input.extend(facts.at.to_bytes());
-    input
+    online::proof_input::<LOAD>(facts)
 }
 
 /// The TAC that the card must answer.

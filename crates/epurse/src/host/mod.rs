@@ -6,6 +6,7 @@
 
 pub mod authentication;
 pub mod load;
+pub mod online;
 pub mod overdraft;
 pub mod pin;
 pub mod purchase;

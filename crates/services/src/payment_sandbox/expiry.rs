@@ -26,17 +26,8 @@ pub(super) async fn run(
             let Some(sandbox) = sandbox.upgrade() else { return };
             sandbox.close_expired().await
         };
-        let wait = async {
-            match pause {
-                Some(pause) => environment.timer.sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            // In this order, so that one seed of the simulator is one run.
-            biased;
-            changed = opened.changed() => if changed.is_err() { return },
-            () = wait => {}
+        if environment.rest(pause, &mut opened).await.is_break() {
+            return;
         }
     }
 }

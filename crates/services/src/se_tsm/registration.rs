@@ -277,7 +277,7 @@ pub(super) fn sealed_token(tsm: &SeTsm, se: &SeId) -> Result<(Zeroizing<Vec<u8>>
 pub(super) fn stop_to_problem(stop: Stop) -> Problem {
     match stop {
         Stop::Refused(problem) => problem,
-        Stop::Store(error) => stored(error),
+        Stop::Storage(error) => stored(error),
         Stop::Card(error) => Problem::because(ProblemCode::Internal, error),
     }
 }

@@ -7,7 +7,7 @@ use tsm_card::error::ProcedureError;
 use tsm_keys::KeyError;
 use tsm_storage::StorageError;
 
-use crate::card_stop::refused_by_card;
+use crate::card_stop::{refused_by_card, stopped_by_rules_card_and_store};
 use crate::conversation::Ending;
 
 /// Why a flow stops.
@@ -18,29 +18,13 @@ pub(super) enum Stop {
     Refused(Problem),
     /// A card procedure stopped.
     #[error("a card procedure stopped: {0}")]
-    Card(#[from] ProcedureError),
+    Card(#[source] ProcedureError),
     /// The store refused or did not answer.
     #[error("the store stopped the flow: {0}")]
-    Store(#[from] StorageError),
+    Storage(#[source] StorageError),
 }
 
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
-}
-
-impl From<ProblemCode> for Stop {
-    fn from(code: ProblemCode) -> Self {
-        Self::Refused(code.into())
-    }
-}
-
-impl From<KeyError> for Stop {
-    fn from(error: KeyError) -> Self {
-        Self::Card(error.into())
-    }
-}
+stopped_by_rules_card_and_store!(Stop);
 
 /// Whether something was durably intended before the flow stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +41,7 @@ impl Stop {
         let outcome = match self {
             Self::Refused(problem) if intent == Intent::None => Outcome::refused(problem),
             Self::Refused(problem) => Outcome::failed(problem),
-            Self::Store(error) => Outcome::unknown(stored(error)),
+            Self::Storage(error) => Outcome::unknown(stored(error)),
             Self::Card(error) => card_outcome(error, intent),
         };
         outcome.into()

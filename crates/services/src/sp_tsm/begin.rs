@@ -1,6 +1,11 @@
 //! The beginning of every flow: the conversation's row and the fence that every write names.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
+use tsm_api::conversation::Outcome;
 use tsm_api::ids::ConversationId as WireConversation;
 use tsm_domain::card::{CardRecord, CardState};
 use tsm_domain::{ConversationId, SeId};
@@ -9,12 +14,31 @@ use tsm_storage::shared::{Begun, ChainKey, Claim, Conversation, ConversationEnd,
 
 use super::SpTsm;
 use super::stop::Stop;
+use crate::conversation::{Ending, Flow, Session};
 use tsm_api::problem::ProblemCode;
 
 /// How long a conversation keeps the link when its server dies.
 const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
 impl SpTsm {
+    /// A flow: what is carried out while it has the link to the SE, which it gives back however it ends.
+    pub(super) fn linked<C>(self: Arc<Self>, se: SeId, purpose: &'static str, carry: C) -> Flow
+    where
+        C: Send + 'static,
+        C: for<'a> FnOnce(&'a Self, &'a mut Session, Fence) -> BoxFuture<'a, Result<Outcome, Stop>>,
+    {
+        let flow = async move |mut session: Session| {
+            let fence = match self.take_link(se, session.conversation, purpose).await {
+                Ok(fence) => fence,
+                Err(stop) => return stop.into_outcome(),
+            };
+            let outcome = carry(&self, &mut session, fence).await.unwrap_or_else(Stop::into_outcome);
+            self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
+            outcome
+        };
+        Box::new(move |session| flow(session).map(Ending::from).boxed())
+    }
+
     /// Makes the conversation durable and takes the link to the SE.
     ///
     /// The wallet is the arbiter of its one link, and the engine lets one conversation of this process run

@@ -1,8 +1,6 @@
 //! Cancelling a return or migration that was interrupted (W-9.3): the card is unblocked if it was blocked, and
 //! is in use again when it has proved by MAC1 that it works. A card that was never asked needs no contact.
 
-use std::sync::Arc;
-
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::{Problem, ProblemCode};
@@ -24,22 +22,6 @@ use crate::purse::to_wire;
 impl SpTsm {
     /// The flow.
     pub(super) async fn cancel_closing(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "cancel closing").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_cancellation(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_cancellation(
         &self,
         session: &mut Session,
         fence: Fence,

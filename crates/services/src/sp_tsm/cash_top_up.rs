@@ -16,7 +16,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use serde_json::json;
 use tsm_api::HexBytes;
 use tsm_api::conversation::IfBusy;
@@ -33,7 +32,7 @@ use tsm_storage::sp_tsm::{PaymentConfirmed, TopUpOrder, TopUpOrderState, With};
 use super::SpTsm;
 use super::access::Caller;
 use super::top_up::TopUpRequest;
-use crate::conversation::{Ending, Flow, Start};
+use crate::conversation::Start;
 use crate::names;
 use crate::purse::{card_from_wire, card_to_wire, to_wire};
 use crate::server::Call;
@@ -58,10 +57,6 @@ pub(super) async fn begin(
         return Ok(CashTopUpReply { record, conversation: None, waiting });
     }
     let request = TopUpRequest { se: card.se, application: card.instance, order: order.order };
-    let flow: Flow = {
-        let tsm = tsm.clone();
-        Box::new(move |session| async move { Ending::from(tsm.top_up(session, request).await) }.boxed())
-    };
     let start = Start {
         se: card.se,
         request: call.request.request,
@@ -70,7 +65,7 @@ pub(super) async fn begin(
         // The card is in the terminal's field: whatever a phone had begun with it is over, and what that left
         // open is settled first.
         if_busy: IfBusy::Replace,
-        flow,
+        flow: tsm.clone().top_up_flow(request),
     };
     let conversation = Some(tsm.engine.start(start).await?);
     Ok(CashTopUpReply { record, conversation, waiting })

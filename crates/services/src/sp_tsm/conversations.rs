@@ -93,68 +93,69 @@ impl SpTsm {
         application: Aid,
         order: Option<OrderId>,
     ) -> Result<(&'static str, Flow), Problem> {
-        match operation {
+        let flow = match operation {
             Operation::TopUp => {
                 let order = order.ok_or_else(|| {
                     Problem::because(ProblemCode::ValueRefused, "A top-up carries out an order.")
                 })?;
                 let request = TopUpRequest { se, application, order };
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.top_up(session, request).await) }.boxed()
-                });
-                Ok(("top-up", flow))
+                self.top_up_flow(request)
             }
-            Operation::Lock => Ok(("lock", self.lock_flow(se, application, LockChange::Lock))),
-            Operation::Unlock => Ok(("unlock", self.lock_flow(se, application, LockChange::Unlock))),
-            Operation::Synchronise => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.synchronise(session, se, application).await) }.boxed()
-                });
-                Ok(("synchronise", flow))
-            }
-            Operation::Return => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.return_card(session, se, application).await) }.boxed()
-                });
-                Ok(("return", flow))
-            }
-            Operation::MigrateOut => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.migrate_out(session, se, application).await) }.boxed()
-                });
-                Ok(("migrate-out", flow))
-            }
+            Operation::Lock => self.lock_flow(se, application, LockChange::Lock),
+            Operation::Unlock => self.lock_flow(se, application, LockChange::Unlock),
+            Operation::Synchronise => self.linked(se, "synchronise", move |tsm, session, fence| {
+                tsm.synchronise(session, fence, se, application).boxed()
+            }),
+            Operation::Return => self.linked(se, "return", move |tsm, session, fence| {
+                tsm.return_card(session, fence, se, application).boxed()
+            }),
+            Operation::MigrateOut => self.linked(se, "migration out", move |tsm, session, fence| {
+                tsm.migrate_out(session, fence, se, application).boxed()
+            }),
             Operation::GiveUpMigrationIn => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.give_up_migration(session, se, application).await) }
-                        .boxed()
-                });
-                Ok(("give-up-migration", flow))
+                self.linked(se, "give up migration", move |tsm, session, fence| {
+                    tsm.give_up_migration(session, fence, se, application).boxed()
+                })
             }
-            Operation::Repersonalise => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.repersonalise(session, se, application).await) }.boxed()
-                });
-                Ok(("repersonalise", flow))
-            }
-            Operation::CancelClosing => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.cancel_closing(session, se, application).await) }.boxed()
-                });
-                Ok(("cancel-closing", flow))
-            }
-            Operation::Personalise => {
-                let flow: Flow = Box::new(move |session| {
-                    async move { Ending::from(self.personalise(session, se, application).await) }.boxed()
-                });
-                Ok(("personalise", flow))
-            }
-        }
+            Operation::Repersonalise => self.linked(se, "repersonalise", move |tsm, session, fence| {
+                tsm.repersonalise(session, fence, se, application).boxed()
+            }),
+            Operation::CancelClosing => self.linked(se, "cancel closing", move |tsm, session, fence| {
+                tsm.cancel_closing(session, fence, se, application).boxed()
+            }),
+            Operation::Personalise => Box::new(move |session| {
+                async move { Ending::from(self.personalise(session, se, application).await) }.boxed()
+            }),
+        };
+        Ok((word_of(operation), flow))
+    }
+
+    /// Carries an order out.
+    pub(super) fn top_up_flow(self: Arc<Self>, request: TopUpRequest) -> Flow {
+        self.linked(request.se, "top-up", move |tsm, session, fence| {
+            tsm.top_up(session, fence, request).boxed()
+        })
     }
 
     fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
-        Box::new(move |session| {
-            async move { Ending::from(self.change_lock(session, se, application, change).await) }.boxed()
+        self.linked(se, "lock", move |tsm, session, fence| {
+            tsm.change_lock(session, fence, se, application, change).boxed()
         })
+    }
+}
+
+/// What an operation is called in the list of tasks.
+const fn word_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::TopUp => "top-up",
+        Operation::Lock => "lock",
+        Operation::Unlock => "unlock",
+        Operation::Synchronise => "synchronise",
+        Operation::Return => "return",
+        Operation::MigrateOut => "migrate-out",
+        Operation::GiveUpMigrationIn => "give-up-migration",
+        Operation::Repersonalise => "repersonalise",
+        Operation::CancelClosing => "cancel-closing",
+        Operation::Personalise => "personalise",
     }
 }

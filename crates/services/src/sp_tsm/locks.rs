@@ -13,8 +13,6 @@
 //! that at the next contact. A product whose purse cannot prove its lock is taken at its word when it says that
 //! it is locked: whoever forges that harms only himself, for no value moves on a card that is recorded so.
 
-use std::sync::Arc;
-
 use tsm_api::conversation::{ApplicationState, Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::ProcedureError;
@@ -41,23 +39,6 @@ use crate::purse::card_to_wire;
 impl SpTsm {
     /// The flow.
     pub(super) async fn change_lock(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-        change: LockChange,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "lock").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_lock(&mut session, fence, se, application, change).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_lock(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -12,8 +12,6 @@
 //! a purse that holds the card proves it, and has arrived; one that does not is written again. When the rider
 //! gives up then, the claim goes back only after the phone's registry showed that the application is gone.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tracing::warn;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
@@ -130,22 +128,6 @@ impl SpTsm {
 
     /// Gives a migration up whose data were sent.
     pub(super) async fn give_up_migration(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "give up migration").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_giving_up(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_giving_up(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -1,8 +1,6 @@
 //! Migrating a card out (B-7.6.1.b to d): it is blocked and read, the centre keeps all of it, and the phone is
 //! told to delete it. Until another phone has claimed it the rider can also have it refunded.
 
-use std::sync::Arc;
-
 use tsm_api::conversation::{Outcome, OutcomeDetail};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::ClosingPurpose;
@@ -19,22 +17,6 @@ use crate::purse::to_wire;
 impl SpTsm {
     /// The flow.
     pub(super) async fn migrate_out(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "migration out").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_migration_out(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_migration_out(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -42,17 +42,8 @@ pub(super) async fn run(tsm: Weak<SpTsm>, environment: Environment, mut ordered:
             let Some(tsm) = tsm.upgrade() else { return };
             tsm.watch_payments(&mut asked).await
         };
-        let wait = async {
-            match pause {
-                Some(pause) => environment.timer.sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            // In this order, so that one seed of the simulator is one run.
-            biased;
-            changed = ordered.changed() => if changed.is_err() { return },
-            () = wait => {}
+        if environment.rest(pause, &mut ordered).await.is_break() {
+            return;
         }
     }
 }

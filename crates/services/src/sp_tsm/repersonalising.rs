@@ -10,8 +10,6 @@
 //!
 //! The data stay due until the card has proved them, so a break anywhere is settled by the next run.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::{Problem, ProblemCode};
@@ -31,22 +29,6 @@ use crate::conversation::Session;
 impl SpTsm {
     /// The flow.
     pub(super) async fn repersonalise(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "repersonalise").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_repersonalisation(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_repersonalisation(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -4,8 +4,6 @@
 //!
 //! A card that was parked to migrate can be returned too; nothing is sent to a card then.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tsm_api::conversation::{Outcome, OutcomeDetail};
 use tsm_api::problem::ProblemCode;
@@ -34,22 +32,6 @@ pub(super) struct Share {
 impl SpTsm {
     /// The flow.
     pub(super) async fn return_card(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "return").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_return(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_return(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -1,15 +1,11 @@
 //! Why a flow stops, and what the wallet is told.
 
-use std::error::Error as _;
-
-use tracing::warn;
 use tsm_api::conversation::Outcome;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::ProcedureError;
-use tsm_keys::{KeyError, SessionError};
 use tsm_storage::StorageError;
 
-use crate::card_stop::{refused_by_card, stopped_by_key};
+use crate::card_stop::{self, stopped_by_rules_card_and_store};
 use crate::stored;
 
 /// Why a flow stops.
@@ -23,35 +19,7 @@ pub(super) enum Stop {
     Storage(StorageError),
 }
 
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
-}
-
-impl From<ProblemCode> for Stop {
-    fn from(code: ProblemCode) -> Self {
-        Self::Refused(code.into())
-    }
-}
-
-impl From<ProcedureError> for Stop {
-    fn from(error: ProcedureError) -> Self {
-        Self::Card(error)
-    }
-}
-
-impl From<KeyError> for Stop {
-    fn from(error: KeyError) -> Self {
-        Self::Card(error.into())
-    }
-}
-
-impl From<StorageError> for Stop {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
+stopped_by_rules_card_and_store!(Stop);
 
 impl Stop {
     /// How the flow ends for the wallet.
@@ -78,22 +46,5 @@ impl Stop {
 }
 
 fn card_outcome(error: &ProcedureError) -> Outcome {
-    warn!(%error, cause = error.source().map(ToString::to_string), "a card procedure stopped");
-    match error {
-        ProcedureError::NotSent => Outcome::failed(ProblemCode::CardUnreachable.into()),
-        ProcedureError::OutcomeUnknown => Outcome::unknown(ProblemCode::OutcomeUnknown.into()),
-        ProcedureError::Status { command, status } => {
-            refused_by_card(command.name, *status, Outcome::failed(ProblemCode::CardFailed.into()))
-        }
-        ProcedureError::Answer { .. } | ProcedureError::Channel(_) => {
-            Outcome::failed(Problem::because(ProblemCode::CardUnproven, error))
-        }
-        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => stopped_by_key(key),
-        ProcedureError::Session(reason) => {
-            Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {reason}.")))
-        }
-        ProcedureError::Impossible(reason) => {
-            Outcome::failed(Problem::because(ProblemCode::StateForbids, format_args!("In detail: {reason}.")))
-        }
-    }
+    card_stop::card_outcome(error, |_| Outcome::failed(ProblemCode::CardFailed.into()))
 }

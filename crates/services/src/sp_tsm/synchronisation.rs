@@ -1,8 +1,6 @@
 //! Comparing the issuer's records with the purse: what was unknown is settled, what it proves is kept
 //! (P-5.8.4.5; the purse's part of it).
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
@@ -25,22 +23,6 @@ use crate::purse::to_wire;
 impl SpTsm {
     /// The flow.
     pub(super) async fn synchronise(
-        self: Arc<Self>,
-        mut session: Session,
-        se: SeId,
-        application: Aid,
-    ) -> Outcome {
-        let fence = match self.take_link(se, session.conversation, "synchronise").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome = self.carry_synchronisation(&mut session, fence, se, application).await;
-        let outcome = outcome.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, "synchronised").await;
-        outcome
-    }
-
-    async fn carry_synchronisation(
         &self,
         session: &mut Session,
         fence: Fence,

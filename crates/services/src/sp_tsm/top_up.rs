@@ -12,7 +12,6 @@
 //! When the answer to CREDIT FOR LOAD proves nothing, the card is asked at once; when it is gone, the next
 //! contact asks. A timeout neither refunds nor fails.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -49,18 +48,7 @@ pub(super) struct TopUpRequest {
 
 impl SpTsm {
     /// The flow.
-    pub(super) async fn top_up(self: Arc<Self>, mut session: Session, request: TopUpRequest) -> Outcome {
-        let fence = match self.take_link(request.se, session.conversation, "top-up").await {
-            Ok(fence) => fence,
-            Err(stop) => return stop.into_outcome(),
-        };
-        let outcome =
-            self.carry_top_up(&mut session, fence, request).await.unwrap_or_else(Stop::into_outcome);
-        self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
-        outcome
-    }
-
-    async fn carry_top_up(
+    pub(super) async fn top_up(
         &self,
         session: &mut Session,
         fence: Fence,

@@ -1,16 +1,12 @@
 //! Why a card payment stops, and what the wallet is told.
 
-use std::error::Error as _;
-
-use tracing::warn;
 use tsm_api::conversation::Outcome;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::ProcedureError;
 use tsm_iso7816::StatusWord;
-use tsm_keys::{KeyError, SessionError};
 use tsm_storage::StorageError;
 
-use crate::card_stop::{refused_by_card, stopped_by_key};
+use crate::card_stop::{self, stopped_by_rules_card_and_store};
 use crate::stored;
 
 /// Why a flow stops.
@@ -26,35 +22,7 @@ pub(super) enum Stop {
     Storage(StorageError),
 }
 
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
-}
-
-impl From<ProblemCode> for Stop {
-    fn from(code: ProblemCode) -> Self {
-        Self::Refused(code.into())
-    }
-}
-
-impl From<ProcedureError> for Stop {
-    fn from(error: ProcedureError) -> Self {
-        Self::Card(error)
-    }
-}
-
-impl From<KeyError> for Stop {
-    fn from(error: KeyError) -> Self {
-        Self::Card(error.into())
-    }
-}
-
-impl From<StorageError> for Stop {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
+stopped_by_rules_card_and_store!(Stop);
 
 impl Stop {
     /// How the flow ends for the wallet.
@@ -62,27 +30,11 @@ impl Stop {
         match self {
             Self::Refused(problem) => Outcome::refused(problem),
             Self::Unknown(problem) => Outcome::unknown(problem),
-            Self::Card(error) => card_outcome(&error),
+            Self::Card(error) => {
+                card_stop::card_outcome(&error, |status| Outcome::refused(meaning(status).into()))
+            }
             Self::Storage(error) if error.is_outcome_unknown() => Outcome::unknown(stored::problem(&error)),
             Self::Storage(error) => Outcome::refused(stored::problem(&error)),
-        }
-    }
-}
-
-fn card_outcome(error: &ProcedureError) -> Outcome {
-    warn!(%error, cause = error.source().map(ToString::to_string), "a card procedure stopped");
-    match error {
-        ProcedureError::NotSent => Outcome::failed(ProblemCode::CardUnreachable.into()),
-        ProcedureError::OutcomeUnknown => Outcome::unknown(ProblemCode::OutcomeUnknown.into()),
-        ProcedureError::Status { command, status } => {
-            refused_by_card(command.name, *status, Outcome::refused(meaning(*status).into()))
-        }
-        ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => stopped_by_key(key),
-        ProcedureError::Answer { .. } | ProcedureError::Channel(_) | ProcedureError::Session(_) => {
-            Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {error}.")))
-        }
-        ProcedureError::Impossible(reason) => {
-            Outcome::failed(Problem::because(ProblemCode::StateForbids, format_args!("In detail: {reason}.")))
         }
     }
 }
