@@ -18,4 +18,5 @@ pub mod se_tsm;
 pub mod server;
 pub mod siblings;
 pub mod sp_tsm;
+mod staff;
 pub mod stored;

@@ -15,6 +15,7 @@
 //! feature of that name, lets many processes share one store. The same contract tests run on all.
 
 pub mod clearing;
+pub mod clerks;
 mod columns;
 pub mod error;
 pub mod memory;
@@ -28,6 +29,7 @@ pub mod sp_tsm;
 pub mod sqlite;
 
 pub use clearing::ClearingStore;
+pub use clerks::Clerks;
 pub use error::{Result, StorageError};
 pub use payment::{OnlinePurchases, PaymentStore};
 pub use se_tsm::SeTsmStore;

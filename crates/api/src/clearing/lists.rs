@@ -326,8 +326,6 @@ pub struct ListStanding {
 pub struct ListProposal {
     /// The proposal's number, which is taken once.
     pub proposal: Uuid,
-    /// The person who proposes.
-    pub by: String,
     /// The card.
     pub card: HexBytes,
     /// How the card is to be listed; absent to take it off.
@@ -340,8 +338,6 @@ pub struct ListProposal {
 /// A decision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProposalDecision {
-    /// The person who decides.
-    pub by: String,
     /// The decision.
     pub decision: Decision,
 }
@@ -361,12 +357,17 @@ pub enum Decision {
 pub struct ProposalRecord {
     /// The proposal.
     pub proposal: ListProposal,
+    /// The person who proposed it.
+    pub proposed_by: String,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub proposed_at: Timestamp,
     /// The decision, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<ProposalDecision>,
+    /// The person who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
 }
 
 /// What waits for a decision.

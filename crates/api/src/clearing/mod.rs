@@ -1,5 +1,6 @@
 //! The clearing centre: card accounts, credits, consumption (B-7.2.1.c, B-7.3.1, B-7.4.1.c).
 
+pub mod clerks;
 pub mod closing;
 pub mod collection;
 pub mod evidence;
@@ -80,6 +81,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(evidence::endpoints());
     all.extend(settlement::endpoints());
     all.extend(watch::endpoints());
+    all.extend(clerks::endpoints());
     all
 }
 

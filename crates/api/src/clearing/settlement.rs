@@ -1,7 +1,7 @@
 //! The centre's days: settlements and their files, reconciliation and its differences.
 //!
 //! An institution sees what it issues or operates. Only the centre's own desk closes and reconciles days and
-//! pays operators out. A difference is resolved by two people: one proposes, another approves.
+//! pays operators out. A difference is resolved by two people, each logged in: one proposes, another approves.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub const FILE: Endpoint<Nothing, FileText> = Endpoint::get(
 pub const PAY_OUT: Endpoint<PayOut, Settlements> = Endpoint::post(
     "/peer/v1/days/{day}/payouts",
     Access::Peer,
-    "Records that an operator was paid for a settled day; booked once. For the centre's desk.",
+    "Records that an operator was paid for a settled day; booked once. For a person of the centre's desk.",
 );
 /// The differences.
 pub const DIFFERENCES: Endpoint<DifferenceQuery, Differences> = Endpoint::get(
@@ -63,19 +63,19 @@ pub const DIFFERENCE: Endpoint<Nothing, DifferenceRecord> =
 pub const PROPOSE: Endpoint<NewProposal, DifferenceRecord> = Endpoint::post(
     "/peer/v1/differences/{difference}/proposals",
     Access::Peer,
-    "Proposes what to do about a difference.",
+    "The person who is logged in proposes what to do about a difference.",
 );
 /// Approves it.
-pub const APPROVE: Endpoint<Approval, DifferenceRecord> = Endpoint::post(
+pub const APPROVE: Endpoint<Nothing, DifferenceRecord> = Endpoint::post(
     "/peer/v1/differences/{difference}/approvals",
     Access::Peer,
-    "Approves what another person proposed; it is done in the same step.",
+    "The person who is logged in approves what another one proposed; it is done in the same step.",
 );
 /// Sends it back.
-pub const REJECT: Endpoint<Approval, DifferenceRecord> = Endpoint::post(
+pub const REJECT: Endpoint<Nothing, DifferenceRecord> = Endpoint::post(
     "/peer/v1/differences/{difference}/rejections",
     Access::Peer,
-    "Sends a proposal back; the difference is open again.",
+    "The person who is logged in sends a proposal back; the difference is open again.",
 );
 
 /// Every endpoint of settlement and reconciliation.
@@ -241,8 +241,6 @@ pub enum ActionKind {
 /// A proposal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NewProposal {
-    /// The person, of the calling institution.
-    pub person: String,
     /// What to do.
     pub action: ActionKind,
     /// The card, where the difference does not name it.
@@ -250,13 +248,6 @@ pub struct NewProposal {
     pub card: Option<HexBytes>,
     /// Why.
     pub note: String,
-}
-
-/// An approval or rejection.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Approval {
-    /// The person, of the calling institution.
-    pub person: String,
 }
 
 /// A difference.

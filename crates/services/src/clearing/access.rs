@@ -6,10 +6,11 @@ use tsm_api::problem::{Problem, ProblemCode};
 
 use super::Clearing;
 use crate::server::{Credentials, Service};
+use crate::staff::clerks::Person;
 
-/// An institution, by its number.
+/// An institution, by its number, and the person of it who acts, where one is logged in.
 #[derive(Debug)]
-pub struct Institution(pub String);
+pub struct Institution(pub String, pub(super) Option<Person>);
 
 #[async_trait]
 impl Service for Clearing {
@@ -35,6 +36,7 @@ impl Service for Clearing {
         let known = self.institutions.iter().find(|peer| peer.institution == claimed);
         let peer = known.ok_or(ProblemCode::PeerCertificateRequired)?;
         self.gate.admit(&credentials, peer, self.environment.now())?;
-        Ok(Institution(peer.institution.clone()))
+        let person = self.clerks().person(&peer.institution, &credentials).await?;
+        Ok(Institution(peer.institution.clone(), person))
     }
 }

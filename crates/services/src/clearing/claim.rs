@@ -24,7 +24,7 @@ pub(super) async fn claim_parked(
     centre: Arc<Clearing>,
     call: Call<Institution, ClaimParked>,
 ) -> Result<ClaimedCard, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let card = card_from_wire(&call.request.card)?;
     centre.check_issuer(&institution, card)?;
     let se = se_from_wire(&call.request.se_id)?;
@@ -50,7 +50,7 @@ pub(super) async fn release_claim(
     centre: Arc<Clearing>,
     call: Call<Institution, ReleaseClaim>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let ReleaseClaim { card, se_id, operation } = call.request;
     let (card, se) = (card_from_wire(&card)?, se_from_wire(&se_id)?);
     centre.check_issuer(&institution, card)?;

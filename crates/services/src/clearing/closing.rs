@@ -49,7 +49,7 @@ pub(super) async fn begin_closing(
     centre: Arc<Clearing>,
     call: Call<Institution, BeginClosing>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let request = call.request;
     let card = card_from_wire(&request.card)?;
     centre.check_issuer(&institution, card)?;
@@ -77,7 +77,7 @@ pub(super) async fn undo_closing(
     centre: Arc<Clearing>,
     call: Call<Institution, UndoClosing>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let UndoClosing { card, operation, evidence } = call.request;
     let (card, operation) = (card_from_wire(&card)?, operation_from_wire(operation));
     centre.check_issuer(&institution, card)?;

@@ -26,7 +26,7 @@ pub(super) async fn credit(
     centre: Arc<Clearing>,
     call: Call<Institution, CreditReport>,
 ) -> Result<CreditReceipt, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let report = call.request;
     let card = card_from_wire(&report.card)?;
     centre.check_issuer(&institution, card)?;

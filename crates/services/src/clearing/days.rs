@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tsm_api::clearing::settlement::{
     DayRecord, Days, FileRecord, FileText, Files, PayOut, SettlementRecord, Settlements,
 };
@@ -11,6 +12,7 @@ use tsm_domain::InstitutionId;
 use tsm_domain::money::settlement::{BusinessDay, Settlement};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::settlement::{DayRow, SettlementFile};
+use tsm_storage::clerks::ClerkRole;
 
 use super::Clearing;
 use super::access::Institution;
@@ -70,11 +72,14 @@ pub(super) async fn pay_out(
     call: Call<Institution, PayOut>,
 ) -> Result<Settlements, Problem> {
     centre.check_desk(&call.caller.0)?;
+    let by = call.caller.clerk(ClerkRole::Approver)?;
     let day: BusinessDay = call.parameter()?;
     centre.settled(day).await?;
     let operator: InstitutionId =
         call.request.operator.parse().map_err(|error| Problem::because(ProblemCode::UnknownId, error))?;
     centre.pay_operator(day, &operator).await.map_err(|error| not_settled(&error))?;
+    let detail = json!({ "day": day.to_string(), "operator": operator });
+    centre.clerks().tell(&by, "operator-paid", &detail).await?;
     centre.settlements_for(&call.caller.0, day).await
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use tsm_api::clearing::settlement::{
-    ActionKind, Approval, ClerkRecord, DifferenceQuery, DifferenceRecord, Differences, NewProposal,
+    ActionKind, ClerkRecord, DifferenceQuery, DifferenceRecord, Differences, NewProposal,
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::DifferenceId;
 use tsm_domain::money::reconciliation::{Action, Cause, Clerk, Difference, DifferenceState};
 use tsm_storage::clearing::settlement::DifferenceQuery as Query;
+use tsm_storage::clerks::ClerkRole;
 
 use super::Clearing;
 use super::access::Institution;
@@ -73,8 +74,9 @@ pub(super) async fn propose(
     centre: Arc<Clearing>,
     call: Call<Institution, NewProposal>,
 ) -> Result<DifferenceRecord, Problem> {
+    let by = call.caller.clerk(ClerkRole::Proposer)?;
     let known = centre.difference_for(&call.caller.0, call.parameter()?).await?;
-    let NewProposal { person, action, card, note } = call.request;
+    let NewProposal { action, card, note } = call.request;
     let card = card.as_ref().map(card_from_wire).transpose()?;
     let action = match action {
         ActionKind::Book => Action::Book { card },
@@ -83,33 +85,27 @@ pub(super) async fn propose(
         ActionKind::Ignore => Action::Ignore,
         ActionKind::FreezeCard => Action::FreezeCard,
     };
-    let by = clerk(&call.caller, &person)?;
     centre.propose(known, by, action, note).await.map(|changed| record(&changed))
 }
 
 /// Approves what another person proposed.
 pub(super) async fn approve(
     centre: Arc<Clearing>,
-    call: Call<Institution, Approval>,
+    call: Call<Institution, Nothing>,
 ) -> Result<DifferenceRecord, Problem> {
+    let by = call.caller.clerk(ClerkRole::Approver)?;
     let known = centre.difference_for(&call.caller.0, call.parameter()?).await?;
-    let by = clerk(&call.caller, &call.request.person)?;
     centre.approve(known, by).await.map(|changed| record(&changed))
 }
 
 /// Sends a proposal back.
 pub(super) async fn reject(
     centre: Arc<Clearing>,
-    call: Call<Institution, Approval>,
+    call: Call<Institution, Nothing>,
 ) -> Result<DifferenceRecord, Problem> {
+    call.caller.clerk(ClerkRole::Approver)?;
     let known = centre.difference_for(&call.caller.0, call.parameter()?).await?;
-    clerk(&call.caller, &call.request.person)?;
     centre.reject(known).await.map(|changed| record(&changed))
-}
-
-fn clerk(caller: &Institution, person: &str) -> Result<Clerk, Problem> {
-    let refused = |error| Problem::because(ProblemCode::ValueRefused, error);
-    Ok(Clerk { institution: caller.0.parse().map_err(refused)?, person: person.parse().map_err(refused)? })
 }
 
 fn clerk_record(clerk: &Clerk) -> ClerkRecord {

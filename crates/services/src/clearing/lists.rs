@@ -13,7 +13,7 @@ use tsm_api::clearing::lists::{
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{CardList, ListAction, ListKind, ListReason, ListVersion};
-use tsm_domain::{CardNumber, InstitutionId, OperatorId, ProposalId};
+use tsm_domain::{CardNumber, OperatorId, ProposalId};
 use tsm_epurse::DateTime;
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::Counted;
@@ -21,6 +21,7 @@ use tsm_storage::clearing::lists::{
     Listing, ProposalDecided, ProposalRow, ProposalVerdict, TerminalStatusRow,
 };
 use tsm_storage::clearing::{Books, LockRow};
+use tsm_storage::clerks::ClerkRole;
 
 use super::Clearing;
 use super::access::Institution;
@@ -204,12 +205,13 @@ pub(super) async fn propose(
     centre: Arc<Clearing>,
     call: Call<Institution, ListProposal>,
 ) -> Result<ProposalRecord, Problem> {
+    let by = call.caller.operator(ClerkRole::Proposer)?;
     let institution = institution_id(&call.caller.0)?;
     let told = call.request;
     centre.check_keeper_of(institution.as_str(), card_from_wire(&told.card)?)?;
     let proposal = ProposalRow {
         id: ProposalId::from_uuid(told.proposal),
-        by: person(&institution, &told.by)?,
+        by,
         institution,
         card: card_from_wire(&told.card)?,
         action: match told.listed {
@@ -229,12 +231,12 @@ pub(super) async fn decide(
     centre: Arc<Clearing>,
     call: Call<Institution, ProposalDecision>,
 ) -> Result<ProposalRecord, Problem> {
+    let by = call.caller.operator(ClerkRole::Approver)?;
     let institution = institution_id(&call.caller.0)?;
     let id = ProposalId::from_uuid(call.parameter()?);
     let proposal = centre.store.proposal(id).await.map_err(problem)?;
     let proposal = proposal.filter(|proposal| proposal.institution == institution);
     let proposal = proposal.ok_or(ProblemCode::UnknownId)?;
-    let by = person(&institution, &call.request.by)?;
     let verdict = match call.request.decision {
         Decision::Approve => ProposalVerdict::Approved,
         Decision::Refuse => ProposalVerdict::Refused,
@@ -262,15 +264,6 @@ fn problem(error: StorageError) -> Problem {
     stored::problem(&error)
 }
 
-// Two people of the same name at two institutions are two people.
-fn person(institution: &InstitutionId, name: &str) -> Result<OperatorId, Problem> {
-    let wrong = || Problem::because(ProblemCode::ValueRefused, "This is no name of a person.");
-    if name.is_empty() || name.contains('/') {
-        return Err(wrong());
-    }
-    format!("{institution}/{name}").parse().map_err(|_| wrong())
-}
-
 fn refused(error: &StorageError) -> Problem {
     match error {
         StorageError::Conflict { .. } => Problem::because(
@@ -289,7 +282,6 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
     ProposalRecord {
         proposal: ListProposal {
             proposal: row.id.as_uuid(),
-            by: name(&row.by),
             card: card_to_wire(row.card),
             listed: match row.action {
                 ListAction::Put(kind, _) => Some(WireListKind::from(kind)),
@@ -297,14 +289,15 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
             },
             why: row.why.clone(),
         },
+        proposed_by: name(&row.by),
         proposed_at: row.at,
         decided: row.decided.as_ref().map(|decided| ProposalDecision {
-            by: name(&decided.by),
             decision: match decided.verdict {
                 ProposalVerdict::Approved => Decision::Approve,
                 ProposalVerdict::Refused => Decision::Refuse,
             },
         }),
+        decided_by: row.decided.as_ref().map(|decided| name(&decided.by)),
     }
 }
 

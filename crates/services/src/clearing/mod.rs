@@ -9,6 +9,7 @@ mod account;
 mod alarm;
 mod books;
 mod claim;
+mod clerks;
 mod closing;
 mod collection;
 mod consumption;
@@ -38,7 +39,9 @@ mod watch;
 
 use std::sync::Arc;
 
-use tsm_api::clearing::{self, evidence as api_evidence, settlement as days_api, watch as watch_api};
+use tsm_api::clearing::{
+    self, clerks as clerks_api, evidence as api_evidence, settlement as days_api, watch as watch_api,
+};
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
@@ -54,6 +57,7 @@ pub use terminals::{RegisteredTerminal, Terminals};
 use crate::purse::PurseKeys;
 use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
+pub use crate::staff::clerks::FirstClerk;
 
 /// What the centre is built from.
 pub struct Parts {
@@ -173,4 +177,9 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&watch_api::WATCH, watch::watch)
         .on(&watch_api::CENSUS, watch::census)
         .on(&watch_api::CARD_GAPS, watch::card_gaps)
+        .on(&clerks_api::LOGIN, clerks::login)
+        .on(&clerks_api::LOGOUT, clerks::logout)
+        .on(&clerks_api::PASSWORD, clerks::password)
+        .on(&clerks_api::ADD_CLERK, clerks::add_clerk)
+        .on(&clerks_api::CLERKS, clerks::clerks)
 }

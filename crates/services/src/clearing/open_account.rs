@@ -20,7 +20,7 @@ pub(super) async fn open_account(
     centre: Arc<Clearing>,
     call: Call<Institution, NewAccount>,
 ) -> Result<AccountRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let malformed = |problem: Problem| Problem { code: ProblemCode::ValueRefused, ..problem };
     let card = card_from_wire(&call.request.card).map_err(malformed)?;
     let se = se_from_wire(&call.request.se_id)?;

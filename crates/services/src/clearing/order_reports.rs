@@ -65,7 +65,7 @@ impl Clearing {
         call: Call<Institution, OrderReport>,
         entry: Entry,
     ) -> Result<Nothing, Problem> {
-        let Institution(institution) = call.caller;
+        let Institution(institution, _) = call.caller;
         let OrderReport { order, card, amount_fen } = call.request;
         let card = card_from_wire(&card)?;
         self.check_issuer(&institution, card)?;

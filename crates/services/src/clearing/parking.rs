@@ -32,7 +32,7 @@ pub(super) async fn park(
     centre: Arc<Clearing>,
     call: Call<Institution, ParkedCard>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let report = call.request;
     let card = card_from_wire(&report.card)?;
     centre.check_issuer(&institution, card)?;

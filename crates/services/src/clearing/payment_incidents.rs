@@ -21,7 +21,7 @@ pub(super) async fn payment_incident(
     centre: Arc<Clearing>,
     call: Call<Institution, PaymentIncident>,
 ) -> Result<Nothing, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     centre.check_keeper(&institution)?;
     let PaymentIncident { incident, kind, text, at } = call.request;
     if text.len() > LONGEST_TEXT || !kind.starts_with("payment-") || kind.len() > 64 {

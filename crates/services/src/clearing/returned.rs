@@ -20,7 +20,7 @@ pub(super) async fn order_refund(
     centre: Arc<Clearing>,
     call: Call<Institution, RefundRequest>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let card = card_from_wire(&call.request.card)?;
     centre.check_issuer(&institution, card)?;
     let refund = operation_from_wire(call.request.operation);
@@ -47,7 +47,7 @@ pub(super) async fn refund_paid(
     centre: Arc<Clearing>,
     call: Call<Institution, RefundPayment>,
 ) -> Result<ClosingRecord, Problem> {
-    let Institution(institution) = call.caller;
+    let Institution(institution, _) = call.caller;
     let RefundPayment { card, operation, refund, amount_fen, way } = call.request;
     let (card, operation) = (card_from_wire(&card)?, operation_from_wire(operation));
     centre.check_issuer(&institution, card)?;

@@ -6,13 +6,14 @@ use tsm_api::signature::MessageVerifier;
 use tsm_api::{Access, HexBytes, StaffRole};
 use tsm_domain::provider::{Provider, ProviderState};
 use tsm_domain::{Msisdn, OperatorId, ProviderId, SeId, SessionId};
-use tsm_storage::se_tsm::{PasswordState, StaffAccount};
+use tsm_storage::se_tsm::StaffAccount;
 use tsm_storage::shared::{Session, SessionHolder, WalletRights};
 
 use super::SeTsm;
 use super::convert::role_to_wire;
 use super::stop::stored;
 use crate::server::{Credentials, Peer, Service};
+use crate::staff;
 
 /// Who calls.
 #[derive(Debug)]
@@ -144,12 +145,8 @@ impl SeTsm {
         let session = self.session(credentials).await?;
         let SessionHolder::Operator(id) = session.holder else { return Err(ProblemCode::NotAllowed.into()) };
         let account = self.store.staff(&id).await.map_err(stored)?.ok_or(ProblemCode::SessionExpired)?.value;
-        // The only thing that an assigned password opens is its own change.
-        let changing = credentials.path.ends_with("/password") || credentials.path.ends_with("/logout");
-        match account.password_state {
-            PasswordState::Assigned if !changing => Err(ProblemCode::PasswordChangeRequired.into()),
-            PasswordState::Assigned | PasswordState::Own => Ok(PersonCaller { account, session: session.id }),
-        }
+        staff::check_password_state(account.password_state, credentials.path)?;
+        Ok(PersonCaller { account, session: session.id })
     }
 
     async fn provider_caller(&self, credentials: &Credentials<'_>) -> Result<PersonCaller, Problem> {

@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`access`], `tickets`, `passwords` | who calls, and what shows that it may |
+//! | [`access`], `tickets` | who calls, and what shows that it may |
 //! | `registration`, `login`, `catalogue`, `lists` | the wallet's way in |
 //! | `conversations`, `work`, `record` | operations on a card: their durable story |
 //! | `download`, `deletion`, `locks`, `synchronisation`, `token_renewal`, `number_change` | one flow each |
@@ -33,7 +33,6 @@ mod migration;
 mod notices;
 mod number_change;
 mod ordered_migrations;
-mod passwords;
 mod peers;
 mod provider_portal;
 mod providers;

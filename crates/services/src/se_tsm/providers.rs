@@ -20,9 +20,9 @@ use tsm_storage::se_tsm::{PasswordState, Revision, StaffAccount, Versioned};
 
 use super::SeTsm;
 use super::access::Caller;
-use super::passwords;
 use super::stop::{field, forbidden, stored};
 use crate::server::Call;
+use crate::staff::passwords;
 
 /// The longest name and the like.
 const LONGEST: usize = 200;

@@ -7,17 +7,17 @@ use tsm_api::endpoint::Nothing;
 use tsm_api::ids::StaffId;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::operator::{NewStaff, PasswordChange, StaffLogin, StaffRecord, StaffSession};
+use tsm_domain::OperatorId;
 use tsm_domain::staff::Role;
-use tsm_domain::{OperatorId, SessionId};
 use tsm_storage::se_tsm::{PasswordState, Revision, StaffAccount, Versioned};
-use tsm_storage::shared::{Session, SessionHolder};
+use tsm_storage::shared::Session;
 
 use super::SeTsm;
 use super::access::{Caller, PersonCaller};
 use super::convert::{role_from_wire, role_to_wire};
-use super::passwords;
 use super::stop::{field, stored};
 use crate::server::Call;
+use crate::staff::{self, passwords};
 
 /// The first account of a new platform, which adds all others.
 #[derive(Clone)]
@@ -69,14 +69,9 @@ impl SeTsm {
             self.audit(&id, "login-refused", &serde_json::json!({})).await?;
             return Err(wrong());
         }
-        let now = self.now();
-        let session = Session {
-            id: SessionId::generate(&*self.environment.entropy),
-            holder: SessionHolder::Operator(id.clone()),
-            created_at: now,
-            expires_at: now.checked_add(self.settings.staff_session_lifetime).unwrap_or(now),
-        };
-        self.store.put_session(session.clone()).await.map_err(stored)?;
+        let lifetime = self.settings.staff_session_lifetime;
+        let opened = staff::open_session(&*self.store, &self.environment, id.clone(), lifetime).await;
+        let session = opened.map_err(stored)?;
         self.audit(&id, "login", &serde_json::json!({})).await?;
         Ok((session, account))
     }

@@ -1,6 +1,7 @@
 //! The services over real TLS on loopback, each test with free ports and stores of its own.
 
 mod catalogue;
+mod centre_clerks;
 mod centre_closing;
 mod clearing;
 mod collection;

@@ -7,4 +7,4 @@ mod institutions;
 mod statements;
 mod suspicions;
 mod watch;
-mod world;
+pub mod world;

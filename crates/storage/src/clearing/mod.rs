@@ -24,8 +24,9 @@ pub use lists::{Lists, LockRow};
 pub use seals::{SealOver, Seals};
 pub use settlement::Settlements;
 
+use crate::clerks::Clerks;
 use crate::error::Result;
-use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox};
+use crate::shared::{Chains, Delivery, Incident, Incidents, Note, Outbox, Sessions};
 
 /// What goes with a step at the centre: transfers in the ledger, journal entries, messages, incidents. All
 /// of it is stored, or nothing is.
@@ -98,7 +99,7 @@ pub enum Recorded {
 /// The store of the clearing centre.
 #[async_trait]
 pub trait ClearingStore:
-    Outbox + Incidents + Chains + Closings + Collection + Lists + Seals + Settlements
+    Outbox + Incidents + Chains + Sessions + Clerks + Closings + Collection + Lists + Seals + Settlements
 {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.

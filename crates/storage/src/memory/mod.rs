@@ -6,6 +6,7 @@
 //! refused step changes nothing.
 
 mod clearing;
+mod clerks;
 mod payment;
 mod se_tsm;
 mod shared;

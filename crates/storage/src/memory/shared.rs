@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use tsm_domain::{ConversationId, DeliveryId, IncidentId, SeId, SessionId};
+use tsm_domain::{ConversationId, DeliveryId, IncidentId, InstitutionId, OperatorId, SeId, SessionId};
 
 use super::{Memory, PlantedBug};
+use crate::clerks::ClerkAccount;
 use crate::error::{Result, StorageError};
 use crate::shared::*;
 
@@ -18,6 +19,7 @@ pub struct Shared {
     leases: BTreeMap<SeId, Lease>,
     conversations: BTreeMap<ConversationId, Conversation>,
     sessions: BTreeMap<SessionId, Session>,
+    pub(super) clerks: BTreeMap<(InstitutionId, OperatorId), ClerkAccount>,
     outbox: BTreeMap<DeliveryId, Delivery>,
     due: BTreeSet<(jiff::Timestamp, DeliveryId)>,
     pub(super) incidents: BTreeMap<IncidentId, Incident>,

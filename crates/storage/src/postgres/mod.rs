@@ -14,6 +14,7 @@
 //! the number of its last migration. A caller that goes away before the commit cancels its step.
 
 mod clearing;
+mod clerks;
 mod database;
 mod payment;
 mod rows;

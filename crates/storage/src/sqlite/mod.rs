@@ -10,6 +10,7 @@
 //! migration; a file that a newer program has migrated is refused.
 
 mod clearing;
+mod clerks;
 mod database;
 mod payment;
 mod rows;

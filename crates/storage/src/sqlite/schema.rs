@@ -8,6 +8,7 @@ use super::clearing::collection::COLLECTION_2;
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
+use super::clerks::CLERKS_3;
 use super::payment::PAYMENT_2;
 use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
@@ -60,7 +61,7 @@ impl Schema for ClearingSchema {
     const FILE: &'static str = "clearing";
     const MARK: i32 = 0x54_53_4D_03;
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2]];
+        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2], &[CLERKS_3]];
 }
 
 impl Schema for PaymentSchema {

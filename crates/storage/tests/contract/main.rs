@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod clearing;
+mod clerks;
 mod closing;
 mod collection;
 mod desk;

@@ -145,29 +145,30 @@ async fn the_list_comes_as_a_file_too() {
 async fn an_operator_needs_another_pair_of_eyes() {
     let world = World::new().await;
     let card = world.card(1, 100).await;
-    let proposal = |n, by: &str| ListProposal {
+    let proposal = |n| ListProposal {
         proposal: Uuid::from_u128(n),
-        by: by.into(),
         card: card.wire(),
         listed: Some(WireListKind::Black),
         why: "police report".into(),
     };
     let decide = async |n, by: &str, decision| {
-        world.peer.decide(Uuid::from_u128(n), &ProposalDecision { by: by.into(), decision }).await
+        world.person(by).await.decide(Uuid::from_u128(n), &ProposalDecision { decision }).await
     };
+    let (an, bo) = (world.person("an").await, world.person("bo").await);
     for n in [1, 2] {
-        world.peer.propose(&proposal(n, "an")).await.unwrap();
+        assert_eq!(an.propose(&proposal(n)).await.unwrap().proposed_by, "an");
     }
-    assert_eq!(code(world.peer.propose(&proposal(1, "bo")).await), ProblemCode::StateForbids);
-    assert_eq!(code(world.peer.propose(&proposal(3, "a/b")).await), ProblemCode::ValueRefused);
+    assert_eq!(code(world.peer.propose(&proposal(3)).await), ProblemCode::SessionRequired);
+    assert_eq!(code(bo.propose(&proposal(1)).await), ProblemCode::StateForbids);
     assert_eq!(code(decide(1, "an", Decision::Approve).await), ProblemCode::StateForbids);
-    let stranger = ProposalDecision { by: "bo".into(), decision: Decision::Approve };
-    let others = world.other_peer().decide(Uuid::from_u128(1), &stranger).await;
+    let yes = ProposalDecision { decision: Decision::Approve };
+    assert_eq!(code(world.peer.decide(Uuid::from_u128(1), &yes).await), ProblemCode::SessionRequired);
+    let others = world.other_person("bo").await.decide(Uuid::from_u128(1), &yes).await;
     assert_eq!(code(others), ProblemCode::UnknownId);
     assert_eq!(world.peer.standing(&card.wire()).await.unwrap().listed, None);
     for _ in 0..2 {
         let decided = decide(1, "bo", Decision::Approve).await.unwrap();
-        assert_eq!(decided.decided.unwrap().by, "bo");
+        assert_eq!((decided.decided, decided.decided_by.as_deref()), (Some(yes.clone()), Some("bo")));
     }
     let standing = world.peer.standing(&card.wire()).await.unwrap();
     assert_eq!((standing.listed.unwrap().reason, standing.list_version), (WireListReason::Decided, 1));

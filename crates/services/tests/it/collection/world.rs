@@ -22,10 +22,12 @@ use tsm_services::clearing::{
 use tsm_services::runtime::Environment;
 use tsm_services::server::Server;
 use tsm_storage::ClearingStore as _;
+use tsm_storage::clerks::ClerkRole;
 use tsm_storage::memory::{Faults, MemoryClearing};
 use tsm_storage::shared::IncidentFilter;
 use tsm_storage::shared::Incidents as _;
 
+use crate::centre_clerks::session_of;
 use crate::institution::Institution;
 use crate::purse_card::{PREFIX, PurseCard, TERMINAL, import_tac_root, purse_keys};
 use crate::support::{Net, SystemClock, SystemEntropy, environment};
@@ -110,6 +112,23 @@ impl World {
         self.server = self.net.serve(routes(self.centre.clone()).into_router()).await;
         let clock = self.environment.clock.clone();
         self.peer = ClearingPeer::new(self.city.client(&self.net, &self.server, clock));
+    }
+
+    /// The city's connection with the session of one of its people, who proposes and decides.
+    pub async fn person(&self, name: &str) -> ClearingPeer {
+        self.person_of(&self.city, "CITY", name).await
+    }
+
+    /// The same of the other institution.
+    pub async fn other_person(&self, name: &str) -> ClearingPeer {
+        self.person_of(&self.other, "OTHER", name).await
+    }
+
+    async fn person_of(&self, institution: &Institution, number: &str, name: &str) -> ClearingPeer {
+        let roles = [ClerkRole::Proposer, ClerkRole::Approver];
+        let clock = self.environment.clock.clone();
+        let session = session_of(&*self.store, number, name, &roles, clock.now()).await;
+        ClearingPeer::new(institution.client(&self.net, &self.server, clock).with_bearer(session))
     }
 
     pub fn other_peer(&self) -> ClearingPeer {

@@ -33,13 +33,19 @@ enum Owner {
     Keepers,
     /// At the centre: its own desk's, which this city has not.
     CentreDesk,
+    /// At the centre: a person's who is logged in, with the role for it.
+    Clerk,
+    /// At the centre: whoever knows a person's password.
+    ClerkLogin,
     /// At the centre: each institution's, which sees its own and nothing else.
     Institutions,
     /// A wallet's, a payer's or the payment platform's: refused to every institution as to anybody.
     Others,
 }
 
-use Owner::{CentreDesk, Desk, Institutions, Issuer, Keepers, Others, OwnTools, SeTsm, Terminals};
+use Owner::{
+    CentreDesk, Clerk, ClerkLogin, Desk, Institutions, Issuer, Keepers, Others, OwnTools, SeTsm, Terminals,
+};
 
 const ID: &str = "00000000-0000-4000-8000-00000000002a";
 
@@ -124,11 +130,12 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
     let locked = json!({
         "card": card, "terminal": "099900000042", "number": 1, "list_version": 0, "date": "20261121", "time": "101500",
     });
-    let proposal = json!({ "proposal": ID, "by": "one", "card": card, "listed": "black", "why": "why" });
+    let proposal = json!({ "proposal": ID, "card": card, "listed": "black", "why": "why" });
     let status =
         json!({ "terminal": "099900000042", "list_version": 0, "fare_version": 0, "undelivered": 0 });
-    let action = json!({ "person": "one", "action": "ignore", "note": "why" });
-    let person = json!({ "person": "one" });
+    let action = json!({ "action": "ignore", "note": "why" });
+    let login = json!({ "person": "one", "password": "a guess at it" });
+    let clerk = json!({ "person": "one", "roles": ["approver"], "first_password": "from the first day" });
     vec![
         ("POST /peer/v1/accounts", Issuer, json!({ "card": card, "se_id": se, "aid": "A000000632" })),
         ("POST /peer/v1/payments", Issuer, order.clone()),
@@ -169,12 +176,8 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/lists/found", Issuer, json!({ "card": card })),
         ("POST /peer/v1/lists/locked", Institutions, locked),
         ("GET /peer/v1/lists/cards/{card}", Institutions, json!({})),
-        ("POST /peer/v1/lists/proposals", Keepers, proposal),
-        (
-            "POST /peer/v1/lists/proposals/{proposal}/decision",
-            Institutions,
-            json!({ "by": "two", "decision": "approve" }),
-        ),
+        ("POST /peer/v1/lists/proposals", Clerk, proposal),
+        ("POST /peer/v1/lists/proposals/{proposal}/decision", Clerk, json!({ "decision": "approve" })),
         ("GET /peer/v1/lists/proposals", Institutions, json!({})),
         ("POST /peer/v1/receipts", Keepers, json!({ "card": card, "after": 0 })),
         ("POST /peer/v1/explanations", Keepers, json!({ "card": card })),
@@ -189,15 +192,20 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /peer/v1/days/{day}/settlements", Institutions, json!({})),
         ("GET /peer/v1/days/{day}/files", Institutions, json!({})),
         ("GET /peer/v1/days/{day}/files/{number}", Institutions, json!({})),
-        ("POST /peer/v1/days/{day}/payouts", CentreDesk, json!({ "operator": "GATES", "person": "one" })),
+        ("POST /peer/v1/days/{day}/payouts", CentreDesk, json!({ "operator": "GATES" })),
         ("GET /peer/v1/differences", Institutions, json!({})),
         ("GET /peer/v1/differences/{difference}", Institutions, json!({})),
-        ("POST /peer/v1/differences/{difference}/proposals", Institutions, action),
-        ("POST /peer/v1/differences/{difference}/approvals", Institutions, person.clone()),
-        ("POST /peer/v1/differences/{difference}/rejections", Institutions, person),
+        ("POST /peer/v1/differences/{difference}/proposals", Clerk, action),
+        ("POST /peer/v1/differences/{difference}/approvals", Clerk, json!({})),
+        ("POST /peer/v1/differences/{difference}/rejections", Clerk, json!({})),
         ("GET /peer/v1/watch", CentreDesk, json!({})),
         ("GET /peer/v1/census", CentreDesk, json!({})),
         ("GET /peer/v1/card-gaps", Institutions, json!({})),
+        ("POST /peer/v1/clerks/login", ClerkLogin, login),
+        ("POST /peer/v1/clerks/logout", Clerk, json!({})),
+        ("POST /peer/v1/clerks/password", Clerk, json!({ "old": "from the first day", "new": "my own one" })),
+        ("POST /peer/v1/clerks", Clerk, clerk),
+        ("GET /peer/v1/clerks", Clerk, json!({})),
     ]
 }
 
@@ -432,6 +440,18 @@ async fn the_centre_serves_each_institution_its_own() {
                     let found = refusal(client, &info, &parameter, &request).await;
                     assert_eq!(found, not_allowed, "{}", info.path);
                     refused += 1;
+                }
+            }
+            Clerk | ClerkLogin => {
+                let expected =
+                    if owner == Clerk { ProblemCode::SessionRequired } else { ProblemCode::WrongCredentials };
+                for client in [&foreign, &issuer] {
+                    let found = refusal(client, &info, &parameter, &request).await;
+                    assert_eq!(found, Some(expected), "{}", info.path);
+                    let shown = client.clone().with_bearer(ID);
+                    let found = refusal(&shown, &info, &parameter, &request).await;
+                    assert_eq!(found, Some(ProblemCode::SessionExpired), "{}", info.path);
+                    refused += 2;
                 }
             }
             Institutions => {}

@@ -57,8 +57,11 @@ async fn settles(world: World<impl ClearingStore + 'static>) {
     assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
 
     let pay = api::PayOut { operator: "METRO".into() };
+    let nobody = desk.call(&api::PAY_OUT, &[DAY], &pay).await.unwrap_err();
+    assert_eq!(nobody.code(), Some(tsm_api::problem::ProblemCode::SessionRequired));
     for _ in 0..2 {
-        let paid = desk.call(&api::PAY_OUT, &[DAY], &pay).await.unwrap().settlements;
+        let bob = world.person(&world.desk, "bob").await;
+        let paid = bob.call(&api::PAY_OUT, &[DAY], &pay).await.unwrap().settlements;
         assert!(paid[0].paid);
     }
     let books = world.peer(&world.desk).books().await.unwrap();

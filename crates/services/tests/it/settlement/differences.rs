@@ -44,9 +44,9 @@ async fn propose(
     card: Option<&PurseCard>,
 ) -> Result<DifferenceRecord, ClientError> {
     let card = card.map(PurseCard::wire);
-    let proposal = api::NewProposal { person: "ann".into(), action, card, note: "as agreed".into() };
+    let proposal = api::NewProposal { action, card, note: "as agreed".into() };
     let id = one.difference.to_string();
-    world.client(&world.desk).call(&api::PROPOSE, &[&id], &proposal).await
+    world.person(&world.desk, "ann").await.call(&api::PROPOSE, &[&id], &proposal).await
 }
 
 async fn approve(
@@ -55,7 +55,7 @@ async fn approve(
     person: &str,
 ) -> Result<DifferenceRecord, ClientError> {
     let id = one.difference.to_string();
-    world.client(&world.desk).call(&api::APPROVE, &[&id], &api::Approval { person: person.into() }).await
+    world.person(&world.desk, person).await.call(&api::APPROVE, &[&id], &Nothing {}).await
 }
 
 async fn resolve(world: &Memory, one: &DifferenceRecord, action: ActionKind, card: Option<&PurseCard>) {
@@ -147,8 +147,8 @@ async fn two_people_resolve_a_difference_and_the_books_follow() {
     assert_eq!(code(approve(&world, missing, "ann").await), ProblemCode::FourEyes);
     assert_eq!(books().await.paid_in_fen, 1_300, "nothing is booked before the second person");
     let id = missing.difference.to_string();
-    let rejected = api::Approval { person: "cid".into() };
-    let back = world.client(&world.desk).call(&api::REJECT, &[&id], &rejected).await.unwrap();
+    let cid = world.person(&world.desk, "cid").await;
+    let back = cid.call(&api::REJECT, &[&id], &Nothing {}).await.unwrap();
     assert_eq!(back.state, "open");
     resolve(&world, missing, ActionKind::WriteOff, None).await;
     let after = books().await;

@@ -99,19 +99,14 @@ async fn anothers_terminal_and_the_desks_work_are_not_either() {
     assert_eq!(all.len(), 2);
     let unknown = all.iter().find(|(cause, _)| cause == "paid_unknown_to_us").unwrap().1.to_string();
     let own = own[0].1.to_string();
-    let approval = api::Approval { person: "eve".into() };
-    let proposal = api::NewProposal {
-        person: "eve".into(),
-        action: api::ActionKind::Ignore,
-        card: None,
-        note: "x".into(),
-    };
+    let proposal = api::NewProposal { action: api::ActionKind::Ignore, card: None, note: "x".into() };
+    let (city, metro) = (world.person(&world.city, "eve").await, world.person(&world.metro, "eve").await);
     for (client, id) in [(&city, &unknown), (&metro, &unknown), (&metro, &own)] {
         let refused = [
             code(client.call(&api::DIFFERENCE, &[id], &Nothing {}).await),
             code(client.call(&api::PROPOSE, &[id], &proposal).await),
-            code(client.call(&api::APPROVE, &[id], &approval).await),
-            code(client.call(&api::REJECT, &[id], &approval).await),
+            code(client.call(&api::APPROVE, &[id], &Nothing {}).await),
+            code(client.call(&api::REJECT, &[id], &Nothing {}).await),
         ];
         assert_eq!(refused, [ProblemCode::NotAllowed; 4]);
     }

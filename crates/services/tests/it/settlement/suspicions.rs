@@ -4,6 +4,7 @@
 use tsm_api::HexBytes;
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::clearing::{Consumption, ConsumptionReport};
+use tsm_api::endpoint::Nothing;
 use tsm_epurse::commands::PurchaseKind;
 use tsm_storage::ClearingStore as _;
 use tsm_storage::clearing::Collection as _;
@@ -34,13 +35,12 @@ async fn report(world: &Memory, taps: Vec<Consumption>) {
 
 async fn resolve(world: &Memory, one: &DifferenceRecord, action: ActionKind) {
     let id = one.difference.to_string();
-    let proposal = api::NewProposal { person: "ann".into(), action, card: None, note: "as agreed".into() };
-    world.client(&world.desk).call(&api::PROPOSE, &[&id], &proposal).await.unwrap();
-    let same = api::Approval { person: "ann".into() };
-    let refused = world.client(&world.desk).call(&api::APPROVE, &[&id], &same).await.unwrap_err();
+    let proposal = api::NewProposal { action, card: None, note: "as agreed".into() };
+    let (ann, bob) = (world.person(&world.desk, "ann").await, world.person(&world.desk, "bob").await);
+    ann.call(&api::PROPOSE, &[&id], &proposal).await.unwrap();
+    let refused = ann.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap_err();
     assert_eq!(refused.code(), Some(tsm_api::problem::ProblemCode::FourEyes));
-    let other = api::Approval { person: "bob".into() };
-    let done = world.client(&world.desk).call(&api::APPROVE, &[&id], &other).await.unwrap();
+    let done = bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
     assert_eq!(done.state, "resolved");
 }
 

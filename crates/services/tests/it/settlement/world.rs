@@ -24,8 +24,10 @@ use tsm_services::payment::{
 use tsm_services::runtime::Environment;
 use tsm_services::server::Server;
 use tsm_storage::ClearingStore;
+use tsm_storage::clerks::ClerkRole;
 use uuid::Uuid;
 
+use crate::centre_clerks::session_of;
 use crate::clearing::sealing_key;
 use crate::institution::Institution;
 use crate::purse_card::{PREFIX, PurseCard, TERMINAL, import_tac_root, purse_keys};
@@ -179,6 +181,14 @@ impl<S: ClearingStore + 'static> World<S> {
 
     pub fn peer(&self, institution: &Institution) -> ClearingPeer {
         ClearingPeer::new(self.client(institution))
+    }
+
+    /// A client with the session of a person who proposes and approves.
+    pub async fn person(&self, institution: &Institution, name: &str) -> Client {
+        let roles = [ClerkRole::Proposer, ClerkRole::Approver];
+        let of = &institution.peer().institution;
+        let session = session_of(&*self.store, of, name, &roles, self.clock.now()).await;
+        self.client(institution).with_bearer(session)
     }
 
     pub async fn card(&self, own: u64) -> PurseCard {

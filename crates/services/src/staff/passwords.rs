@@ -1,4 +1,4 @@
-//! Passwords of people at the portals: argon2id, in PHC form.
+//! Passwords of people at portals and desks: argon2id, in PHC form.
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -13,7 +13,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 128;
 
 /// Hashes a password that its owner chose or a person assigned.
-pub(super) fn hash(password: &str, environment: &Environment) -> Result<String, Problem> {
+pub(crate) fn hash(password: &str, environment: &Environment) -> Result<String, Problem> {
     if !(SHORTEST..=LONGEST).contains(&password.chars().count()) {
         return Err(Problem::because(ProblemCode::ValueRefused, "A password has 8 to 128 characters."));
     }
@@ -23,7 +23,7 @@ pub(super) fn hash(password: &str, environment: &Environment) -> Result<String, 
 }
 
 /// Whether a password is the hashed one. Takes the same time either way.
-pub(super) fn verify(password: &str, hash: &str) -> Result<(), Problem> {
+pub(crate) fn verify(password: &str, hash: &str) -> Result<(), Problem> {
     let wrong = || Problem::new(ProblemCode::WrongCredentials);
     if password.len() > 4 * LONGEST {
         return Err(wrong());
@@ -33,6 +33,6 @@ pub(super) fn verify(password: &str, hash: &str) -> Result<(), Problem> {
 }
 
 /// A first password that nobody chose.
-pub(super) fn assign(environment: &Environment) -> String {
+pub(crate) fn assign(environment: &Environment) -> String {
     hex::encode(environment.random::<10>())
 }

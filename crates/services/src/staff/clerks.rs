@@ -1,0 +1,283 @@
+//! The people of institutions at a desk that two persons decide at: login, passwords, accounts, and which of them
+//! acts now.
+//!
+//! An institution's system signs each request; that names the institution and proves nothing about a person. What
+//! needs two people therefore needs the session of each, which only the person's password opens, and takes the
+//! person from there. A session counts only over the connection of the institution at which it was opened.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tsm_api::clearing::clerks::{
+    ClerkLine, ClerkLogin, ClerkPassword, ClerkRole as WireRole, ClerkSession, NewClerk,
+};
+use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::reconciliation::Clerk;
+use tsm_domain::{InstitutionId, OperatorId, SessionId};
+use tsm_storage::clerks::{ClerkAccount, ClerkRole, Clerks};
+use tsm_storage::se_tsm::PasswordState;
+use tsm_storage::shared::{ChainKey, Note, SessionHolder, Sessions};
+use tsm_storage::{Chains, StorageError};
+
+use super::{check_password_state, open_session, passwords};
+use crate::runtime::Environment;
+use crate::server::Credentials;
+use crate::stored;
+
+/// How long a session lasts.
+const LIFETIME: SignedDuration = SignedDuration::from_hours(8);
+/// After so many wrong passwords the account is closed for a while (NIST SP 800-63B, 3.2.2).
+const FAILURES: u32 = 10;
+/// For how long, unless an administrator assigns a new password.
+const CLOSED_FOR: SignedDuration = SignedDuration::from_mins(30);
+
+/// A person with a session.
+#[derive(Debug)]
+pub(crate) struct Person {
+    account: ClerkAccount,
+    session: SessionId,
+}
+
+/// A person to begin with, who adds all others of an institution.
+#[derive(Clone)]
+pub struct FirstClerk {
+    /// The institution.
+    pub institution: InstitutionId,
+    /// The person.
+    pub person: OperatorId,
+    /// The first password, which the first login must change.
+    pub password: String,
+}
+
+impl Person {
+    /// The person, who must have this role.
+    pub(crate) fn clerk(&self, role: ClerkRole) -> Result<Clerk, Problem> {
+        if self.account.roles.contains(&role) {
+            Ok(self.account.clerk.clone())
+        } else {
+            Err(Problem::because(ProblemCode::NotAllowed, "The person's roles do not include this."))
+        }
+    }
+}
+
+/// No person is logged in.
+pub(crate) fn nobody() -> Problem {
+    Problem::because(ProblemCode::SessionRequired, "A person does this: log in first.")
+}
+
+/// The accounts of a desk.
+pub(crate) struct ClerkDesk<'a, S: ?Sized> {
+    pub(crate) store: &'a S,
+    pub(crate) environment: &'a Environment,
+}
+
+impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
+    /// Gives an institution its first administrator; changes nothing where the person has an account.
+    pub(crate) async fn install(&self, first: &FirstClerk) -> Result<(), Problem> {
+        let clerk = Clerk { institution: first.institution.clone(), person: first.person.clone() };
+        if self.store.clerk(&clerk).await.map_err(problem)?.is_some() {
+            return Ok(());
+        }
+        let account = self.assigned(clerk, [ClerkRole::Administrator], &first.password)?;
+        match self.store.put_clerk(None, account).await {
+            // Another process of the role was first.
+            Ok(()) | Err(StorageError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(problem(error)),
+        }
+    }
+
+    /// The person whose session a request shows; none where it shows none.
+    pub(crate) async fn person(
+        &self,
+        institution: &str,
+        credentials: &Credentials<'_>,
+    ) -> Result<Option<Person>, Problem> {
+        let Some(bearer) = credentials.bearer() else { return Ok(None) };
+        let expired = || Problem::new(ProblemCode::SessionExpired);
+        let id: SessionId = bearer.parse().map_err(|_| expired())?;
+        let session = self.store.session(id, self.environment.now()).await.map_err(problem)?;
+        let SessionHolder::Operator(holder) = session.ok_or_else(expired)?.holder else {
+            return Err(ProblemCode::NotAllowed.into());
+        };
+        let person = holder.as_str().strip_prefix(institution).and_then(|rest| rest.strip_prefix('/'));
+        let clerk = Clerk {
+            institution: institution.parse().map_err(|_| expired())?,
+            person: person.ok_or(ProblemCode::NotAllowed)?.parse().map_err(|_| expired())?,
+        };
+        let account = self.store.clerk(&clerk).await.map_err(problem)?.ok_or_else(expired)?;
+        check_password_state(account.password_state, credentials.path)?;
+        Ok(Some(Person { account, session: id }))
+    }
+
+    /// Opens a session.
+    pub(crate) async fn log_in(
+        &self,
+        institution: &InstitutionId,
+        login: &ClerkLogin,
+    ) -> Result<ClerkSession, Problem> {
+        let wrong = || Problem::new(ProblemCode::WrongCredentials);
+        let person = named(&login.person).map_err(|_| wrong())?;
+        let clerk = Clerk { institution: institution.clone(), person };
+        loop {
+            let known = self.store.clerk(&clerk).await.map_err(problem)?.ok_or_else(wrong)?;
+            let now = self.environment.now();
+            if known.closed_until.is_some_and(|until| now < until) {
+                return Err(wrong());
+            }
+            let verified = passwords::verify(&login.password, &known.password_hash);
+            let account = match &verified {
+                Ok(()) => ClerkAccount { failures: 0, closed_until: None, ..known.clone() },
+                Err(_) => failed(&known, now),
+            };
+            match self.store.put_clerk(Some(known), account.clone()).await {
+                Ok(()) => {}
+                // Somebody tried at the same time, and each attempt counts.
+                Err(StorageError::Conflict { .. }) => continue,
+                Err(error) => return Err(problem(error)),
+            }
+            if let Err(refused) = verified {
+                self.tell(&clerk, "login-refused", &json!({ "failures": account.failures })).await?;
+                return Err(refused);
+            }
+            let opened = open_session(self.store, self.environment, holder_of(&clerk)?, LIFETIME).await;
+            let session = opened.map_err(problem)?;
+            self.tell(&clerk, "login", &json!({})).await?;
+            return Ok(ClerkSession {
+                session: session.id.to_string(),
+                expires_at: session.expires_at,
+                roles: account.roles.iter().copied().map(role_to_wire).collect(),
+                password_change_required: account.password_state == PasswordState::Assigned,
+            });
+        }
+    }
+
+    /// Ends the person's session.
+    pub(crate) async fn log_out(&self, person: &Person) -> Result<(), Problem> {
+        self.store.end_session(person.session).await.map_err(problem)?;
+        self.tell(&person.account.clerk, "logout", &json!({})).await
+    }
+
+    /// Changes the person's own password.
+    pub(crate) async fn change_password(
+        &self,
+        person: Person,
+        change: &ClerkPassword,
+    ) -> Result<(), Problem> {
+        let Person { account, .. } = person;
+        passwords::verify(&change.old, &account.password_hash)?;
+        if change.old == change.new {
+            return Err(Problem::because(ProblemCode::ValueRefused, "The new password is the old one."));
+        }
+        let changed = ClerkAccount {
+            password_hash: passwords::hash(&change.new, self.environment)?,
+            password_state: PasswordState::Own,
+            ..account.clone()
+        };
+        let clerk = account.clerk.clone();
+        self.store.put_clerk(Some(account), changed).await.map_err(problem)?;
+        self.tell(&clerk, "password-changed", &json!({})).await
+    }
+
+    /// Adds a person of the administrator's institution, or assigns roles and a new password, which opens a closed
+    /// account. Nobody changes the own account.
+    pub(crate) async fn add(&self, by: &Person, new: &NewClerk) -> Result<ClerkLine, Problem> {
+        let administrator = by.clerk(ClerkRole::Administrator)?;
+        if new.roles.is_empty() {
+            return Err(Problem::because(ProblemCode::ValueRefused, "A person has at least one role."));
+        }
+        let clerk = Clerk { institution: administrator.institution.clone(), person: named(&new.person)? };
+        holder_of(&clerk)?;
+        if clerk == administrator {
+            let reason = "Another administrator changes this account.";
+            return Err(Problem::because(ProblemCode::NotAllowed, reason));
+        }
+        let roles = new.roles.iter().copied().map(role_from_wire);
+        let account = self.assigned(clerk, roles, &new.first_password)?;
+        let known = self.store.clerk(&account.clerk).await.map_err(problem)?;
+        self.store.put_clerk(known, account.clone()).await.map_err(problem)?;
+        let line = self.line_of(&account);
+        let detail = json!({ "person": new.person, "roles": line.roles });
+        self.tell(&administrator, "person-added", &detail).await?;
+        Ok(line)
+    }
+
+    /// The people of the administrator's institution.
+    pub(crate) async fn list(&self, by: &Person) -> Result<Vec<ClerkLine>, Problem> {
+        let administrator = by.clerk(ClerkRole::Administrator)?;
+        let found = self.store.clerks_of(&administrator.institution).await.map_err(problem)?;
+        Ok(found.iter().map(|account| self.line_of(account)).collect())
+    }
+
+    fn assigned(
+        &self,
+        clerk: Clerk,
+        roles: impl IntoIterator<Item = ClerkRole>,
+        password: &str,
+    ) -> Result<ClerkAccount, Problem> {
+        Ok(ClerkAccount {
+            clerk,
+            roles: roles.into_iter().collect(),
+            password_hash: passwords::hash(password, self.environment)?,
+            password_state: PasswordState::Assigned,
+            failures: 0,
+            closed_until: None,
+        })
+    }
+
+    fn line_of(&self, account: &ClerkAccount) -> ClerkLine {
+        ClerkLine {
+            person: account.clerk.person.to_string(),
+            roles: account.roles.iter().copied().map(role_to_wire).collect(),
+            closed_until: account.closed_until.filter(|until| self.environment.now() < *until),
+        }
+    }
+
+    /// Writes down what the person did.
+    pub(crate) async fn tell(&self, clerk: &Clerk, event: &str, detail: &Value) -> Result<(), Problem> {
+        let note = Note {
+            chain: ChainKey::Operator(holder_of(clerk)?),
+            at: self.environment.now(),
+            actor: clerk.institution.to_string(),
+            event: event.into(),
+            detail: detail.to_string(),
+        };
+        self.store.append(note).await.map(drop).map_err(problem)
+    }
+}
+
+fn failed(known: &ClerkAccount, now: jiff::Timestamp) -> ClerkAccount {
+    let failures = known.failures.saturating_add(1);
+    let closed_until = (failures >= FAILURES).then(|| now.checked_add(CLOSED_FOR).unwrap_or(now));
+    ClerkAccount { failures, closed_until, ..known.clone() }
+}
+
+/// The name under which a person's sessions, decisions and journal stand: two of one name at two institutions are
+/// two.
+pub(crate) fn holder_of(clerk: &Clerk) -> Result<OperatorId, Problem> {
+    let text = format!("{}/{}", clerk.institution, clerk.person);
+    text.parse().map_err(|_| Problem::because(ProblemCode::ValueRefused, "The name is too long."))
+}
+
+fn named(person: &str) -> Result<OperatorId, Problem> {
+    let wrong = || Problem::because(ProblemCode::ValueRefused, "This is no name of a person.");
+    if person.contains('/') { Err(wrong()) } else { person.parse().map_err(|_| wrong()) }
+}
+
+const fn role_to_wire(role: ClerkRole) -> WireRole {
+    match role {
+        ClerkRole::Administrator => WireRole::Administrator,
+        ClerkRole::Proposer => WireRole::Proposer,
+        ClerkRole::Approver => WireRole::Approver,
+    }
+}
+
+const fn role_from_wire(role: WireRole) -> ClerkRole {
+    match role {
+        WireRole::Administrator => ClerkRole::Administrator,
+        WireRole::Proposer => ClerkRole::Proposer,
+        WireRole::Approver => ClerkRole::Approver,
+    }
+}
+
+fn problem(error: StorageError) -> Problem {
+    stored::problem(&error)
+}
