@@ -3,6 +3,8 @@
 
 use tsm_iso7816::{ChannelError, StatusWord, apdu::EXTENDED_MAX, channel::Class, channel::LogicalChannel};
 
+use crate::{commands::CommandError, security_level::SecurityLevel};
+
 /// Why a host cannot wrap a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrapError {
@@ -38,6 +40,39 @@ pub enum ResponseError {
     /// An answer failed its check before: the session is over.
     #[error("the session is over since an answer failed its check")]
     Closed,
+}
+
+/// Why a card refuses EXTERNAL AUTHENTICATE, in either protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// The command is malformed.
+    #[error("EXTERNAL AUTHENTICATE is malformed")]
+    Command(#[from] CommandError),
+    /// The class does not indicate secure messaging.
+    #[error("EXTERNAL AUTHENTICATE is not secured")]
+    NotSecured,
+    /// The implementation option has no such level.
+    #[error("the security level {0} is not available")]
+    Level(SecurityLevel),
+    /// The host cryptogram is wrong.
+    #[error("the host cryptogram is wrong")]
+    HostCryptogram,
+    /// The C-MAC is wrong.
+    #[error("the C-MAC of EXTERNAL AUTHENTICATE is wrong")]
+    Mac,
+}
+
+impl AuthenticationError {
+    /// The status word a card answers.
+    // GPC 2.3.1 E.5.2.5, Amendment D 7.1.2.5.
+    pub const fn status_word(&self) -> StatusWord {
+        match self {
+            Self::Command(error) => error.status_word(),
+            Self::NotSecured | Self::Mac => StatusWord::SECURITY_STATUS_NOT_SATISFIED,
+            Self::Level(_) => StatusWord::INCORRECT_P1_P2,
+            Self::HostCryptogram => StatusWord::AUTHENTICATION_FAILED,
+        }
+    }
 }
 
 /// Why a card refuses a command of its session. The session is over with any of them.

@@ -3,8 +3,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tsm_domain::Fen;
+use tsm_domain::bytes::Sha256Digest;
 
 use crate::error::{Result, StorageError};
+use crate::shared::Entry;
 
 /// A record as it stands in a `body` column.
 pub(crate) fn body(record: &impl Serialize) -> Result<String> {
@@ -14,6 +16,21 @@ pub(crate) fn body(record: &impl Serialize) -> Result<String> {
 /// A record out of a `body` column.
 pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, body: &str) -> Result<T> {
     serde_json::from_str(body).map_err(|error| StorageError::corrupt(what, error))
+}
+
+/// Journal entries out of their columns `hash` and `body`. The hash stands in a column of its own too; where the
+/// two differ someone has changed the file.
+pub(crate) fn checked_entries(rows: Vec<(Vec<u8>, String)>) -> Result<Vec<Entry>> {
+    let entries = rows.into_iter().map(|(hash, text)| {
+        let entry: Entry = parse("journal entry", &text)?;
+        let hash: Option<[u8; 32]> = hash.try_into().ok();
+        if hash.map(Sha256Digest) == Some(entry.hash) {
+            Ok(entry)
+        } else {
+            Err(StorageError::corrupt("journal entry", "its hash was changed"))
+        }
+    });
+    entries.collect()
 }
 
 /// A column that holds the text of a value.

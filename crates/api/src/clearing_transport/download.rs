@@ -1,7 +1,8 @@
 //! The download: the centre sends, an institution receives.
 
-use super::upload::{done, unexpected};
-use super::{BLOCK, BlockKind, FileInfo, Message, Outcome, ReceiverStep, SenderStep, TransportFault};
+use super::receiving::Receiving;
+use super::sending::Sending;
+use super::{FileInfo, Message, Outcome, ReceiverStep, SenderStep, TransportFault, done, unexpected};
 
 /// What the centre has to do next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,120 +16,73 @@ pub enum Served {
         /// Of which date; 0 for all.
         date: u32,
     },
-    /// Send these, in order.
-    Send(Vec<Message>),
     /// Acknowledge, then go on as a sender does.
     Then(Option<Message>, SenderStep),
 }
 
+/// The most files that one answer can count: four digits.
+const MOST_FILES: u16 = 9_999;
+
 /// The centre's half of a download.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct DownloadHost {
-    files: Vec<FileInfo>,
     at: HostAt,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum HostAt {
+    #[default]
     Start,
     Asked,
-    Counted,
-    Announced(usize),
-    Reading { file: usize, offset: u64 },
-    Sent { file: usize, offset: u64 },
-    Ended(usize),
-    Done,
-}
-
-impl Default for DownloadHost {
-    fn default() -> Self {
-        Self { files: Vec::new(), at: HostAt::Start }
-    }
+    Counted(Vec<FileInfo>),
+    Files(Sending),
 }
 
 impl DownloadHost {
     /// A message came.
     pub fn receive(&mut self, message: Message) -> Result<Served, TransportFault> {
-        match (self.at, message) {
+        match (&mut self.at, message) {
             (HostAt::Start, Message::DownloadRequest { organisation, code, date }) => {
                 self.at = HostAt::Asked;
                 Ok(Served::Who { organisation, code, date })
             }
-            (HostAt::Counted, Message::Ack(outcome)) => {
+            (HostAt::Counted(files), Message::Ack(outcome)) => {
                 done(outcome)?;
-                Ok(self.announce(0))
+                let (sending, first) = Sending::begin(std::mem::take(files));
+                self.at = HostAt::Files(sending);
+                Ok(Served::Then(None, first))
             }
-            (HostAt::Announced(file), Message::Resume { held, outcome: Outcome::Done }) => {
-                let step = self.go_on(file, held)?;
-                Ok(Served::Then(Some(Message::Ack(Outcome::Done)), step))
+            (HostAt::Files(sending), message) => {
+                let step = sending.receive(&message)?;
+                let resumed = matches!(message, Message::Resume { outcome: Outcome::Done, .. });
+                Ok(Served::Then(resumed.then_some(Message::Ack(Outcome::Done)), step))
             }
-            (HostAt::Announced(file), Message::Resume { .. }) => Ok(self.announce(file + 1)),
-            (HostAt::Sent { file, offset }, Message::Ack(outcome)) => {
-                done(outcome)?;
-                Ok(Served::Then(None, self.go_on(file, offset)?))
-            }
-            // A receiver that found the digest wrong asks for the file again another time.
-            (HostAt::Ended(file), Message::Ack(_)) => Ok(self.announce(file + 1)),
-            (at, other) => Err(unexpected(
-                &other,
-                match at {
-                    HostAt::Start => "4002",
-                    HostAt::Announced(_) => "4005",
-                    HostAt::Counted | HostAt::Sent { .. } | HostAt::Ended(_) => "4008",
-                    HostAt::Asked | HostAt::Reading { .. } | HostAt::Done => "nothing",
-                },
-            )),
+            (HostAt::Start, other) => Err(unexpected(&other, "4002")),
+            (HostAt::Asked, other) => Err(unexpected(&other, "nothing")),
+            (HostAt::Counted(_), other) => Err(unexpected(&other, "4008")),
         }
     }
 
     /// The files that there are, or why none is given.
-    pub fn offer(&mut self, files: Vec<FileInfo>, outcome: Outcome) -> Message {
-        let count = u16::try_from(files.len()).unwrap_or(9_999).min(9_999);
-        self.files = files;
-        self.files.truncate(count.into());
-        self.at = if outcome == Outcome::Done && count > 0 { HostAt::Counted } else { HostAt::Done };
+    pub fn offer(&mut self, mut files: Vec<FileInfo>, outcome: Outcome) -> Message {
+        files.truncate(MOST_FILES.into());
+        let count = files.len() as u16;
+        let gives = outcome == Outcome::Done && count > 0;
+        self.at = if gives { HostAt::Counted(files) } else { HostAt::Files(Sending::begin(Vec::new()).0) };
         Message::Count { files: count, outcome }
     }
 
     /// The bytes that were asked for.
     pub fn block(&mut self, bytes: Vec<u8>) -> Result<Message, TransportFault> {
-        let HostAt::Reading { file, offset } = self.at else { return Err(TransportFault::Size) };
-        let end = offset + bytes.len() as u64;
-        if bytes.is_empty() || end > self.files[file].size {
-            return Err(TransportFault::Size);
+        match &mut self.at {
+            HostAt::Files(sending) => sending.block(bytes),
+            HostAt::Start | HostAt::Asked | HostAt::Counted(_) => Err(TransportFault::Size),
         }
-        let kind = if end == self.files[file].size { BlockKind::Last } else { BlockKind::More };
-        self.at = HostAt::Sent { file, offset: end };
-        Ok(Message::Data { kind, block: bytes })
     }
 
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
-        self.at == HostAt::Done
-    }
-
-    fn announce(&mut self, file: usize) -> Served {
-        match self.files.get(file) {
-            Some(info) => {
-                self.at = HostAt::Announced(file);
-                Served::Send(vec![Message::File(info.clone())])
-            }
-            None => {
-                self.at = HostAt::Done;
-                Served::Then(None, SenderStep::Done)
-            }
-        }
-    }
-
-    fn go_on(&mut self, file: usize, offset: u64) -> Result<SenderStep, TransportFault> {
-        let left = self.files[file].size.checked_sub(offset).ok_or(TransportFault::Size)?;
-        if left == 0 {
-            self.at = HostAt::Ended(file);
-            return Ok(SenderStep::Send(Message::End));
-        }
-        self.at = HostAt::Reading { file, offset };
-        let length = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-        Ok(SenderStep::Read { file, offset, length })
+        matches!(&self.at, HostAt::Files(sending) if sending.is_done())
     }
 }
 
@@ -141,18 +95,13 @@ pub struct DownloadClient {
     at: ClientAt,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 enum ClientAt {
     Start,
     Requested,
-    Next { left: u16 },
-    Announced { left: u16, size: u64 },
-    Resumed { left: u16, size: u64, offset: u64 },
-    Data { left: u16, size: u64, offset: u64 },
-    Storing { left: u16, size: u64, offset: u64 },
-    End { left: u16 },
-    Checking { left: u16 },
-    Done,
+    /// The centre has still to acknowledge from where a file goes on.
+    Resumed(Receiving),
+    Files(Receiving),
 }
 
 impl DownloadClient {
@@ -170,94 +119,56 @@ impl DownloadClient {
 
     /// A message came.
     pub fn receive(&mut self, message: Message) -> Result<ReceiverStep, TransportFault> {
-        match (self.at.clone(), message) {
+        match (&mut self.at, message) {
             (ClientAt::Requested, Message::Count { files, outcome }) => {
                 done(outcome)?;
-                if files == 0 {
-                    self.at = ClientAt::Done;
-                    return Ok(ReceiverStep::Done);
-                }
-                self.at = ClientAt::Next { left: files };
-                Ok(ReceiverStep::Send(Message::Ack(Outcome::Done)))
+                self.at = ClientAt::Files(Receiving::begin(files));
+                Ok(match files {
+                    0 => ReceiverStep::Done,
+                    _ => ReceiverStep::Send(Message::Ack(Outcome::Done)),
+                })
             }
-            (ClientAt::Next { left }, Message::File(info)) => {
-                self.at = ClientAt::Announced { left, size: info.size };
-                Ok(ReceiverStep::File(info))
-            }
-            (ClientAt::Resumed { left, size, offset }, Message::Ack(outcome)) => {
+            (ClientAt::Resumed(receiving), Message::Ack(outcome)) => {
                 done(outcome)?;
-                self.at = if offset == size {
-                    ClientAt::End { left }
-                } else {
-                    ClientAt::Data { left, size, offset }
-                };
+                self.at = ClientAt::Files(receiving.clone());
                 Ok(ReceiverStep::Done)
             }
-            (ClientAt::Data { left, size, offset }, Message::Data { kind, block }) => {
-                let end = offset + block.len() as u64;
-                let fits = !block.is_empty() && end <= size && (end == size) == (kind == BlockKind::Last);
-                if !fits {
-                    return Err(TransportFault::Size);
-                }
-                self.at = ClientAt::Storing { left, size, offset: end };
-                Ok(ReceiverStep::Block { offset, bytes: block })
-            }
-            (ClientAt::End { left }, Message::End) => {
-                self.at = ClientAt::Checking { left };
-                Ok(ReceiverStep::Whole)
-            }
-            (at, other) => Err(unexpected(
-                &other,
-                match at {
-                    ClientAt::Requested => "4006",
-                    ClientAt::Next { .. } => "4003",
-                    ClientAt::Resumed { .. } => "4008",
-                    ClientAt::Data { .. } => "4004",
-                    ClientAt::End { .. } => "4007",
-                    ClientAt::Start
-                    | ClientAt::Announced { .. }
-                    | ClientAt::Storing { .. }
-                    | ClientAt::Checking { .. }
-                    | ClientAt::Done => "nothing",
-                },
-            )),
+            (ClientAt::Files(receiving), message) => receiving.receive(message),
+            (ClientAt::Start, other) => Err(unexpected(&other, "nothing")),
+            (ClientAt::Requested, other) => Err(unexpected(&other, "4006")),
+            (ClientAt::Resumed(_), other) => Err(unexpected(&other, "4008")),
         }
     }
 
     /// How much of the announced file is here. A file that is not wanted is passed over with an outcome.
     pub fn resume(&mut self, held: u64, outcome: Outcome) -> Message {
-        if let ClientAt::Announced { left, size } = self.at {
-            self.at = match outcome {
-                Outcome::Done => ClientAt::Resumed { left, size, offset: held },
-                _ => next(left),
-            };
+        let ClientAt::Files(receiving) = &mut self.at else { return Message::Resume { held, outcome } };
+        let taken = receiving.is_announced() && outcome == Outcome::Done;
+        let resume = receiving.resume(held, outcome);
+        if taken {
+            self.at = ClientAt::Resumed(receiving.clone());
         }
-        Message::Resume { held, outcome }
+        resume
     }
 
     /// The block is stored.
     pub fn stored(&mut self) -> Message {
-        if let ClientAt::Storing { left, size, offset } = self.at {
-            self.at =
-                if offset == size { ClientAt::End { left } } else { ClientAt::Data { left, size, offset } };
+        match &mut self.at {
+            ClientAt::Files(receiving) => receiving.stored(Outcome::Done),
+            ClientAt::Start | ClientAt::Requested | ClientAt::Resumed(_) => Message::Ack(Outcome::Done),
         }
-        Message::Ack(Outcome::Done)
     }
 
     /// The digest of the whole file was checked.
     pub fn checked(&mut self, outcome: Outcome) -> Message {
-        if let ClientAt::Checking { left } = self.at {
-            self.at = next(left);
+        match &mut self.at {
+            ClientAt::Files(receiving) => receiving.checked(outcome),
+            ClientAt::Start | ClientAt::Requested | ClientAt::Resumed(_) => Message::Ack(outcome),
         }
-        Message::Ack(outcome)
     }
 
     /// Whether nothing is to come.
     pub fn is_done(&self) -> bool {
-        self.at == ClientAt::Done
+        matches!(&self.at, ClientAt::Files(receiving) if receiving.is_done())
     }
-}
-
-const fn next(left: u16) -> ClientAt {
-    if left <= 1 { ClientAt::Done } else { ClientAt::Next { left: left - 1 } }
 }

@@ -17,6 +17,8 @@
 mod download;
 mod frame;
 mod message;
+mod receiving;
+mod sending;
 mod upload;
 
 pub use download::{DownloadClient, DownloadHost, Served};
@@ -89,6 +91,17 @@ pub enum SenderStep {
     },
     /// Nothing is left.
     Done,
+}
+
+fn done(outcome: Outcome) -> Result<(), TransportFault> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        refused => Err(TransportFault::Refused(refused)),
+    }
+}
+
+fn unexpected(message: &Message, expected: &'static str) -> TransportFault {
+    TransportFault::Unexpected { found: message.number(), expected }
 }
 
 #[cfg(test)]

@@ -202,7 +202,6 @@ fn a_download_resumes_from_any_byte() {
                     let infos = files.iter().map(|(info, _)| info.clone()).collect();
                     [host.offer(infos, Outcome::Done)].into()
                 }
-                Served::Send(replies) => replies.into(),
                 Served::Then(first, step) => {
                     let mut replies: VecDeque<Message> = first.into_iter().collect();
                     match step {

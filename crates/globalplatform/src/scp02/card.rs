@@ -1,6 +1,6 @@
 //! The card's half of SCP02.
 
-use tsm_iso7816::{Aid, CommandApdu, ResponseApdu, StatusWord};
+use tsm_iso7816::{Aid, CommandApdu, ResponseApdu};
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,6 +15,8 @@ use crate::{
     },
     security_level::{ResponseProtection, SecurityLevel},
 };
+
+pub use crate::secure_messaging::AuthenticationError;
 
 /// What the card brings to a session.
 #[derive(Debug)]
@@ -45,39 +47,6 @@ pub struct Handshake {
     dek: TripleDes,
     implementation: Implementation,
     host_cryptogram: [u8; CHALLENGE_LENGTH],
-}
-
-/// Why EXTERNAL AUTHENTICATE fails.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthenticationError {
-    /// The command is malformed.
-    #[error("EXTERNAL AUTHENTICATE is malformed")]
-    Command(#[from] CommandError),
-    /// The class does not indicate secure messaging.
-    #[error("EXTERNAL AUTHENTICATE is not secured")]
-    NotSecured,
-    /// The implementation option has no such level.
-    #[error("the security level {0} is not available")]
-    Level(SecurityLevel),
-    /// The host cryptogram is wrong.
-    #[error("the host cryptogram is wrong")]
-    HostCryptogram,
-    /// The C-MAC is wrong.
-    #[error("the C-MAC of EXTERNAL AUTHENTICATE is wrong")]
-    Mac,
-}
-
-impl AuthenticationError {
-    /// The status word a card answers.
-    // GPC 2.3.1 E.5.2.5.
-    pub const fn status_word(&self) -> StatusWord {
-        match self {
-            Self::Command(error) => error.status_word(),
-            Self::NotSecured | Self::Mac => StatusWord::SECURITY_STATUS_NOT_SATISFIED,
-            Self::Level(_) => StatusWord::INCORRECT_P1_P2,
-            Self::HostCryptogram => StatusWord::AUTHENTICATION_FAILED,
-        }
-    }
 }
 
 /// An eight-byte chaining value of zeros.

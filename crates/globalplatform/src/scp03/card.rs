@@ -14,6 +14,8 @@ use crate::{
     security_level::{ResponseProtection, SecurityLevel},
 };
 
+pub use crate::secure_messaging::AuthenticationError;
+
 /// What the card brings to a session.
 #[derive(Debug)]
 pub struct CardParameters<'a> {
@@ -55,39 +57,6 @@ pub struct Handshake {
     dek: Aes,
     implementation: Implementation,
     host_cryptogram: Vec<u8>,
-}
-
-/// Why EXTERNAL AUTHENTICATE fails.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthenticationError {
-    /// The command is malformed.
-    #[error("EXTERNAL AUTHENTICATE is malformed")]
-    Command(#[from] CommandError),
-    /// The class does not indicate secure messaging.
-    #[error("EXTERNAL AUTHENTICATE is not secured")]
-    NotSecured,
-    /// The implementation option has no such level.
-    #[error("the security level {0} is not available")]
-    Level(SecurityLevel),
-    /// The host cryptogram is wrong.
-    #[error("the host cryptogram is wrong")]
-    HostCryptogram,
-    /// The C-MAC is wrong.
-    #[error("the C-MAC of EXTERNAL AUTHENTICATE is wrong")]
-    Mac,
-}
-
-impl AuthenticationError {
-    /// The status word a card answers.
-    // Amendment D 7.1.2.5.
-    pub const fn status_word(&self) -> StatusWord {
-        match self {
-            Self::Command(error) => error.status_word(),
-            Self::NotSecured | Self::Mac => StatusWord::SECURITY_STATUS_NOT_SATISFIED,
-            Self::Level(_) => StatusWord::INCORRECT_P1_P2,
-            Self::HostCryptogram => StatusWord::AUTHENTICATION_FAILED,
-        }
-    }
 }
 
 impl Handshake {

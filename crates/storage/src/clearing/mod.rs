@@ -2,6 +2,7 @@
 
 pub(crate) mod closing;
 pub mod collection;
+pub(crate) mod columns;
 pub(crate) mod journal;
 pub mod lists;
 pub mod replay;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::{ConversationId, DeliveryId, IncidentId, SeId, SessionId};
 
 use super::database::{Db, short, single, step};
 use super::rows::{all, body, column, first, from_text, limit, many, nanoseconds, one, params, parse, run};
 use super::schema::Tables;
 use super::{Postgres, rows};
+use crate::columns::checked_entries;
 use crate::error::{Result, StorageError};
 use crate::shared::*;
 
@@ -400,20 +400,6 @@ fn read_entry(row: &Row) -> Result<(Vec<u8>, String)> {
     Ok((column(row, 0)?, column(row, 1)?))
 }
 
-// The hash stands in a column of its own too; where the two differ someone has changed the file.
-fn checked(rows: Vec<(Vec<u8>, String)>) -> Result<Vec<Entry>> {
-    let entries = rows.into_iter().map(|(hash, text)| {
-        let entry: Entry = parse("journal entry", &text)?;
-        let hash: Option<[u8; 32]> = hash.try_into().ok();
-        if hash.map(Sha256Digest) == Some(entry.hash) {
-            Ok(entry)
-        } else {
-            Err(StorageError::corrupt("journal entry", "its hash was changed"))
-        }
-    });
-    entries.collect()
-}
-
 #[async_trait]
 impl<S: Tables> Chains for Postgres<S> {
     async fn append(&self, note: Note) -> Result<Entry> {
@@ -433,7 +419,7 @@ impl<S: Tables> Chains for Postgres<S> {
         single!(
             self,
             db,
-            checked(all(db, sql, params![key.to_text(), after, limit(most)], read_entry).await?)
+            checked_entries(all(db, sql, params![key.to_text(), after, limit(most)], read_entry).await?)
         )
     }
 
@@ -443,6 +429,6 @@ impl<S: Tables> Chains for Postgres<S> {
         let sql = "SELECT head.hash, head.body FROM
                 (SELECT chain, max(number) AS number FROM chains WHERE chain > $1 GROUP BY chain ORDER BY chain LIMIT $2) last
             JOIN chains head ON head.chain = last.chain AND head.number = last.number ORDER BY head.chain";
-        single!(self, db, checked(all(db, sql, params![after, limit(most)], read_entry).await?))
+        single!(self, db, checked_entries(all(db, sql, params![after, limit(most)], read_entry).await?))
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::{ConversationId, DeliveryId, IncidentId, SeId, SessionId};
 
 use super::rows::{all, body, first, from_text, limit, many, nanoseconds, one, parse, run};
 use super::schema::Schema;
 use super::{Sqlite, rows};
+use crate::columns::checked_entries;
 use crate::error::{Result, StorageError};
 use crate::shared::*;
 
@@ -353,20 +353,6 @@ fn read_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Vec<u8>, String)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-// The hash stands in a column of its own too; where the two differ someone has changed the file.
-fn checked(rows: Vec<(Vec<u8>, String)>) -> Result<Vec<Entry>> {
-    let entries = rows.into_iter().map(|(hash, text)| {
-        let entry: Entry = parse("journal entry", &text)?;
-        let hash: Option<[u8; 32]> = hash.try_into().ok();
-        if hash.map(Sha256Digest) == Some(entry.hash) {
-            Ok(entry)
-        } else {
-            Err(StorageError::corrupt("journal entry", "its hash was changed"))
-        }
-    });
-    entries.collect()
-}
-
 #[async_trait]
 impl<S: Schema> Chains for Sqlite<S> {
     async fn append(&self, note: Note) -> Result<Entry> {
@@ -382,7 +368,7 @@ impl<S: Schema> Chains for Sqlite<S> {
     async fn chain(&self, key: ChainKey, after: u64, most: usize) -> Result<Vec<Entry>> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let sql = "SELECT hash, body FROM chains WHERE chain = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
-        self.read(|db| checked(all(db, sql, params![key.to_text(), after, limit(most)], read_entry)?))
+        self.read(|db| checked_entries(all(db, sql, params![key.to_text(), after, limit(most)], read_entry)?))
     }
 
     async fn chain_heads(&self, after: Option<ChainKey>, most: usize) -> Result<Vec<Entry>> {
@@ -391,6 +377,6 @@ impl<S: Schema> Chains for Sqlite<S> {
         let sql = "SELECT head.hash, head.body FROM
                 (SELECT chain, max(number) AS number FROM chains WHERE chain > ?1 GROUP BY chain ORDER BY chain LIMIT ?2) last
             JOIN chains head ON head.chain = last.chain AND head.number = last.number ORDER BY head.chain";
-        self.read(|db| checked(all(db, sql, params![after, limit(most)], read_entry)?))
+        self.read(|db| checked_entries(all(db, sql, params![after, limit(most)], read_entry)?))
     }
 }

@@ -357,7 +357,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     }
                     None => vec![host.offer(Vec::new(), Outcome::NotAdmitted)],
                 },
-                Served::Send(replies) => replies,
                 Served::Then(before, step) => {
                     let mut replies: Vec<Message> = before.into_iter().collect();
                     match step {

@@ -7,9 +7,9 @@ use tsm_domain::money::MoneyTotals;
 use tsm_domain::money::audit::CardSums;
 use tsm_domain::{CardNumber, Fen};
 
-use super::account_kind;
 use super::settlement::{text, transaction_type};
 use crate::clearing::AccountRow;
+use crate::clearing::columns::account_kind;
 use crate::clearing::settlement::CardPage;
 use crate::error::Result;
 use crate::postgres::database::Db;

@@ -14,88 +14,37 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use tsm_domain::money::ledger::{self, Balance, LedgerView, PendingFate, Posting};
 use tsm_domain::money::{
-    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals, Tac,
-    TransactionKey, TransactionType, Transfer, TransferCode, TransferKind,
+    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals,
+    TransactionKey, Transfer, TransferKind,
 };
 use tsm_domain::{CardNumber, SeId, TransferId};
 
 use super::database::{Db, single, step};
 use super::rows::{
-    all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one, params,
-    run,
+    all, amount, body, column, fen, first, limit, many, nanoseconds, narrow, one, params, run,
 };
 use super::shared::put_with;
 use super::{ClearingTables, Postgres};
+use crate::clearing::columns::{
+    TRANSACTION_COLUMNS, TRANSFER_COLUMNS, TransactionRow, TransferRow, account_kind,
+};
 use crate::clearing::*;
 use crate::error::{Result, StorageError};
 
-const TRANSFER_COLUMNS: &str =
-    "id, debit, debit_card, credit, credit_card, amount_fen, kind, pending, code, order_id, at";
-
-/// A transfer as its columns say it.
-struct TransferRow {
-    id: String,
-    debit: String,
-    debit_card: Option<String>,
-    credit: String,
-    credit_card: Option<String>,
-    amount_fen: i64,
-    kind: String,
-    pending: Option<String>,
-    code: String,
-    order_id: Option<String>,
-    at: i64,
-}
-
-impl TransferRow {
-    fn read(row: &Row) -> Result<Self> {
-        Ok(Self {
-            id: column(row, 0)?,
-            debit: column(row, 1)?,
-            debit_card: column(row, 2)?,
-            credit: column(row, 3)?,
-            credit_card: column(row, 4)?,
-            amount_fen: column(row, 5)?,
-            kind: column(row, 6)?,
-            pending: column(row, 7)?,
-            code: column(row, 8)?,
-            order_id: column(row, 9)?,
-            at: column(row, 10)?,
-        })
-    }
-
-    fn transfer(&self) -> Result<Transfer> {
-        let pending = || from_text("transfer", self.pending.as_deref().unwrap_or_default());
-        let kind = match self.kind.as_str() {
-            "single" => TransferKind::Single,
-            "pending" => TransferKind::Pending,
-            "post" => TransferKind::Post(pending()?),
-            "void" => TransferKind::Void(pending()?),
-            other => return Err(StorageError::corrupt("transfer", format!("kind {other}"))),
-        };
-        let code = TransferCode::from_name(&self.code);
-        Ok(Transfer {
-            id: from_text("transfer", &self.id)?,
-            debit: account(&self.debit, self.debit_card.as_deref())?,
-            credit: account(&self.credit, self.credit_card.as_deref())?,
-            amount: amount(self.amount_fen)?,
-            kind,
-            code: code.ok_or_else(|| StorageError::corrupt("transfer", format!("code {}", self.code)))?,
-            order: self.order_id.as_deref().map(|order| from_text("transfer", order)).transpose()?,
-            at: instant(self.at)?,
-        })
-    }
-}
-
-fn account_kind(name: &str) -> Result<AccountKind> {
-    AccountKind::from_name(name).ok_or_else(|| StorageError::corrupt("account", name))
-}
-
-fn account(kind: &str, card: Option<&str>) -> Result<Account> {
-    let kind = account_kind(kind)?;
-    Ok(match card {
-        Some(card) => Account::Card(from_text("account", card)?, kind),
-        None => Account::Control(kind),
+/// A transfer out of its columns.
+fn transfer_row(row: &Row) -> Result<TransferRow> {
+    Ok(TransferRow {
+        id: column(row, 0)?,
+        debit: column(row, 1)?,
+        debit_card: column(row, 2)?,
+        credit: column(row, 3)?,
+        credit_card: column(row, 4)?,
+        amount_fen: column(row, 5)?,
+        kind: column(row, 6)?,
+        pending: column(row, 7)?,
+        code: column(row, 8)?,
+        order_id: column(row, 9)?,
+        at: column(row, 10)?,
     })
 }
 
@@ -138,7 +87,7 @@ impl Known {
         match missing {
             Missing::Transfer(id) => {
                 let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE id = $1");
-                let found = first(db, &sql, params![id.to_string()], TransferRow::read).await?;
+                let found = first(db, &sql, params![id.to_string()], transfer_row).await?;
                 self.transfers.insert(id, found.map(|row| row.transfer()).transpose()?);
             }
             Missing::Fate(pending) => {
@@ -269,61 +218,26 @@ async fn change_account(
     Ok(account)
 }
 
-/// A card transaction as its columns say it.
-struct TransactionRow {
-    counter: u16,
-    kind: u8,
-    amount_fen: i64,
-    balance_after_fen: Option<i64>,
-    terminal: String,
-    at: i64,
-    tac: Option<Vec<u8>>,
-}
-
-impl TransactionRow {
-    const COLUMNS: &'static str = "counter, kind, amount_fen, balance_after_fen, terminal, at, tac";
-
-    fn read(row: &Row) -> Result<Self> {
-        Ok(Self {
-            counter: narrow(row, 0)?,
-            kind: narrow(row, 1)?,
-            amount_fen: column(row, 2)?,
-            balance_after_fen: column(row, 3)?,
-            terminal: column(row, 4)?,
-            at: column(row, 5)?,
-            tac: column(row, 6)?,
-        })
-    }
-
-    fn proof(&self) -> Result<LoadProof> {
-        let Some(tac) = &self.tac else { return Ok(LoadProof::TacUnavailable) };
-        let tac =
-            <[u8; 4]>::try_from(&tac[..]).map_err(|error| StorageError::corrupt("transaction", error))?;
-        Ok(LoadProof::Tac(Tac(tac)))
-    }
-
-    fn transaction(&self, card: CardNumber) -> Result<CardTransaction> {
-        let kind = TransactionType::from_byte(self.kind);
-        let kind =
-            kind.ok_or_else(|| StorageError::corrupt("transaction", format!("type {:02X}", self.kind)))?;
-        Ok(CardTransaction {
-            key: TransactionKey { card, counter: self.counter, kind },
-            amount: amount(self.amount_fen)?,
-            balance_after: self.balance_after_fen.map(amount).transpose()?,
-            terminal: from_text("transaction", &self.terminal)?,
-            at: instant(self.at)?,
-            proof: self.proof()?,
-        })
-    }
+/// A card transaction out of its columns.
+fn transaction_row(row: &Row) -> Result<TransactionRow> {
+    Ok(TransactionRow {
+        counter: narrow(row, 0)?,
+        kind: narrow(row, 1)?,
+        amount_fen: column(row, 2)?,
+        balance_after_fen: column(row, 3)?,
+        terminal: column(row, 4)?,
+        at: column(row, 5)?,
+        tac: column(row, 6)?,
+    })
 }
 
 async fn known_transaction(db: &Db<'_>, key: TransactionKey) -> Result<Option<CardTransaction>> {
     let sql = format!(
         "SELECT {} FROM transactions WHERE card = $1 AND counter = $2 AND kind = $3",
-        TransactionRow::COLUMNS
+        TRANSACTION_COLUMNS
     );
     let params = params![key.card.as_str(), i64::from(key.counter), i64::from(key.kind.to_byte())];
-    first(db, &sql, params, TransactionRow::read).await?.map(|row| row.transaction(key.card)).transpose()
+    first(db, &sql, params, transaction_row).await?.map(|row| row.transaction(key.card)).transpose()
 }
 
 async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Result<Recorded> {
@@ -339,7 +253,7 @@ async fn record(db: &Db<'_>, transaction: &CardTransaction, books: &Books) -> Re
     };
     let sql = format!(
         "INSERT INTO transactions (card, {}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        TransactionRow::COLUMNS
+        TRANSACTION_COLUMNS
     );
     run(
         db,
@@ -436,19 +350,16 @@ impl ClearingStore for Postgres<ClearingTables> {
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
         let sql = format!(
             "SELECT {} FROM transactions WHERE card = $1 ORDER BY at DESC, counter DESC, kind DESC LIMIT $2",
-            TransactionRow::COLUMNS
+            TRANSACTION_COLUMNS
         );
-        let rows = single!(
-            self,
-            db,
-            all(db, &sql, params![card.as_str(), limit(most)], TransactionRow::read).await
-        )?;
+        let rows =
+            single!(self, db, all(db, &sql, params![card.as_str(), limit(most)], transaction_row).await)?;
         rows.iter().map(|row| row.transaction(card)).collect()
     }
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
         let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card = $1 ORDER BY at, id");
-        let rows = single!(self, db, all(db, &sql, params![card.as_str()], TransferRow::read).await)?;
+        let rows = single!(self, db, all(db, &sql, params![card.as_str()], transfer_row).await)?;
         rows.iter().map(TransferRow::transfer).collect()
     }
 

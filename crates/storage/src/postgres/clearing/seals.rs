@@ -6,7 +6,8 @@ use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::Transfer;
 use tsm_domain::money::journal::{SealedHead, SignedSeal};
 
-use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow};
+use super::{ClearingTables, Postgres, transfer_row};
+use crate::clearing::columns::{TRANSFER_COLUMNS, TransferRow};
 use crate::clearing::seals::{bounds, is_new_seal};
 use crate::clearing::{SealOver, Seals};
 use crate::error::{Result, StorageError};
@@ -98,7 +99,7 @@ impl Seals for Postgres<ClearingTables> {
             "SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card IS NULL AND at >= $1 AND at < $2 ORDER BY at, id"
         );
         let (from, until) = (nanoseconds(from), nanoseconds(until));
-        let rows = single!(self, db, all(db, &sql, params![from, until], TransferRow::read).await)?;
+        let rows = single!(self, db, all(db, &sql, params![from, until], transfer_row).await)?;
         rows.iter().map(TransferRow::transfer).collect()
     }
 

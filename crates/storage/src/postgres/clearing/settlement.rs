@@ -9,7 +9,8 @@ use tsm_domain::money::{
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
-use super::{ClearingTables, Postgres, TRANSFER_COLUMNS, TransferRow, book, card_sums, differences};
+use super::{ClearingTables, Postgres, book, card_sums, differences, transfer_row};
+use crate::clearing::columns::TRANSFER_COLUMNS;
 use crate::clearing::settlement::*;
 use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
@@ -546,7 +547,7 @@ impl Settlements for Postgres<ClearingTables> {
 
     async fn transfer_by_id(&self, id: TransferId) -> Result<Option<Transfer>> {
         let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE id = $1");
-        let found = single!(self, db, first(db, &sql, params![id.to_string()], TransferRow::read).await)?;
+        let found = single!(self, db, first(db, &sql, params![id.to_string()], transfer_row).await)?;
         found.map(|row| row.transfer()).transpose()
     }
 

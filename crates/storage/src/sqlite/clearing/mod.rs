@@ -12,84 +12,34 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tsm_domain::money::ledger::{self, Balance, LedgerView, PendingFate, Posting};
 use tsm_domain::money::{
-    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals, Tac,
-    TransactionKey, TransactionType, Transfer, TransferCode, TransferKind,
+    Account, AccountKind, CardAccount, CardAccountEvent, CardTransaction, LoadProof, MoneyTotals,
+    TransactionKey, Transfer, TransferKind,
 };
 use tsm_domain::{CardNumber, SeId, TransferId};
 
-use super::rows::{all, amount, body, fen, first, from_text, instant, limit, many, nanoseconds, one, run};
+use super::rows::{all, amount, body, fen, first, limit, many, nanoseconds, one, run};
 use super::shared::put_with;
 use super::{ClearingSchema, Sqlite};
+use crate::clearing::columns::{
+    TRANSACTION_COLUMNS, TRANSFER_COLUMNS, TransactionRow, TransferRow, account_kind,
+};
 use crate::clearing::*;
 use crate::error::{Result, StorageError};
 
-const TRANSFER_COLUMNS: &str =
-    "id, debit, debit_card, credit, credit_card, amount_fen, kind, pending, code, order_id, at";
-
-/// A transfer as its columns say it.
-struct TransferRow {
-    id: String,
-    debit: String,
-    debit_card: Option<String>,
-    credit: String,
-    credit_card: Option<String>,
-    amount_fen: i64,
-    kind: String,
-    pending: Option<String>,
-    code: String,
-    order_id: Option<String>,
-    at: i64,
-}
-
-impl TransferRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            debit: row.get(1)?,
-            debit_card: row.get(2)?,
-            credit: row.get(3)?,
-            credit_card: row.get(4)?,
-            amount_fen: row.get(5)?,
-            kind: row.get(6)?,
-            pending: row.get(7)?,
-            code: row.get(8)?,
-            order_id: row.get(9)?,
-            at: row.get(10)?,
-        })
-    }
-
-    fn transfer(&self) -> Result<Transfer> {
-        let pending = || from_text("transfer", self.pending.as_deref().unwrap_or_default());
-        let kind = match self.kind.as_str() {
-            "single" => TransferKind::Single,
-            "pending" => TransferKind::Pending,
-            "post" => TransferKind::Post(pending()?),
-            "void" => TransferKind::Void(pending()?),
-            other => return Err(StorageError::corrupt("transfer", format!("kind {other}"))),
-        };
-        let code = TransferCode::from_name(&self.code);
-        Ok(Transfer {
-            id: from_text("transfer", &self.id)?,
-            debit: account(&self.debit, self.debit_card.as_deref())?,
-            credit: account(&self.credit, self.credit_card.as_deref())?,
-            amount: amount(self.amount_fen)?,
-            kind,
-            code: code.ok_or_else(|| StorageError::corrupt("transfer", format!("code {}", self.code)))?,
-            order: self.order_id.as_deref().map(|order| from_text("transfer", order)).transpose()?,
-            at: instant(self.at)?,
-        })
-    }
-}
-
-fn account_kind(name: &str) -> Result<AccountKind> {
-    AccountKind::from_name(name).ok_or_else(|| StorageError::corrupt("account", name))
-}
-
-fn account(kind: &str, card: Option<&str>) -> Result<Account> {
-    let kind = account_kind(kind)?;
-    Ok(match card {
-        Some(card) => Account::Card(from_text("account", card)?, kind),
-        None => Account::Control(kind),
+/// A transfer out of its columns.
+fn transfer_row(row: &Row<'_>) -> rusqlite::Result<TransferRow> {
+    Ok(TransferRow {
+        id: row.get(0)?,
+        debit: row.get(1)?,
+        debit_card: row.get(2)?,
+        credit: row.get(3)?,
+        credit_card: row.get(4)?,
+        amount_fen: row.get(5)?,
+        kind: row.get(6)?,
+        pending: row.get(7)?,
+        code: row.get(8)?,
+        order_id: row.get(9)?,
+        at: row.get(10)?,
     })
 }
 
@@ -101,7 +51,7 @@ impl LedgerView for View<'_> {
 
     fn transfer(&self, id: TransferId) -> Result<Option<Transfer>> {
         let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE id = ?1");
-        first(self.0, &sql, [id.to_string()], TransferRow::read)?.map(|row| row.transfer()).transpose()
+        first(self.0, &sql, [id.to_string()], transfer_row)?.map(|row| row.transfer()).transpose()
     }
 
     fn fate(&self, pending: TransferId) -> Result<PendingFate> {
@@ -208,54 +158,26 @@ fn change_account(
     Ok(account)
 }
 
-/// A card transaction as its columns say it.
-struct TransactionRow {
-    counter: u16,
-    kind: u8,
-    amount_fen: i64,
-    balance_after_fen: Option<i64>,
-    terminal: String,
-    at: i64,
-    tac: Option<[u8; 4]>,
-}
-
-impl TransactionRow {
-    const COLUMNS: &'static str = "counter, kind, amount_fen, balance_after_fen, terminal, at, tac";
-
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            counter: row.get(0)?,
-            kind: row.get(1)?,
-            amount_fen: row.get(2)?,
-            balance_after_fen: row.get(3)?,
-            terminal: row.get(4)?,
-            at: row.get(5)?,
-            tac: row.get(6)?,
-        })
-    }
-
-    fn transaction(&self, card: CardNumber) -> Result<CardTransaction> {
-        let kind = TransactionType::from_byte(self.kind);
-        let kind =
-            kind.ok_or_else(|| StorageError::corrupt("transaction", format!("type {:02X}", self.kind)))?;
-        Ok(CardTransaction {
-            key: TransactionKey { card, counter: self.counter, kind },
-            amount: amount(self.amount_fen)?,
-            balance_after: self.balance_after_fen.map(amount).transpose()?,
-            terminal: from_text("transaction", &self.terminal)?,
-            at: instant(self.at)?,
-            proof: self.tac.map_or(LoadProof::TacUnavailable, |tac| LoadProof::Tac(Tac(tac))),
-        })
-    }
+/// A card transaction out of its columns.
+fn transaction_row(row: &Row<'_>) -> rusqlite::Result<TransactionRow> {
+    Ok(TransactionRow {
+        counter: row.get(0)?,
+        kind: row.get(1)?,
+        amount_fen: row.get(2)?,
+        balance_after_fen: row.get(3)?,
+        terminal: row.get(4)?,
+        at: row.get(5)?,
+        tac: row.get(6)?,
+    })
 }
 
 fn known_transaction(db: &Connection, key: TransactionKey) -> Result<Option<CardTransaction>> {
     let sql = format!(
         "SELECT {} FROM transactions WHERE card = ?1 AND counter = ?2 AND kind = ?3",
-        TransactionRow::COLUMNS
+        TRANSACTION_COLUMNS
     );
     let params = params![key.card.as_str(), key.counter, key.kind.to_byte()];
-    first(db, &sql, params, TransactionRow::read)?.map(|row| row.transaction(key.card)).transpose()
+    first(db, &sql, params, transaction_row)?.map(|row| row.transaction(key.card)).transpose()
 }
 
 fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
@@ -267,12 +189,12 @@ fn record(db: &Connection, transaction: &CardTransaction, books: Books) -> Resul
     // After the guards of the books: a refused row of a file leaves nothing on the sheet.
     settlement::enter_transaction(db, on_sheet)?;
     let tac = match transaction.proof {
-        LoadProof::Tac(tac) => Some(tac.0),
+        LoadProof::Tac(tac) => Some(tac.0.to_vec()),
         LoadProof::TacUnavailable => None,
     };
     let sql = format!(
         "INSERT INTO transactions (card, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        TransactionRow::COLUMNS
+        TRANSACTION_COLUMNS
     );
     run(
         db,
@@ -370,16 +292,15 @@ impl ClearingStore for Sqlite<ClearingSchema> {
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
         let sql = format!(
             "SELECT {} FROM transactions WHERE card = ?1 ORDER BY at DESC, counter DESC, kind DESC LIMIT ?2",
-            TransactionRow::COLUMNS
+            TRANSACTION_COLUMNS
         );
-        let rows =
-            self.read(|db| all(db, &sql, params![card.as_str(), limit(most)], TransactionRow::read))?;
+        let rows = self.read(|db| all(db, &sql, params![card.as_str(), limit(most)], transaction_row))?;
         rows.iter().map(|row| row.transaction(card)).collect()
     }
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
         let sql = format!("SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card = ?1 ORDER BY at, id");
-        let rows = self.read(|db| all(db, &sql, [card.as_str()], TransferRow::read))?;
+        let rows = self.read(|db| all(db, &sql, [card.as_str()], transfer_row))?;
         rows.iter().map(TransferRow::transfer).collect()
     }
 

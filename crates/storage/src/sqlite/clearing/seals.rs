@@ -6,7 +6,8 @@ use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::Transfer;
 use tsm_domain::money::journal::{SealedHead, SignedSeal};
 
-use super::{ClearingSchema, Sqlite, TRANSFER_COLUMNS, TransferRow};
+use super::{ClearingSchema, Sqlite, transfer_row};
+use crate::clearing::columns::{TRANSFER_COLUMNS, TransferRow};
 use crate::clearing::seals::{bounds, is_new_seal};
 use crate::clearing::{SealOver, Seals};
 use crate::error::{Result, StorageError};
@@ -95,7 +96,7 @@ impl Seals for Sqlite<ClearingSchema> {
             "SELECT {TRANSFER_COLUMNS} FROM transfers WHERE card IS NULL AND at >= ?1 AND at < ?2 ORDER BY at, id"
         );
         let bounds = params![nanoseconds(from), nanoseconds(until)];
-        let rows = self.read(|db| all(db, &sql, bounds, TransferRow::read))?;
+        let rows = self.read(|db| all(db, &sql, bounds, transfer_row))?;
         rows.iter().map(TransferRow::transfer).collect()
     }
 
