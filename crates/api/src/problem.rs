@@ -104,6 +104,7 @@ problems! {
     SuspiciousCard, 422, "The card contradicts the records and is frozen.", "卡片与记录不一致，已冻结。", "Go to a service hall.", "请前往营业厅办理。";
     BalanceTooLow, 422, "The card holds too little for this.", "卡内余额不足。", "Top the card up, or pay in another way.", "请先充值，或使用其他方式支付。";
     CardLocked, 422, "The card is locked or not in use.", "卡片已锁定或未启用。", "Unlock it in the wallet, or go to a service hall.", "请在钱包中解锁，或前往营业厅办理。";
+    CardListed, 422, "The card is on the black list.", "卡片在黑名单中。", "Go to a service hall.", "请前往营业厅办理。";
     CardNotTaken, 422, "Cards of this issuer are not taken here.", "此处不受理该发卡机构的卡片。", "Pay in another way.", "请使用其他方式支付。";
     AnotherCard, 422, "This was begun with another card.", "该操作由另一张卡片发起。", "Go on with the card that it was begun with.", "请使用原卡片继续。";
     CardFailed, 422, "The card refused a command.", "卡片拒绝了命令。", "Try again; if it repeats, go to a service hall.", "请重试；如仍失败，请前往营业厅。";

@@ -288,8 +288,14 @@ pub(crate) fn debit_proven(
 }
 
 /// The centre answered about a debit.
-pub(crate) fn debit_told(mut row: PaymentRow, number: u32, word: CentreWord) -> Result<PaymentRow> {
+pub(crate) fn debit_told(
+    mut row: PaymentRow,
+    mut card: PurseCard,
+    number: u32,
+    word: CentreWord,
+) -> Result<(PaymentRow, PurseCard)> {
+    let order = row.order.order;
     let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
-    purse.told(number, word)?;
-    Ok(row)
+    purse.told(order, &mut card, number, word)?;
+    Ok((row, card))
 }

@@ -362,6 +362,10 @@ role_client! {
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
         /// Asks who has reported a purchase.
         purchase(; clearing::purchases::PurchaseQuery) -> clearing::purchases::PurchaseAnswer = clearing::purchases::PURCHASE;
+        /// Asks which proofs a card is to be asked for.
+        wanted_proofs(; clearing::purchases::CardQuery) -> clearing::purchases::WantedProofs = clearing::purchases::WANTED_PROOFS;
+        /// Brings the proof that a card gave.
+        card_proof(; clearing::purchases::CardProof) -> clearing::purchases::CardProofReply = clearing::purchases::CARD_PROOF;
         /// Delivers a terminal's batch.
         batch(; collection::TerminalBatch) -> collection::BatchReceipt = collection::BATCH;
         /// Asks what became of a batch, named terminal, hyphen, sequence.

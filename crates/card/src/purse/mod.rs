@@ -7,6 +7,7 @@ mod block;
 mod close;
 mod issue;
 mod look;
+mod proof;
 mod purchase;
 mod read_card;
 mod top_up;
@@ -19,6 +20,7 @@ pub use block::{
 pub use close::{PurseClosing, block_and_read, read_proven};
 pub use issue::{PurseIssue, purse_keys};
 pub use look::{PurseLook, block_and_look, look};
+pub use proof::ask_proofs;
 pub use purchase::{
     BegunPurchase, DebitOutcome, PurchaseObservation, PurchaseTerms, begin_purchase, debit, observe_purchase,
 };

@@ -133,7 +133,7 @@ pub async fn begin_purchase(
 }
 
 /// Which purse was selected.
-fn selected(answers: &mut Answers, select: &Ticket) -> Result<PublicInformation, ProcedureError> {
+pub(super) fn selected(answers: &mut Answers, select: &Ticket) -> Result<PublicInformation, ProcedureError> {
     let name = answers.name(select, 0);
     let response = answers.take_one(select)?;
     let fci = PurseFci::decode(&response.data).map_err(|error| SecureChannel::unreadable(name, error))?;

@@ -111,8 +111,10 @@ pub enum PurseStage {
     Debited(Tac),
     /// The centre has taken the TAC.
     Told(Tac),
-    /// The centre refused the TAC; somebody has to look.
+    /// The centre refused the TAC. The card is asked for it at its next contact, with whomever that is.
     Disputed(Tac),
+    /// Two people at the centre decided that the debit is not booked.
+    Dismissed(Tac),
 }
 
 /// One attempt to debit a card for an order.
@@ -134,7 +136,10 @@ impl PurseAttempt {
     /// The TAC, once the card has proved the debit.
     pub const fn tac(&self) -> Option<Tac> {
         match self.stage {
-            PurseStage::Debited(tac) | PurseStage::Told(tac) | PurseStage::Disputed(tac) => Some(tac),
+            PurseStage::Debited(tac)
+            | PurseStage::Told(tac)
+            | PurseStage::Disputed(tac)
+            | PurseStage::Dismissed(tac) => Some(tac),
             PurseStage::Intended | PurseStage::NotDebited => None,
         }
     }
@@ -162,6 +167,9 @@ pub struct PurseCard {
     pub proven: Option<OfflineCounter>,
     /// The order whose attempt on it is open.
     pub open: Option<OrderId>,
+    /// The orders whose TAC the centre refused: the card is asked for it when it is here next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputed: Vec<OrderId>,
 }
 
 /// What a proof changed.
@@ -260,21 +268,35 @@ impl PurseOffer {
                 Ok(())
             }
             PurseStage::NotDebited => Ok(()),
-            PurseStage::Debited(_) | PurseStage::Told(_) | PurseStage::Disputed(_) => {
-                Err(PaymentRefusal::AlreadyPaid)
-            }
+            PurseStage::Debited(_)
+            | PurseStage::Told(_)
+            | PurseStage::Disputed(_)
+            | PurseStage::Dismissed(_) => Err(PaymentRefusal::AlreadyPaid),
         }
     }
 
-    /// The centre answered about a TAC.
-    pub fn told(&mut self, number: u32, taken: CentreWord) -> Result<(), PaymentRefusal> {
-        let attempt = self.attempts.iter_mut().find(|attempt| attempt.number == number);
-        let attempt = attempt.ok_or(PaymentRefusal::AnotherAttempt)?;
-        let tac = attempt.tac().ok_or(PaymentRefusal::NotPaid)?;
-        attempt.stage = match taken {
-            CentreWord::Taken => PurseStage::Told(tac),
-            CentreWord::Refused => PurseStage::Disputed(tac),
-        };
+    /// The centre answered about a TAC. A refusal is not the last word: the card is asked again. What was booked
+    /// or dismissed stays so.
+    pub fn told(
+        &mut self,
+        order: OrderId,
+        card: &mut PurseCard,
+        number: u32,
+        word: CentreWord,
+    ) -> Result<(), PaymentRefusal> {
+        let attempt = self.of_card(card, number)?;
+        let known = attempt.tac().ok_or(PaymentRefusal::NotPaid)?;
+        match (attempt.stage, word) {
+            (PurseStage::Told(_), _) | (PurseStage::Dismissed(_), CentreWord::Refused) => return Ok(()),
+            (_, CentreWord::Taken) => attempt.stage = PurseStage::Told(known),
+            (_, CentreWord::TakenWith(tac)) => attempt.stage = PurseStage::Told(tac),
+            (_, CentreWord::Refused) => attempt.stage = PurseStage::Disputed(known),
+            (_, CentreWord::Dismissed) => attempt.stage = PurseStage::Dismissed(known),
+        }
+        card.disputed.retain(|disputed| *disputed != order);
+        if word == CentreWord::Refused {
+            card.disputed.push(order);
+        }
         Ok(())
     }
 
@@ -289,14 +311,18 @@ impl PurseOffer {
 pub enum CentreWord {
     /// It has it.
     Taken,
+    /// It has it, with the TAC that the card gave when it was asked again.
+    TakenWith(Tac),
     /// It refuses it.
     Refused,
+    /// Two people there decided that it is not booked.
+    Dismissed,
 }
 
 impl PurseCard {
     /// A card that was never here.
     pub const fn new(card: CardNumber) -> Self {
-        Self { card, sequence: 0, proven: None, open: None }
+        Self { card, sequence: 0, proven: None, open: None, disputed: Vec::new() }
     }
 
     /// A card stands where its last proven debit left it, or further.
@@ -367,9 +393,34 @@ mod tests {
         assert_eq!((card.open, card.proven), (None, Some(OfflineCounter(8))));
         let back = PurseOffer::default().intend(order(3), &mut card, begun(7, 3), at);
         assert!(matches!(back, Err(PaymentRefusal::CounterWentBack { .. })), "N is used");
-        offer.told(2, CentreWord::Taken).unwrap();
+        offer.told(order(1), &mut card, 2, CentreWord::Taken).unwrap();
         assert_eq!(offer.attempts()[1].stage, PurseStage::Told(TAC));
-        assert_eq!(offer.told(1, CentreWord::Taken), Err(PaymentRefusal::NotPaid));
+        assert_eq!(offer.told(order(1), &mut card, 1, CentreWord::Taken), Err(PaymentRefusal::NotPaid));
+    }
+
+    /// A refused TAC is disputed until the centre has the right one, or two people dismiss it; a late refusal
+    /// takes nothing back.
+    #[test]
+    fn a_refused_tac_is_not_the_last_word() {
+        let ends = [
+            (CentreWord::TakenWith(Tac([9; 4])), PurseStage::Told(Tac([9; 4]))),
+            (CentreWord::Taken, PurseStage::Told(TAC)),
+            (CentreWord::Dismissed, PurseStage::Dismissed(TAC)),
+        ];
+        for (word, stage) in ends {
+            let (mut offer, mut card) = (PurseOffer::default(), PurseCard::new(number(1)));
+            offer.intend(order(1), &mut card, begun(7, 1), Timestamp::UNIX_EPOCH).unwrap();
+            offer.prove(order(1), &mut card, 1, TAC).unwrap();
+            for _ in 0..2 {
+                offer.told(order(1), &mut card, 1, CentreWord::Refused).unwrap();
+                assert_eq!(offer.attempts()[0].stage, PurseStage::Disputed(TAC));
+                assert_eq!(card.disputed, [order(1)]);
+            }
+            for again in [word, CentreWord::Refused] {
+                offer.told(order(1), &mut card, 1, again).unwrap();
+                assert_eq!((offer.attempts()[0].stage, card.disputed.len()), (stage, 0));
+            }
+        }
     }
 
     /// Somebody said that the card stood at N, and then its proof came after all.

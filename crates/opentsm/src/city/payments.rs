@@ -15,6 +15,7 @@ use tsm_services::payment::message::{MessageKey, RegisteredKey};
 use tsm_services::payment::{NewOrder, PaymentMeans, PaymentPlatform, SandboxParts, SandboxPlatform};
 use tsm_services::payment_sandbox::{CardAcceptance, Merchant, Parts, PaymentSandbox};
 use tsm_services::runtime::Environment;
+use tsm_services::siblings::Siblings;
 
 use super::plan::{CityPlan, PaymentKeys, Role};
 use super::roles::PARTNER_TIMEOUT;
@@ -64,6 +65,7 @@ fn platform_with(
 pub async fn sandbox(
     plan: &CityPlan,
     keys: SoftwareKeyService,
+    siblings: Option<Arc<dyn Siblings>>,
     environment: &Environment,
 ) -> Result<Arc<PaymentSandbox>, Failure> {
     let merchant = Merchant {
@@ -82,7 +84,7 @@ pub async fn sandbox(
             link: Arc::new(AsksItself),
         });
     }
-    Ok(PaymentSandbox::new(Parts {
+    let parts = Parts {
         store: stores::payment(plan).await?,
         keys: Arc::new(keys),
         key_owner: ceremony::OPERATOR.to_owned(),
@@ -91,7 +93,8 @@ pub async fn sandbox(
         faults: plan.payment_faults.clone(),
         lifetime: LIFETIME,
         cards: cards(plan, environment)?,
-    })?)
+    };
+    Ok(PaymentSandbox::among(parts, siblings)?)
 }
 
 /// What the platform needs to take the city's transit cards: it is a terminal that the centre knows.

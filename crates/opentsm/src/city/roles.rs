@@ -180,7 +180,8 @@ async fn router(
             None => Err(why(&"the plan does not say what the operator published")),
         },
         Role::Payment => {
-            let sandbox = payments::sandbox(plan, keys, environment).await.map_err(|error| why(&error))?;
+            let sandbox = payments::sandbox(plan, keys, siblings, environment).await;
+            let sandbox = sandbox.map_err(|error| why(&error))?;
             Ok(payment_sandbox::routes(sandbox).into_router())
         }
     }

@@ -27,6 +27,7 @@ mod open_account;
 mod order_reports;
 mod parking;
 mod payment_incidents;
+mod proofs;
 mod purchases;
 mod reconciliation;
 mod resolution;
@@ -135,6 +136,8 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::CLOSING, closing::closing)
         .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
         .on(&clearing::purchases::PURCHASE, purchases::purchase)
+        .on(&clearing::purchases::WANTED_PROOFS, proofs::wanted)
+        .on(&clearing::purchases::CARD_PROOF, proofs::card_proof)
         .on(&clearing::collection::BATCH, collection::batch)
         .on(&clearing::collection::BATCH_STATE, collection::batch_state)
         .on(&clearing::collection::FILE_PIECE, collection::file_piece)

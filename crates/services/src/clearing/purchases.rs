@@ -23,6 +23,7 @@ pub(super) async fn purchase(
     let known = known.map_err(|error| stored::problem(&error))?;
     let purchase = known.iter().find(|known| !known.key.kind.is_online() && known.key.counter == counter);
     let reported = match purchase.map(|known| centre.terminals.operator(known.terminal)) {
+        None if centre.has_dismissed(&call.caller.0, card, counter).await? => ReportedBy::Dismissed,
         None => ReportedBy::Nobody,
         Some(Some(operator)) if operator == call.caller.0 => ReportedBy::You,
         Some(_) => ReportedBy::Another,

@@ -4,7 +4,7 @@
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::TransferCode;
 use tsm_domain::money::reconciliation::{
-    Action, Clerk, Difference, DifferenceRefusal, DifferenceState, MoneyIs, Proposal,
+    Action, Clerk, Difference, DifferenceRefusal, DifferenceState, Evidence, MoneyIs, Proposal,
 };
 use tsm_domain::{CardNumber, DifferenceId, Fen, TransferId};
 use tsm_storage::clearing::Books;
@@ -77,6 +77,11 @@ impl Clearing {
             self.check_issuer_or_desk(&by, card)?;
         }
         let transfers = self.transfers_for(&difference, &proposal.action, card).await?;
+        if let (Action::Book { .. }, Some(Evidence::Aside { row, .. })) =
+            (&proposal.action, difference.evidence)
+        {
+            self.take_decided(row, &format!("{} and {}", proposal.by.person, by.person)).await?;
+        }
         if let (Action::FreezeCard, Some(card)) = (&proposal.action, card) {
             let reason = format!("{} {}", difference.cause.en(), proposal.note);
             let note = self.note(card, &by.person.to_string(), "frozen", &serde_json::json!({}));

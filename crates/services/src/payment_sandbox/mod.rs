@@ -45,6 +45,7 @@ use crate::payment::message::{MessageKeyError, RegisteredKey};
 use crate::purse::to_wire;
 use crate::runtime::Environment;
 use crate::server::Routes;
+use crate::siblings::Siblings;
 use crate::stored;
 
 use cards::{Cards, Notices};
@@ -106,12 +107,18 @@ pub struct PaymentSandbox {
     outbox: Dispatcher,
     expiry: watch::Sender<()>,
     cards: Option<Cards>,
+    siblings: Option<Arc<dyn Siblings>>,
     pieces: statement_pieces::Begun,
 }
 
 impl PaymentSandbox {
     /// Builds the role and starts its jobs: sending what its outbox holds, closing what has expired.
     pub fn new(parts: Parts) -> Result<Arc<Self>, MessageKeyError> {
+        Self::among(parts, None)
+    }
+
+    /// The same, as one of several processes of the role on one store.
+    pub fn among(parts: Parts, siblings: Option<Arc<dyn Siblings>>) -> Result<Arc<Self>, MessageKeyError> {
         let Parts { store, keys, key_owner, environment, merchants, faults, lifetime, cards } = parts;
         let merchants: Arc<[Merchant]> = merchants.into();
         let own_keys = Arc::new(OwnKeys::open(keys.clone(), &key_owner)?);
@@ -143,6 +150,7 @@ impl PaymentSandbox {
             outbox,
             expiry,
             cards,
+            siblings,
             pieces: statement_pieces::Begun::default(),
         });
         let job = expiry::run(Arc::downgrade(&sandbox), environment.clone(), opened);

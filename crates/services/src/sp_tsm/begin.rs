@@ -21,8 +21,14 @@ use tsm_api::problem::ProblemCode;
 const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
 impl SpTsm {
-    /// A flow: what is carried out while it has the link to the SE, which it gives back however it ends.
-    pub(super) fn linked<C>(self: Arc<Self>, se: SeId, purpose: &'static str, carry: C) -> Flow
+    /// A flow with the card of an application: what is carried out while it has the link to the SE, which it
+    /// gives back however it ends. Proofs that the centre misses come first, for some flows end the card's life.
+    pub(super) fn linked<C>(
+        self: Arc<Self>,
+        (se, application): (SeId, Aid),
+        purpose: &'static str,
+        carry: C,
+    ) -> Flow
     where
         C: Send + 'static,
         C: for<'a> FnOnce(&'a Self, &'a mut Session, Fence) -> BoxFuture<'a, Result<Outcome, Stop>>,
@@ -32,6 +38,7 @@ impl SpTsm {
                 Ok(fence) => fence,
                 Err(stop) => return stop.into_outcome(),
             };
+            self.bring_proofs(&mut session, se, application).await;
             let outcome = carry(&self, &mut session, fence).await.unwrap_or_else(Stop::into_outcome);
             self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
             outcome

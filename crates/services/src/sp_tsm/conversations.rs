@@ -103,26 +103,34 @@ impl SpTsm {
             }
             Operation::Lock => self.lock_flow(se, application, LockChange::Lock),
             Operation::Unlock => self.lock_flow(se, application, LockChange::Unlock),
-            Operation::Synchronise => self.linked(se, "synchronise", move |tsm, session, fence| {
-                tsm.synchronise(session, fence, se, application).boxed()
-            }),
-            Operation::Return => self.linked(se, "return", move |tsm, session, fence| {
+            Operation::Synchronise => {
+                self.linked((se, application), "synchronise", move |tsm, session, fence| {
+                    tsm.synchronise(session, fence, se, application).boxed()
+                })
+            }
+            Operation::Return => self.linked((se, application), "return", move |tsm, session, fence| {
                 tsm.return_card(session, fence, se, application).boxed()
             }),
-            Operation::MigrateOut => self.linked(se, "migration out", move |tsm, session, fence| {
-                tsm.migrate_out(session, fence, se, application).boxed()
-            }),
+            Operation::MigrateOut => {
+                self.linked((se, application), "migration out", move |tsm, session, fence| {
+                    tsm.migrate_out(session, fence, se, application).boxed()
+                })
+            }
             Operation::GiveUpMigrationIn => {
-                self.linked(se, "give up migration", move |tsm, session, fence| {
+                self.linked((se, application), "give up migration", move |tsm, session, fence| {
                     tsm.give_up_migration(session, fence, se, application).boxed()
                 })
             }
-            Operation::Repersonalise => self.linked(se, "repersonalise", move |tsm, session, fence| {
-                tsm.repersonalise(session, fence, se, application).boxed()
-            }),
-            Operation::CancelClosing => self.linked(se, "cancel closing", move |tsm, session, fence| {
-                tsm.cancel_closing(session, fence, se, application).boxed()
-            }),
+            Operation::Repersonalise => {
+                self.linked((se, application), "repersonalise", move |tsm, session, fence| {
+                    tsm.repersonalise(session, fence, se, application).boxed()
+                })
+            }
+            Operation::CancelClosing => {
+                self.linked((se, application), "cancel closing", move |tsm, session, fence| {
+                    tsm.cancel_closing(session, fence, se, application).boxed()
+                })
+            }
             Operation::Personalise => Box::new(move |session| {
                 async move { Ending::from(self.personalise(session, se, application).await) }.boxed()
             }),
@@ -132,13 +140,13 @@ impl SpTsm {
 
     /// Carries an order out.
     pub(super) fn top_up_flow(self: Arc<Self>, request: TopUpRequest) -> Flow {
-        self.linked(request.se, "top-up", move |tsm, session, fence| {
+        self.linked((request.se, request.application), "top-up", move |tsm, session, fence| {
             tsm.top_up(session, fence, request).boxed()
         })
     }
 
     fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
-        self.linked(se, "lock", move |tsm, session, fence| {
+        self.linked((se, application), "lock", move |tsm, session, fence| {
             tsm.change_lock(session, fence, se, application, change).boxed()
         })
     }

@@ -45,6 +45,7 @@ mod payment_notification;
 mod payment_watch;
 mod payouts;
 mod pre_operation;
+mod proofs;
 mod released_claims;
 mod repersonalising;
 mod reports;

@@ -115,7 +115,8 @@ pub enum Tampering {
 #[derive(Default)]
 pub struct Way {
     inner: Mutex<Option<Arc<dyn Transport>>>,
-    next: Mutex<Option<Tampering>>,
+    /// What happens next, and the requests to which it may happen.
+    next: Mutex<Option<(&'static str, Tampering)>>,
     last_reply: Mutex<Option<WireReply>>,
 }
 
@@ -133,7 +134,12 @@ impl Way {
     }
 
     pub fn tamper(&self, tampering: Tampering) {
-        *self.next.lock().unwrap() = Some(tampering);
+        self.tamper_at("", tampering);
+    }
+
+    /// The next request whose path has this in it.
+    pub fn tamper_at(&self, path: &'static str, tampering: Tampering) {
+        *self.next.lock().unwrap() = Some((path, tampering));
     }
 }
 
@@ -148,7 +154,8 @@ impl Transport for Way {
     async fn send(&self, mut request: WireRequest) -> Result<WireReply, TransportError> {
         let inner = self.inner.lock().unwrap().clone();
         let inner = inner.ok_or_else(|| TransportError::NotSent("the way leads nowhere".into()))?;
-        let tampering = self.next.lock().unwrap().take();
+        let tampering = self.next.lock().unwrap().take_if(|(path, _)| request.path.contains(*path));
+        let tampering = tampering.map(|(_, tampering)| tampering);
         match &tampering {
             Some(Tampering::Cut) => return Err(TransportError::NotSent("cut".into())),
             Some(Tampering::Request(from, to)) => request.body = replaced(request.body, from, to),

@@ -257,6 +257,8 @@ pub trait Collection: Send + Sync {
         after: Option<AsidePlace>,
         limit: usize,
     ) -> Result<Vec<AsideRow>>;
+    /// All rows about a card that were ever kept aside, oldest first.
+    async fn aside_of(&self, card: CardNumber, limit: usize) -> Result<Vec<AsideRow>>;
     /// A row that was kept aside.
     async fn aside(&self, id: AsideId) -> Result<Option<AsideRow>>;
     /// Deals with a row that was kept aside. What was done first stays.

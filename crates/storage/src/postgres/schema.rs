@@ -5,7 +5,7 @@
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
 use super::clearing::closing::CLOSING_2;
-use super::clearing::collection::COLLECTION_2;
+use super::clearing::collection::{ASIDE_3, COLLECTION_2};
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
@@ -57,7 +57,7 @@ impl Tables for ClearingTables {
     const SERVICE: &'static str = "clearing centre";
     const NAMESPACE: &'static str = "clearing";
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2], &[CLERKS_3]];
+        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2], &[CLERKS_3, ASIDE_3]];
 }
 
 impl Tables for PaymentTables {

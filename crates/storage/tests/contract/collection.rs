@@ -232,6 +232,9 @@ async fn rows_are_taken_once_with_an_outcome_each() {
         assert_eq!(store.kept_aside(Some(&city()), Some(aside[0].place()), 1).await.unwrap(), aside[1..2]);
         let other: InstitutionId = "OTHER".parse().unwrap();
         assert_eq!(store.kept_aside(Some(&other), None, 10).await.unwrap(), []);
+        assert_eq!(store.aside_of(card_number(1), 10).await.unwrap(), aside);
+        assert_eq!(store.aside_of(card_number(1), 1).await.unwrap(), aside[..1]);
+        assert_eq!(store.aside_of(card_number(2), 10).await.unwrap(), []);
 
         // The credit comes, and the row is taken after all.
         credit(store, 2, 1_000).await;
@@ -248,6 +251,7 @@ async fn rows_are_taken_once_with_an_outcome_each() {
         let row = store.close_aside(aside[0].reported.id, later, Books::default()).await.unwrap();
         assert_eq!(row.closed, Some(closed), "what was done first stays");
         assert_eq!(store.kept_aside(None, None, 10).await.unwrap().len(), 1);
+        assert_eq!(store.aside_of(card_number(1), 10).await.unwrap().len(), 3, "closed rows stay known");
         let unknown = AsideId::from_uuid(uuid(99));
         assert!(
             store

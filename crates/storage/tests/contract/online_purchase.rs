@@ -122,7 +122,10 @@ async fn an_order_is_debited_once_and_nothing_decides_meanwhile() {
             at: at(9),
         };
         assert_eq!(store.refund(refund, vec![]).await, refused(PaymentRefusal::PaidFromPurse));
-        store.debit_was_told(order_id(1), 2, CentreWord::Taken, None).await.unwrap();
+        store.debit_was_told(order_id(1), 2, CentreWord::Refused, None).await.unwrap();
+        assert_eq!(store.purse_card(begun(0, 0).card).await.unwrap().disputed, [order_id(1)]);
+        store.debit_was_told(order_id(1), 2, CentreWord::TakenWith(TAC), None).await.unwrap();
+        assert_eq!(store.purse_card(begun(0, 0).card).await.unwrap().disputed, []);
         let stored = store.order(order_id(1)).await.unwrap().unwrap();
         assert_eq!(stored.debited().unwrap().stage, PurseStage::Told(TAC));
     })

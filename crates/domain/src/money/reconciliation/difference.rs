@@ -338,6 +338,12 @@ impl Difference {
             (Cause::TransactionWithoutEntry, Action::Book { .. }) if !is_load => {
                 vec![(T::Spent, surplus().ok_or(does_not_fit)?)]
             }
+            // The row that was kept aside is taken, and makes its own entry.
+            (Cause::WrongTac | Cause::Unproven, Action::Book { .. })
+                if matches!(self.evidence, Some(Evidence::Aside { .. })) =>
+            {
+                return Ok(Vec::new());
+            }
             (_, Action::Book { .. } | Action::Refund { .. } | Action::WriteOff) => return Err(does_not_fit),
         };
         let of_a_card = |code: TransferCode| {

@@ -57,11 +57,11 @@ causes! {
     EntryWithoutTransaction, "entry_without_transaction", "The ledger has an entry without its card transaction.", "总账有一笔没有对应卡片交易的记录。", "Freeze the card and find the missing record.", "冻结卡片并查找缺失的交易记录。";
     TransactionAmountDiffers, "transaction_amount_differs", "Card transaction and ledger have different amounts.", "卡片交易与总账金额不同。", "Freeze the card and examine both records.", "冻结卡片并核查两边记录。";
     Quarantined, "quarantined", "A reported transaction could not be proven and is kept aside.", "上报的交易无法验证，已隔离。", "Ask the terminal's operator for the original record.", "请终端运营方提供原始记录。";
-    WrongTac, "wrong_tac", "A reported purchase carries a wrong TAC; it is kept aside and moved no money.", "上报消费的 TAC 错误，已隔离，未动账。", "Ask the terminal's operator for the original record; the card did not prove this one.", "请终端运营方提供原始记录；该笔未经卡片证实。";
+    WrongTac, "wrong_tac", "A reported purchase carries a wrong TAC; it is kept aside and moved no money.", "上报消费的 TAC 错误，已隔离，未动账。", "The card is asked for its proof at its next contact; when it has none any more, book the purchase or dismiss it.", "卡片下次联系时将读取其交易证明；如已无证明，则由两人决定入账或不予入账。";
     UnknownTerminal, "unknown_terminal", "A transaction came from a terminal that is not the reporter's; it is kept aside.", "交易来自未登记于上报方的终端，已隔离。", "Ask the operator whose terminal it is; enter it, or refuse the row.", "向运营方查明终端归属，登记终端或拒收该笔。";
     UnknownCard, "unknown_card", "A transaction names a card that no account has.", "交易卡号没有对应账户。", "Wait for the card's opening to be reported; then refuse the row.", "等待开卡上报；仍无则拒收该笔。";
     AwaitsCredit, "awaits_credit", "A purchase is for more than the books show on the card.", "消费金额超过账上卡余额。", "Wait for the report of the card's credit; then freeze the card.", "等待圈存上报；仍无则冻结卡片。";
-    Unproven, "unproven", "A reported purchase carries no TAC.", "上报消费没有 TAC。", "Ask the terminal's operator for the record with its TAC.", "请终端运营方补报带 TAC 的记录。";
+    Unproven, "unproven", "A reported purchase carries no TAC.", "上报消费没有 TAC。", "The card is asked for its proof at its next contact; ask the terminal's operator for the TAC, too.", "卡片下次联系时将读取其交易证明；并请终端运营方补报带 TAC 的记录。";
     Malformed, "malformed", "A reported row cannot be read.", "上报记录无法解析。", "Ask the operator to send it again.", "请运营方重新上报。";
     SuspiciousCard, "suspicious_card", "A card's counters or balance do not follow from its transactions: it was copied, put back to an earlier state, or forged.", "卡片计数或余额与其交易不符：可能被复制、回退或伪造。", "Keep the card frozen and ask its rider to show it.", "保持冻结，请持卡人出示卡片核查。";
     CounterGap, "counter_gap", "Transactions are missing between two that were reported.", "已上报交易之间缺少交易。", "Ask the terminals' operators for what is missing.", "请终端运营方补报缺失的交易。";

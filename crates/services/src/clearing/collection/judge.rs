@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use tsm_api::HexBytes;
 use tsm_api::clearing::Consumption;
 use tsm_api::clearing::collection::BatchRow;
 use tsm_api::clearing_files::{LOCK, Record as _, TransactionRecord};
@@ -75,9 +76,16 @@ impl Row {
     }
 
     /// A row that was kept aside.
-    pub(super) fn kept(reported: &ReportedRow) -> Self {
+    pub(in crate::clearing) fn kept(reported: &ReportedRow) -> Self {
         let row = serde_json::from_str(&reported.text).ok();
         Self { terminal: reported.terminal, number: None, row, text: reported.text.clone() }
+    }
+
+    /// The same row with another TAC. It stays the row that was reported.
+    #[must_use]
+    pub(in crate::clearing) fn with_tac(self, tac: Tac) -> Self {
+        let row = self.row.map(|row| BatchRow { tac: Some(HexBytes(tac.0.to_vec())), ..row });
+        Self { row, ..self }
     }
 
     fn reported(&self, institution: &InstitutionId, file: Option<&str>, at: Timestamp) -> ReportedRow {
@@ -141,6 +149,24 @@ impl<'a> Judge<'a> {
         Ok(RowStep { reported, number, judged })
     }
 
+    /// The step that takes a row without its card's proof, as two people decided.
+    pub(in crate::clearing) async fn decided(&mut self, row: &Row, by: &str) -> Result<RowStep, Problem> {
+        let reported = row.reported(self.institution, self.file, self.at);
+        let malformed = || Problem::because(ProblemCode::ValueRefused, "The row cannot be read.");
+        let (Some(told), Some(terminal), Some(card)) = (&row.row, row.terminal, reported.card) else {
+            return Err(malformed());
+        };
+        self.card(card).await?.ok_or(ProblemCode::UnknownId)?;
+        let purchase = Purchase::read(told, card, terminal).ok_or_else(malformed)?;
+        if self.centre.check_late_purchase(purchase.transaction.key).await?.is_some() {
+            let reason = "The card was blocked before this purchase.";
+            return Err(Problem::because(ProblemCode::StateForbids, reason));
+        }
+        let Purchase { facts, transaction, .. } = purchase;
+        let transaction = CardTransaction { proof: LoadProof::TacUnavailable, ..transaction };
+        Ok(RowStep { reported, number: row.number, judged: self.purchase(transaction, &facts, by) })
+    }
+
     async fn judged(&mut self, row: &Row, reported: &ReportedRow) -> Result<(Option<u64>, Judged), Problem> {
         let aside = |reason| Judged::Aside { reason, transaction: None };
         let Some(told) = &row.row else { return Ok((None, aside(AsideReason::Malformed))) };
@@ -190,16 +216,16 @@ impl<'a> Judge<'a> {
                 return Err(ProblemCode::Internal.into());
             }
         }
+        Ok(self.purchase(transaction, &facts, self.institution.as_str()))
+    }
+
+    fn purchase(&self, transaction: CardTransaction, facts: &PurchaseFacts, by: &str) -> Judged {
         // An entry without a fare is recorded and moves nothing.
         let moves = !transaction.amount.is_zero();
-        let transfer = moves.then(|| self.centre.spent(transaction.key, &facts));
-        let note = self.centre.note(
-            transaction.key.card,
-            self.institution.as_str(),
-            "purchase-recorded",
-            &detail_of(&transaction),
-        );
-        Ok(Judged::Purchase { transaction, transfer, note })
+        let transfer = moves.then(|| self.centre.spent(transaction.key, facts));
+        let detail = detail_of(&transaction);
+        let note = self.centre.note(transaction.key.card, by, "purchase-recorded", &detail);
+        Judged::Purchase { transaction, transfer, note }
     }
 
     /// A card, if it has an account.

@@ -30,7 +30,7 @@ use crate::stored;
 
 pub(super) use batch::{batch, batch_state};
 pub(super) use files::{file, file_content, file_piece, results, verdict_of};
-pub(super) use judge::Row;
+pub(super) use judge::{Judge, Row};
 pub use transport::{FileServer, Protection, TransportSettings, serve_files};
 pub(super) use views::{gaps, quarantine};
 

@@ -15,8 +15,10 @@
 //! and the same, as a shop's is; what no card ever sees twice is the terminal's sequence, which goes into the
 //! session key and under the TAC. Nothing here takes a timeout for an answer.
 
+mod disputes;
 mod notices;
 mod paying;
+mod processes;
 mod settling;
 mod stop;
 
@@ -24,7 +26,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tsm_api::HexBytes;
-use tsm_api::client::ClearingPeer;
+use tsm_api::client::{ClearingPeer, PaymentUser};
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, PaymentId, TaskId};
@@ -43,7 +45,7 @@ use crate::conversation::{Ending, Engine, Flow, Limits, MemoryLeases, Start};
 use crate::purse::{PurseKeys, aid_from_wire};
 use crate::runtime::Environment;
 use crate::server::Call;
-use crate::stored;
+use crate::{siblings, stored};
 
 pub(super) use notices::{KIND as NOTICE, Notices};
 
@@ -151,7 +153,16 @@ pub(super) async fn turn(
     call: Call<Caller, TurnRequest>,
 ) -> Result<ConversationReply, Problem> {
     let conversation: ConversationId = call.parameter()?;
-    sandbox.cards()?.engine.turn(conversation, None, call.request).await
+    let reply = sandbox.cards()?.engine.turn(conversation, None, call.request.clone()).await?;
+    if !siblings::is_unknown(&reply) {
+        return Ok(reply);
+    }
+    match sandbox.holder(conversation).await? {
+        Some(sibling) => {
+            siblings::brought_back(PaymentUser::new(sibling).turn(conversation, &call.request).await)
+        }
+        None => Ok(reply),
+    }
 }
 
 /// What merchants have addressed to a payer.

@@ -1,19 +1,21 @@
-//! The notice of a debit to the clearing centre (B-7.3.1), repeated until it has been taken or refused.
+//! The notice of a debit to the clearing centre (B-7.3.1), repeated until it has been taken. What the centre refuses
+//! stays disputed until the card has given its proof again, to whomever, or two people there have decided.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tracing::error;
+use tracing::{error, info};
 use tsm_api::HexBytes;
+use tsm_api::clearing::purchases::{PurchaseQuery, ReportedBy};
 use tsm_api::clearing::{Consumption, ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::ClearingPeer;
 use tsm_api::problem::ProblemCode;
-use tsm_domain::money::{CentreWord, PurseAttempt, Tac, TransactionType};
-use tsm_domain::{Fen, IncidentId, OrderId};
-use tsm_storage::PaymentStore;
+use tsm_domain::money::{CentreWord, PurseAttempt, PurseStage, Tac, TransactionType};
+use tsm_domain::{Fen, IncidentId, OperatorId, OrderId};
 use tsm_storage::payment::PaymentRow;
-use tsm_storage::shared::{Delivery, Incident};
+use tsm_storage::shared::{Delivery, Incident, IncidentClosed};
+use tsm_storage::{PaymentStore, StorageError};
 
 use super::stop::Stop;
 use crate::names;
@@ -74,6 +76,15 @@ impl Notices {
         let Ok(notice) = serde_json::from_str::<Notice>(&delivery.body) else {
             return Carried::Refused(ProblemCode::Internal.into());
         };
+        match self.dispute(notice.order, notice.number).await {
+            Ok(Dispute::None) => self.tell(&notice).await,
+            Ok(Dispute::Ended) => Carried::Delivered,
+            Ok(Dispute::Open) => Carried::Later("the centre refused it; the card is asked".into()),
+            Err(stop) => Carried::Later(format!("{:?}", stop.into_outcome().problem)),
+        }
+    }
+
+    async fn tell(&self, notice: &Notice) -> Carried {
         let receipt = match self.centre.consumption(&notice.report).await {
             Ok(receipt) => receipt,
             Err(error) => return Carried::Later(error.to_string()),
@@ -91,10 +102,52 @@ impl Notices {
             ) => CentreWord::Refused,
             None => return Carried::Later("the centre's receipt is empty".into()),
         };
-        let incident = (word == CentreWord::Refused).then(|| self.disputed(&notice, &receipt.verdicts));
+        let incident = (word == CentreWord::Refused).then(|| self.disputed(notice, &receipt.verdicts));
         match self.store.debit_was_told(notice.order, notice.number, word, incident).await {
+            Ok(()) if word == CentreWord::Refused => Carried::Later("the centre refused it".into()),
             Ok(()) => Carried::Delivered,
             Err(error) => Carried::Later(error.to_string()),
+        }
+    }
+
+    /// How the dispute about an attempt's TAC stands, with what the centre knows by now.
+    pub(super) async fn dispute(&self, order: OrderId, number: u32) -> Result<Dispute, Stop> {
+        let row = self.store.order(order).await?.ok_or(ProblemCode::UnknownId)?;
+        let attempts = row.purse.as_ref().map(|purse| purse.attempts()).unwrap_or_default();
+        let attempt = attempts.iter().find(|attempt| attempt.number == number);
+        let attempt = attempt.ok_or(ProblemCode::UnknownId)?;
+        match attempt.stage {
+            PurseStage::Disputed(_) => {}
+            PurseStage::Told(_) | PurseStage::Dismissed(_) => return Ok(Dispute::Ended),
+            PurseStage::Intended | PurseStage::NotDebited | PurseStage::Debited(_) => {
+                return Ok(Dispute::None);
+            }
+        }
+        let after = attempt.begun.counter.next().ok_or(ProblemCode::Internal)?;
+        let query = PurchaseQuery { card: card_to_wire(attempt.begun.card), counter: after.0 };
+        let known = self.centre.purchase(&query).await.map_err(|error| error.to_problem())?;
+        match known.reported {
+            ReportedBy::You => self.end_dispute(order, number, CentreWord::Taken).await?,
+            ReportedBy::Dismissed => self.end_dispute(order, number, CentreWord::Dismissed).await?,
+            ReportedBy::Nobody | ReportedBy::Another => return Ok(Dispute::Open),
+        }
+        Ok(Dispute::Ended)
+    }
+
+    /// Ends a dispute, and closes the incident that it left.
+    pub(super) async fn end_dispute(
+        &self,
+        order: OrderId,
+        number: u32,
+        word: CentreWord,
+    ) -> Result<(), Stop> {
+        info!(%order, number, ?word, "a disputed debit is settled");
+        self.store.debit_was_told(order, number, word, None).await?;
+        let by: OperatorId = "platform".parse().expect("a short word is a name");
+        let closed = IncidentClosed { by, at: self.environment.now(), note: format!("settled: {word:?}") };
+        match self.store.close_incident(incident_of(order, number), closed).await {
+            Ok(()) | Err(StorageError::Unknown { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -103,8 +156,24 @@ impl Notices {
         let Notice { order, number, .. } = notice;
         let text = format!("the centre refused the debit for order {order}, attempt {number}: {verdicts:?}");
         error!(%order, number, ?verdicts, "the centre refused a debit");
-        let id = IncidentId::from_uuid(names::derived(&["disputed-debit", &text]));
+        let id = incident_of(*order, *number);
         let at = self.environment.now();
         Incident { id, se: None, card: None, kind: "disputed-debit".into(), text, at, closed: None }
     }
+}
+
+/// How a dispute about a TAC stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dispute {
+    /// There is none.
+    None,
+    /// The card has to be asked, or people decide.
+    Open,
+    /// It is over.
+    Ended,
+}
+
+fn incident_of(order: OrderId, number: u32) -> IncidentId {
+    let words = ["disputed-debit", &order.to_string(), &number.to_string()];
+    IncidentId::from_uuid(names::derived(&words))
 }

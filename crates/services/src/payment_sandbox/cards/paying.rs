@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tracing::info;
+use tsm_api::clearing::lists::WireListKind;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage, UnpaidOrder};
 use tsm_api::payment::purse::CardChoice;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::purse::{BegunPurchase, DebitOutcome, PurchaseTerms, begin_purchase, debit};
 use tsm_domain::money::{PaymentState as State, PurchaseBegun, PurseAttempt, Tac};
-use tsm_domain::{Fen, OfflineCounter};
+use tsm_domain::{CardNumber, Fen, OfflineCounter};
 use tsm_epurse::host::purchase::PurchaseFacts;
 use tsm_epurse::{CardRandom, KeyIndex, TerminalSequence, TransactionType};
 use tsm_keys::purse::PurchaseAttempt;
@@ -19,12 +20,18 @@ use super::stop::Stop;
 use super::{CardRequest, Cards};
 use crate::conversation::Session;
 use crate::payment_sandbox::PaymentSandbox;
-use crate::purse::{card_time, to_purse, to_wire};
+use crate::purse::{card_time, card_to_wire, to_purse, to_wire};
 
 impl PaymentSandbox {
     /// The flow.
     pub(super) async fn card_payment(self: Arc<Self>, mut session: Session, request: CardRequest) -> Outcome {
-        self.carry_card_payment(&mut session, request).await.unwrap_or_else(Stop::into_outcome)
+        let fence = match self.enlist(session.conversation, request.order).await {
+            Ok(fence) => fence,
+            Err(stop) => return stop.into_outcome(),
+        };
+        let outcome = self.carry_card_payment(&mut session, request).await.unwrap_or_else(Stop::into_outcome);
+        self.strike_off(fence, &outcome).await;
+        outcome
     }
 
     async fn carry_card_payment(&self, session: &mut Session, request: CardRequest) -> Result<Outcome, Stop> {
@@ -68,9 +75,14 @@ impl PaymentSandbox {
             None => begin_purchase(&mut session.card, request.purse, terms).await?,
         };
         let (card, key) = cards.accepted(&begun.card)?;
+        self.check_listing(card).await?;
         let known = self.store.purse_card(card).await?;
-        if let Some(other) = known.open.filter(|other| *other != request.order) {
+        let other = known.open.filter(|other| *other != request.order);
+        if let Some(other) = other {
             self.settle_other(session, request.purse, other).await?;
+        }
+        self.ask_about_disputes(session, request.purse, &known.disputed).await?;
+        if other.is_some() || !known.disputed.is_empty() {
             begun = begin_purchase(&mut session.card, request.purse, terms).await?;
             if cards.accepted(&begun.card)?.0 != card {
                 return Err(ProblemCode::AnotherCard.into());
@@ -103,6 +115,17 @@ impl PaymentSandbox {
             }
             // The attempt stays open, and nothing that the phone says closes it.
             Err(error) => Ok(unknown(error.into())),
+        }
+    }
+
+    /// A card on the black list is not debited. While the centre cannot be asked none is: nobody stands at a till
+    /// here, and another way to pay is at hand.
+    async fn check_listing(&self, card: CardNumber) -> Result<(), Stop> {
+        let standing = self.cards()?.centre.standing(&card_to_wire(card)).await;
+        let standing = standing.map_err(|error| error.to_problem())?;
+        match standing.listed {
+            Some(listed) if listed.kind == WireListKind::Black => Err(ProblemCode::CardListed.into()),
+            Some(_) | None => Ok(()),
         }
     }
 

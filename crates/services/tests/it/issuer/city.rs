@@ -292,9 +292,7 @@ impl City {
         city.serve_se_tsm(se_listener);
         city.to_sp.leads_to(city.way(sp));
         city.restore_centre();
-        let tls = city.payment.identity.client_config(&city.net.authority.trust().unwrap()).unwrap();
-        let to_centre = HttpsTransport::new(centre_at, "localhost", tls, TIMEOUT).unwrap();
-        city.payment_to_centre.leads_to(Arc::new(to_centre));
+        city.restore_payments_way_to_centre();
         city.serve_payment(payment_listener, faults_of_payment);
         city.serve_centre(centre_listener, &centre);
         city.serve_sp_tsm(sp_listener);
@@ -366,13 +364,22 @@ impl City {
     }
 
     fn new_sandbox(&self, faults: payment_sandbox::Faults) -> Arc<PaymentSandbox> {
+        self.sandbox_among(faults, None)
+    }
+
+    /// One of several processes of the payment platform over the city's store.
+    pub fn sandbox_among(
+        &self,
+        faults: payment_sandbox::Faults,
+        siblings: Option<Arc<dyn Siblings>>,
+    ) -> Arc<PaymentSandbox> {
         let merchant = Merchant {
             institution: self.sp_tsm.name.into(),
             keys: vec![self.merchant.clone()],
             link: self.to_sp.clone(),
         };
         let shop = self.shop.registered(self.shop_inbox.clone());
-        let sandbox = PaymentSandbox::new(payment_sandbox::Parts {
+        let parts = payment_sandbox::Parts {
             store: self.payment_store.clone(),
             keys: self.platform.keys(),
             key_owner: PLATFORM.into(),
@@ -388,8 +395,8 @@ impl City {
                 ),
                 limits: Limits::default(),
             }),
-        });
-        sandbox.unwrap()
+        };
+        PaymentSandbox::among(parts, siblings).unwrap()
     }
 
     /// The payment platform as the SP-TSM sees it.
@@ -479,6 +486,11 @@ impl City {
     /// The centre can be reached by the SP-TSM.
     pub fn restore_centre(&self) {
         self.to_centre.leads_to(self.identified_way(self.places.centre, &self.sp_tsm));
+    }
+
+    /// The centre can be reached by the payment platform.
+    pub fn restore_payments_way_to_centre(&self) {
+        self.payment_to_centre.leads_to(self.identified_way(self.places.centre, &self.payment));
     }
 
     fn settings(&self) -> Settings {

@@ -4,6 +4,7 @@ mod cash;
 mod centre;
 mod city;
 mod desk;
+mod disputes;
 mod hostile_phone;
 mod interrupted;
 mod locks;

@@ -360,7 +360,7 @@ async fn a_phone_that_lies_pays_nothing() {
 }
 
 /// Carries the first list, and gives the second.
-async fn to_the_debit(
+pub async fn to_the_debit(
     phone: &mut Phone,
     platform: &PaymentUser,
     reply: ConversationReply,
@@ -440,7 +440,7 @@ async fn a_tap_in_between_leaves_it_unknown_until_it_is_reported() {
 }
 
 /// A purchase at a till, which has not reported it yet.
-async fn bought_elsewhere(city: &City, phone: &Phone, fen: u32) -> Consumption {
+pub async fn bought_elsewhere(city: &City, phone: &Phone, fen: u32) -> Consumption {
     phone.reset();
     let terminal = tsm_epurse::TerminalNumber::new(crate::issuer::city::GATE);
     let amount = tsm_epurse::Amount::from_fen(fen);

@@ -220,7 +220,7 @@ async fn a_notice_reaches_the_books_once_whatever_happens_to_it() {
     for tampering in [Tampering::Cut, Tampering::Status(503), Tampering::Replay] {
         cuts += 1;
         let payment = ordered(&city, FARE).await;
-        city.payment_to_centre.tamper(tampering.clone());
+        city.payment_to_centre.tamper_at("/consumptions", tampering.clone());
         assert_eq!(pays(&mut phone, &city, payment).await.result, OutcomeResult::Done, "{tampering:?}");
         spent += FARE;
         booked(&city, (FULL - spent).into(), spent.into()).await;

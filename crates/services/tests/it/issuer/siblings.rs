@@ -1,19 +1,21 @@
-//! Two processes of the SP-TSM on one store: a conversation lives in one of them, and the other brings it what
-//! its wallet says.
+//! Two processes of a role on one store: a conversation lives in one of them, and the other brings it what its
+//! wallet says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tsm_api::client::{Client, SpTsmWallet, Transport, TransportError, WireReply, WireRequest};
+use tsm_api::client::{Client, PaymentUser, SpTsmWallet, Transport, TransportError, WireReply, WireRequest};
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeResult};
+use tsm_api::payment::purse::CardChoice;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::sp_tsm::wallet::Operation;
 use tsm_services::server::{InProcess, Peer};
 use tsm_services::siblings::Siblings;
-use tsm_services::sp_tsm;
+use tsm_services::{payment_sandbox, sp_tsm};
 
 use crate::issuer::city::City;
+use crate::issuer::online::{booked, converse, loaded, ordered, paid, request, to_the_debit};
 use crate::issuer::phone::Phone;
 use crate::issuer::top_up::opened;
 use crate::support::environment;
@@ -60,6 +62,44 @@ fn process(city: &City, here: &'static str, all: &Places) -> Client {
     let client = Client::new(Arc::new(Direct(app, peer.certificate.clone())));
     all.lock().unwrap().insert(here, client.clone().signing(city.sp_tsm.signing()));
     client
+}
+
+/// A process of the payment platform.
+fn payment_process(city: &City, here: &'static str, all: &Places) -> PaymentUser {
+    let peer = city.payment.peer();
+    let neighbours = Neighbours { here, peer: peer.clone(), all: all.clone() };
+    let sandbox = city.sandbox_among(payment_sandbox::Faults::default(), Some(Arc::new(neighbours)));
+    let app = InProcess::new(payment_sandbox::routes(sandbox).into_router());
+    let client = Client::new(Arc::new(Direct(app, peer.certificate.clone())));
+    all.lock().unwrap().insert(here, client.clone());
+    PaymentUser::new(client)
+}
+
+/// Each turn of a payment reaches the process that holds it, whichever is asked; one that is gone has taken its
+/// conversations with it, and the payment is begun anew and paid once.
+#[tokio::test]
+async fn a_payments_turns_reach_the_process_that_holds_it() {
+    let city = City::new().await;
+    let mut phone = loaded(&city, 5_000).await;
+    let all = Places::default();
+    let (first, second) = (payment_process(&city, "first", &all), payment_process(&city, "second", &all));
+    let payment = ordered(&city, 1_200).await;
+    let reply = first.pay_from_card(payment, &request(CardChoice::Pay)).await.unwrap();
+    let outcome = converse(&mut phone, &second, reply).await.unwrap();
+    assert_eq!(outcome.detail, paid(1_200, 3_800, 1));
+    phone.reset();
+
+    let next = ordered(&city, 300).await;
+    let reply = first.pay_from_card(next, &request(CardChoice::Pay)).await.unwrap();
+    let (conversation, turn, debit) = to_the_debit(&mut phone, &second, reply).await;
+    let answer = phone.carry(turn, &debit, None);
+    all.lock().unwrap().remove("first");
+    let lost = second.turn(conversation, &answer).await;
+    assert!(!matches!(lost, Ok(ConversationReply::Outcome { .. })), "{lost:?}");
+    phone.reset();
+    let reply = second.pay_from_card(next, &request(CardChoice::Pay)).await.unwrap();
+    assert_eq!(converse(&mut phone, &second, reply).await.unwrap().detail, paid(300, 3_500, 2));
+    booked(&city, 3_500, 1_500).await;
 }
 
 /// A cancel finds its conversation in whichever process that is; nobody else's wallet can stop it.

@@ -114,6 +114,8 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         "proof": unloaded,
     });
     let refund = json!({ "card": card, "operation": ID });
+    let proof =
+        json!({ "card": card, "purchase": { "counter": 1, "transaction_type": 6 }, "tac": "00000000" });
     let hall = json!({ "kind": "hall", "clerk": "hall-1" });
     let paid = json!({ "card": card, "operation": ID, "refund": ID, "amount_fen": 1, "way": hall });
     let claim = json!({ "card": card, "se_id": se, "operation": ID });
@@ -159,6 +161,8 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /peer/v1/closings", Issuer, json!({ "card": card })),
         ("POST /peer/v1/payment-incidents", Keepers, incident),
         ("GET /peer/v1/purchases", Institutions, json!({ "card": card, "counter": 1 })),
+        ("GET /peer/v1/purchases/proofs/wanted", Institutions, json!({ "card": card })),
+        ("POST /peer/v1/purchases/proofs", Institutions, proof),
         ("POST /peer/v1/batches", Institutions, batch),
         ("GET /peer/v1/batches/{batch}", Institutions, json!({})),
         ("POST /peer/v1/files", Institutions, piece),

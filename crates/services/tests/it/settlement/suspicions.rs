@@ -104,6 +104,52 @@ async fn each_report_that_was_not_taken_is_in_the_view_with_its_cause() {
     world.store.compare().await;
 }
 
+/// A purchase whose TAC was changed on its way and whose card has no proof of it any more: one person proposes to
+/// book it, another approves, and then it is a purchase like any other, once. The terminal's institution hears
+/// how it ended.
+#[tokio::test]
+async fn two_people_book_what_a_card_cannot_prove_any_more() {
+    use tsm_api::clearing::purchases::{CardProof, ProofVerdict, PurchaseQuery, ReportedBy, WantedProof};
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    let taps: Vec<_> = [100, 200, 300].map(|fen| card.pay(PurchaseKind::Simple, fen)).into();
+    let forged = taps.iter().map(|tap| Consumption { tac: HexBytes(vec![0; 4]), ..tap.clone() });
+    report(&world, forged.collect()).await;
+    world.centre.work().await;
+    let open = list(&world, "open").await;
+    assert_eq!(causes(&open), ["wrong_tac"; 3]);
+    let of = |fen| open.iter().find(|one| one.theirs_fen == Some(fen)).unwrap();
+    let metro = world.peer(&world.metro);
+    let query = |counter| PurchaseQuery { card: card.wire(), counter };
+    assert_eq!(metro.purchase(&query(1)).await.unwrap().reported, ReportedBy::Nobody);
+
+    resolve(&world, of(100), ActionKind::Book).await;
+    resolve(&world, of(200), ActionKind::Ignore).await;
+    let purchase = WantedProof { counter: 3, transaction_type: 6 };
+    let proof = CardProof { card: card.wire(), purchase, tac: taps[2].tac.clone() };
+    for verdict in [ProofVerdict::Recorded, ProofVerdict::ProvesNothing] {
+        // The second time nothing waits for it any more.
+        assert_eq!(world.peer(&world.city).card_proof(&proof).await.unwrap().verdict, verdict);
+    }
+    for (counter, reported) in [(1, ReportedBy::You), (2, ReportedBy::Dismissed), (3, ReportedBy::You)] {
+        assert_eq!(metro.purchase(&query(counter)).await.unwrap().reported, reported, "{counter}");
+    }
+
+    let totals = world.store.totals().await.unwrap();
+    assert_eq!((totals.check(), totals.spent), (Ok(()), 400));
+    assert_eq!(world.store.transactions_of(card.number, 9).await.unwrap().len(), 3, "a load, two purchases");
+    world.centre.work().await;
+    assert_eq!(causes(&list(&world, "explained").await), ["wrong_tac"], "the one that the card proved");
+    assert_eq!(causes(&list(&world, "open").await), Vec::<&str>::new());
+    let left = world.store.incidents(IncidentFilter::Open, 10).await.unwrap();
+    assert_eq!(left, []);
+    // The true record of what was booked comes late, and is the same purchase.
+    report(&world, vec![taps[0].clone()]).await;
+    assert_eq!(world.store.totals().await.unwrap().spent, 400);
+    world.store.compare().await;
+}
+
 fn stranger_credit(card: &mut PurseCard) -> tsm_api::clearing::CreditReport {
     card.load(9, 900)
 }

@@ -213,6 +213,16 @@ impl Collection for Memory<ClearingState> {
         })
     }
 
+    async fn aside_of(&self, card: CardNumber, limit: usize) -> Result<Vec<AsideRow>> {
+        self.read(|state| {
+            let of = state.collection.aside.values().filter(|row| row.reported.card == Some(card));
+            let mut found: Vec<_> = of.cloned().collect();
+            found.sort_by_key(AsideRow::place);
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
     async fn aside(&self, id: AsideId) -> Result<Option<AsideRow>> {
         self.read(|state| Ok(state.collection.aside.get(&id).cloned()))
     }

@@ -72,7 +72,9 @@ impl OnlinePurchases for Memory<PaymentState> {
         incident: Option<Incident>,
     ) -> Result<()> {
         self.write(|state| {
-            let row = rules::debit_told(state.order(order)?, number, word)?;
+            let (row, card) = state.attempted(order, number)?;
+            let (row, card) = rules::debit_told(row, card, number, word)?;
+            state.cards.insert(card.card, card);
             state.shared.put_with(Vec::new(), Vec::new(), incident.into_iter().collect());
             state.save(row, Vec::new());
             Ok(())

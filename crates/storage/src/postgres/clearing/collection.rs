@@ -42,6 +42,13 @@ CREATE TABLE doubts (card TEXT COLLATE "C" PRIMARY KEY, since BIGINT NOT NULL, b
 CREATE INDEX doubts_by_time ON doubts (since, card);
 "#;
 
+/// The rows that were kept aside, by card.
+pub(in crate::postgres) const ASIDE_3: &str = r#"
+ALTER TABLE aside ADD COLUMN card TEXT COLLATE "C";
+UPDATE aside SET card = body::json -> 'reported' ->> 'card';
+CREATE INDEX aside_of_card ON aside (card, at, id) WHERE card IS NOT NULL;
+"#;
+
 async fn find_file(db: &Db<'_>, key: &FileKey) -> Result<Option<FileRow>> {
     let sql = "SELECT body FROM files WHERE institution = $1 AND name = $2";
     one(db, "file", sql, params![key.institution.as_str(), key.name]).await
@@ -110,11 +117,12 @@ async fn aside(db: &Db<'_>, id: AsideId) -> Result<Option<AsideRow>> {
 }
 
 async fn put_aside(db: &Db<'_>, row: &AsideRow) -> Result<()> {
-    let sql = "INSERT INTO aside (id, institution, at, open, body) VALUES ($1, $2, $3, $4, $5)
+    let sql = "INSERT INTO aside (id, institution, at, open, card, body) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (id) DO UPDATE SET open = excluded.open, body = excluded.body";
     let (reported, at) = (&row.reported, nanoseconds(row.reported.at));
-    let institution = reported.institution.as_str();
-    run(db, sql, params![reported.id.to_string(), institution, at, row.closed.is_none(), body(row)?]).await?;
+    let (institution, id) = (reported.institution.as_str(), reported.id.to_string());
+    let card = reported.card.as_ref().map(CardNumber::as_str);
+    run(db, sql, params![id, institution, at, row.closed.is_none(), card, body(row)?]).await?;
     Ok(())
 }
 
@@ -302,6 +310,11 @@ impl Collection for Postgres<ClearingTables> {
         let sql = "SELECT body FROM aside WHERE open AND (at, id) > ($1, $2)
              AND ($3::text IS NULL OR institution = $3) ORDER BY at, id LIMIT $4";
         single!(self, db, many(db, "row kept aside", sql, params![at, id, institution, limit(most)]).await)
+    }
+
+    async fn aside_of(&self, card: CardNumber, most: usize) -> Result<Vec<AsideRow>> {
+        let sql = "SELECT body FROM aside WHERE card = $1 ORDER BY at, id LIMIT $2";
+        single!(self, db, many(db, "row kept aside", sql, params![card.as_str(), limit(most)]).await)
     }
 
     async fn aside(&self, id: AsideId) -> Result<Option<AsideRow>> {

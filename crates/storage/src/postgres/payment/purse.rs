@@ -94,7 +94,9 @@ impl OnlinePurchases for Postgres<PaymentTables> {
         incident: Option<Incident>,
     ) -> Result<()> {
         step!(self, db, {
-            let row = rules::debit_told(known_order(db, order).await?, number, word)?;
+            let (row, card) = attempted(db, order, number).await?;
+            let (row, card) = rules::debit_told(row, card, number, word)?;
+            put_card(db, &card).await?;
             put_with(db, &[], &[], incident.as_slice()).await?;
             save(db, row, &[]).await.map(drop)
         })

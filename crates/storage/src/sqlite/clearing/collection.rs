@@ -41,6 +41,13 @@ CREATE TABLE doubts (card TEXT PRIMARY KEY, since INTEGER NOT NULL, body TEXT NO
 CREATE INDEX doubts_by_time ON doubts (since, card);
 ";
 
+/// The rows that were kept aside, by card.
+pub(in crate::sqlite) const ASIDE_3: &str = "
+ALTER TABLE aside ADD COLUMN card TEXT;
+UPDATE aside SET card = json_extract(body, '$.reported.card');
+CREATE INDEX aside_of_card ON aside (card, at, id) WHERE card IS NOT NULL;
+";
+
 fn find_file(db: &Connection, key: &FileKey) -> Result<Option<FileRow>> {
     let sql = "SELECT body FROM files WHERE institution = ?1 AND name = ?2";
     one(db, "file", sql, params![key.institution.as_str(), key.name])
@@ -85,10 +92,12 @@ fn aside(db: &Connection, id: AsideId) -> Result<Option<AsideRow>> {
 }
 
 fn put_aside(db: &Connection, row: &AsideRow) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO aside (id, institution, at, open, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT OR REPLACE INTO aside (id, institution, at, open, card, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (reported, at) = (&row.reported, nanoseconds(row.reported.at));
-    let institution = reported.institution.as_str();
-    run(db, sql, params![reported.id.to_string(), institution, at, row.closed.is_none(), body(row)?])?;
+    let (institution, id) = (reported.institution.as_str(), reported.id.to_string());
+    let card = reported.card.as_ref().map(CardNumber::as_str);
+    run(db, sql, params![id, institution, at, row.closed.is_none(), card, body(row)?])?;
     Ok(())
 }
 
@@ -276,6 +285,11 @@ impl Collection for Sqlite<ClearingSchema> {
         let sql = "SELECT body FROM aside WHERE open = 1 AND (at, id) > (?1, ?2)
              AND (?3 IS NULL OR institution = ?3) ORDER BY at, id LIMIT ?4";
         self.read(|db| many(db, "row kept aside", sql, params![at, id, institution, limit(most)]))
+    }
+
+    async fn aside_of(&self, card: CardNumber, most: usize) -> Result<Vec<AsideRow>> {
+        let sql = "SELECT body FROM aside WHERE card = ?1 ORDER BY at, id LIMIT ?2";
+        self.read(|db| many(db, "row kept aside", sql, params![card.as_str(), limit(most)]))
     }
 
     async fn aside(&self, id: AsideId) -> Result<Option<AsideRow>> {

@@ -91,7 +91,9 @@ impl OnlinePurchases for Sqlite<PaymentSchema> {
         incident: Option<Incident>,
     ) -> Result<()> {
         self.write(move |db| {
-            let row = rules::debit_told(known_order(db, order)?, number, word)?;
+            let (row, card) = attempted(db, order, number)?;
+            let (row, card) = rules::debit_told(row, card, number, word)?;
+            put_card(db, &card)?;
             put_with(db, &[], Vec::new(), incident.as_slice())?;
             save(db, row, &[]).map(drop)
         })
