@@ -56,8 +56,11 @@ impl Tables for SpTsmTables {
 impl Tables for ClearingTables {
     const SERVICE: &'static str = "clearing centre";
     const NAMESPACE: &'static str = "clearing";
-    const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2], &[CLERKS_3, ASIDE_3]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[
+        &[SHARED_1, CLEARING_1],
+        &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
+        &[CLERKS_3, ASIDE_3],
+    ];
 }
 
 impl Tables for PaymentTables {

@@ -60,8 +60,11 @@ impl Schema for ClearingSchema {
     const SERVICE: &'static str = "clearing centre";
     const FILE: &'static str = "clearing";
     const MARK: i32 = 0x54_53_4D_03;
-    const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, CLEARING_1], &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2], &[CLERKS_3, ASIDE_3]];
+    const MIGRATIONS: &'static [&'static [&'static str]] = &[
+        &[SHARED_1, CLEARING_1],
+        &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
+        &[CLERKS_3, ASIDE_3],
+    ];
 }
 
 impl Schema for PaymentSchema {
