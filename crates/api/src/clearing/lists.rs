@@ -15,6 +15,7 @@ use tsm_domain::money::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::fares::SignedFares;
 use crate::HexBytes;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 use crate::signature::{MessageVerifier, SignatureError};
@@ -222,6 +223,9 @@ pub struct TerminalStatus {
     pub list_version: u64,
     /// The version of the fare table that it uses; 0 for none.
     pub fare_version: u32,
+    /// The highest version that it holds, for now or later; 0 for none.
+    #[serde(default)]
+    pub fares_held: u32,
     /// Records that it has not delivered.
     pub undelivered: u64,
 }
@@ -233,8 +237,11 @@ pub struct TerminalParameters {
     pub terminal: HexBytes,
     /// The version of the list.
     pub list_version: u64,
-    /// The version of the fare table; 0 when the centre distributes none to it.
+    /// The version of the fare table that is in force; 0 when the centre distributes none to it.
     pub fare_version: u32,
+    /// The versions that are in force now or later, in order, each signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fares: Vec<SignedFares>,
     /// The last batch of the terminal that the centre has whole; 0 for none.
     pub batch_sequence: u64,
     /// The centre's time.
@@ -248,7 +255,7 @@ pub struct TerminalParameters {
 pub enum Currency {
     /// It has.
     Current,
-    /// Its list is older.
+    /// Its list is older, or it does not hold the fare table that is in force.
     Behind,
     /// It has never told.
     Silent,

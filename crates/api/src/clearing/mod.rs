@@ -4,6 +4,7 @@ pub mod clerks;
 pub mod closing;
 pub mod collection;
 pub mod evidence;
+pub mod fares;
 pub mod lists;
 pub mod payments;
 pub mod purchases;
@@ -78,6 +79,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(purchases::endpoints());
     all.extend(collection::endpoints());
     all.extend(lists::endpoints());
+    all.extend(fares::endpoints());
     all.extend(evidence::endpoints());
     all.extend(settlement::endpoints());
     all.extend(watch::endpoints());

@@ -1,6 +1,6 @@
 //! Typed clients of every role: a sentence for each endpoint.
 
-use crate::clearing::{closing, collection, evidence, lists};
+use crate::clearing::{closing, collection, evidence, fares, lists};
 use crate::client::{Client, ClientError};
 use crate::conversation::{ConversationReply, StartOptions, TurnRequest};
 use crate::endpoint::Nothing;
@@ -392,6 +392,8 @@ role_client! {
         terminal_status(; lists::TerminalStatus) -> lists::TerminalParameters = lists::TERMINAL_STATUS;
         /// Reads the caller's terminals.
         terminals(;) -> lists::TerminalList = lists::TERMINALS;
+        /// Reads a published version of the fare table.
+        fares(version: u32;) -> fares::PublishedFares = fares::PUBLISHED;
         /// Reports a lost card.
         report_lost(; lists::LostCard) -> lists::ListStanding = lists::REPORT_LOST;
         /// Reports a lost card found.

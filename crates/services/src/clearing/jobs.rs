@@ -1,12 +1,19 @@
 //! The centre's own work: watching the books, settling each day when it is over, reconciling it when its
 //! statements are there. Everything is repeated until it is done, and repeating it changes nothing.
+//!
+//! Days are done in order, and none is left out: a centre that was down for days does them all when it is up again.
+//! A day that cannot be settled holds up those after it, and so does one that cannot be reconciled, because a later
+//! day's arrivals explain an earlier day's differences.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use tsm_domain::money::settlement::BusinessDay;
+use tsm_storage::StorageError;
+use tsm_storage::clearing::settlement::DayRow;
 
 use super::Clearing;
 
@@ -14,35 +21,75 @@ use super::Clearing;
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// How long after its end a day is reconciled: by then the platforms have its statement.
 const STATEMENTS: SignedDuration = SignedDuration::from_hours(9);
+/// So many closed days are looked at: over a year of them.
+const DAYS: usize = 400;
 
 impl Clearing {
     /// Does what is due, and starts no task.
     pub async fn work(&self) {
-        let now = self.now();
-        let yesterday = BusinessDay::of(now).previous();
-        let is_over = |after: SignedDuration| now.duration_since(yesterday.cut()) >= after;
-        if is_over(GRACE)
-            && let Err(error) = self.settle_day(yesterday).await
-        {
-            tracing::error!(day = %yesterday, %error, "a day was not settled");
-        }
-        let is_reconciled = match self.store.day(yesterday).await {
-            Ok(row) => row.is_none_or(|row| row.reconciled_at.is_some()),
-            Err(_) => true,
-        };
-        if is_over(STATEMENTS)
-            && !is_reconciled
-            && let Err(error) = self.reconcile_day(yesterday).await
-        {
-            tracing::error!(day = %yesterday, %error, "a day was not reconciled");
+        if let Err(error) = self.do_days().await {
+            tracing::error!(%error, "the days that are over could not be looked at");
         }
         // What cannot be taken is in the view when it is noticed, not when the day is reconciled.
-        if let Err(error) = self.take_suspicions(BusinessDay::of(now)).await {
+        if let Err(error) = self.take_suspicions(BusinessDay::of(self.now())).await {
             tracing::error!(%error, "what was kept aside is not in the reconciliation view");
         }
         if let Err(error) = self.watch_books().await {
             tracing::error!(%error, "the books were not checked");
         }
+    }
+
+    async fn do_days(&self) -> Result<(), StorageError> {
+        let now = self.now();
+        let is_over = |day: BusinessDay, after| now.duration_since(day.cut()) >= after;
+        let mut days = self.days_that_are_over().await?;
+        for (day, row) in &mut days {
+            if row.as_ref().is_some_and(|row| row.settled_at.is_some()) {
+                continue;
+            }
+            if !is_over(*day, GRACE) {
+                break;
+            }
+            match self.settle_day(*day).await {
+                Ok(settled) => *row = Some(settled),
+                Err(error) => {
+                    tracing::error!(%day, %error, "a day was not settled");
+                    break;
+                }
+            }
+        }
+        for (day, row) in days {
+            let Some(row) = row.filter(|row| row.settled_at.is_some()) else { break };
+            if row.reconciled_at.is_some() {
+                continue;
+            }
+            if !is_over(day, STATEMENTS) {
+                break;
+            }
+            if let Err(error) = self.reconcile_day(day).await {
+                tracing::error!(%day, %error, "a day was not reconciled");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every day from the first that is known to yesterday, with what has become of it.
+    async fn days_that_are_over(&self) -> Result<BTreeMap<BusinessDay, Option<DayRow>>, StorageError> {
+        let yesterday = BusinessDay::of(self.now()).previous();
+        let known = self.store.days(DAYS).await?;
+        let first = match known.last() {
+            Some(oldest) => Some(oldest.day),
+            None => self.store.first_day().await?,
+        };
+        let mut days = BTreeMap::new();
+        let mut day = first.unwrap_or(yesterday);
+        while day <= yesterday {
+            days.insert(day, None);
+            day = day.next();
+        }
+        days.extend(known.into_iter().map(|row| (row.day, Some(row))));
+        Ok(days)
     }
 }
 

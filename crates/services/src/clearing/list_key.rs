@@ -1,4 +1,4 @@
-//! The centre's key that signs the list, and the signed head.
+//! The centre's key that signs what terminals get, and the signed head of the list.
 
 use std::sync::Arc;
 
@@ -29,11 +29,14 @@ impl Clearing {
     /// The centre's word about its list.
     pub(super) fn signed_head(&self, list: &CardList) -> Result<SignedHead, Problem> {
         let (version, digest, at) = (list.version().0, list.digest().0, self.now());
-        let message = SignedHead::signed_bytes(version, &digest, at);
+        let signature = self.signed_for_terminals(&SignedHead::signed_bytes(version, &digest, at))?;
+        Ok(SignedHead { version, digest: HexBytes(digest.to_vec()), at, signature })
+    }
+
+    /// A signature that terminals verify.
+    pub(super) fn signed_for_terminals(&self, message: &[u8]) -> Result<HexBytes, Problem> {
         let key = self.signing_key()?;
-        let signature = self.keys.sign(&key, SignatureScheme::EcdsaP256Sha256, &message).map_err(refused)?;
-        let digest = HexBytes(digest.to_vec());
-        Ok(SignedHead { version, digest, at, signature: HexBytes(signature) })
+        self.keys.sign(&key, SignatureScheme::EcdsaP256Sha256, message).map(HexBytes).map_err(refused)
     }
 
     /// The key's name. A key service that has none yet draws it: it never leaves the service.

@@ -13,7 +13,7 @@ use tsm_api::clearing::lists::{
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{CardList, ListAction, ListKind, ListReason, ListVersion};
-use tsm_domain::{CardNumber, OperatorId, ProposalId};
+use tsm_domain::{CardNumber, ProposalId};
 use tsm_epurse::DateTime;
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::Counted;
@@ -28,6 +28,7 @@ use super::access::Institution;
 use super::collection::institution_id;
 use crate::purse::{card_from_wire, card_to_wire, moment};
 use crate::server::Call;
+use crate::staff::clerks::name_of;
 use crate::stored;
 
 /// Changes in one answer; a terminal that is further behind gets the whole list.
@@ -80,18 +81,21 @@ pub(super) async fn terminal_status(
     let now = centre.now();
     let status = TerminalStatusRow {
         terminal,
-        institution,
+        institution: institution.clone(),
         list_version: ListVersion(told.list_version),
         fare_version: told.fare_version,
+        fares_held: told.fares_held,
         undelivered: told.undelivered,
         seen_at: now,
     };
     centre.store.put_terminal_status(status).await.map_err(problem)?;
     let batches = centre.store.numbering(Counted::Batches(terminal)).await.map_err(problem)?;
+    let (fare_version, fares) = centre.fares_for_terminals(&institution).await?;
     Ok(TerminalParameters {
         terminal: told.terminal,
         list_version: version.0,
-        fare_version: 0,
+        fare_version,
+        fares,
         batch_sequence: batches.whole_up_to(),
         now,
     })
@@ -104,12 +108,13 @@ pub(super) async fn terminals(
 ) -> Result<TerminalList, Problem> {
     let institution = institution_id(&call.caller.0)?;
     let version = centre.store.list_version().await.map_err(problem)?;
+    let (fares, _) = centre.fares_for_terminals(&institution).await?;
     let told = centre.store.terminal_statuses(&institution).await.map_err(problem)?;
     let record = |number: tsm_domain::TerminalNumber| {
         let status = told.iter().find(|status| status.terminal == number);
         let currency = match status {
             None => Currency::Silent,
-            Some(status) if status.list_version < version => Currency::Behind,
+            Some(status) if status.list_version < version || status.fares_held < fares => Currency::Behind,
             Some(_) => Currency::Current,
         };
         TerminalRecord {
@@ -275,10 +280,6 @@ fn refused(error: &StorageError) -> Problem {
 }
 
 fn record_of(row: &ProposalRow) -> ProposalRecord {
-    let name = |by: &OperatorId| match by.as_str().split_once('/') {
-        Some((_, name)) => name.to_owned(),
-        None => by.to_string(),
-    };
     ProposalRecord {
         proposal: ListProposal {
             proposal: row.id.as_uuid(),
@@ -289,7 +290,7 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
             },
             why: row.why.clone(),
         },
-        proposed_by: name(&row.by),
+        proposed_by: name_of(&row.by),
         proposed_at: row.at,
         decided: row.decided.as_ref().map(|decided| ProposalDecision {
             decision: match decided.verdict {
@@ -297,7 +298,7 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
                 ProposalVerdict::Refused => Decision::Refuse,
             },
         }),
-        decided_by: row.decided.as_ref().map(|decided| name(&decided.by)),
+        decided_by: row.decided.as_ref().map(|decided| name_of(&decided.by)),
     }
 }
 

@@ -19,6 +19,7 @@ mod differences;
 mod duties;
 mod entries;
 mod evidence;
+mod fares;
 mod jobs;
 mod journal;
 mod list_key;
@@ -151,6 +152,11 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::lists::LIST_KEY, list_key::list_key)
         .on(&clearing::lists::TERMINAL_STATUS, lists::terminal_status)
         .on(&clearing::lists::TERMINALS, lists::terminals)
+        .on(&clearing::fares::PROPOSE, fares::propose)
+        .on(&clearing::fares::DECIDE, fares::decide)
+        .on(&clearing::fares::VERSIONS, fares::versions)
+        .on(&clearing::fares::PROPOSED, fares::proposed)
+        .on(&clearing::fares::PUBLISHED, fares::published)
         .on(&clearing::lists::REPORT_LOST, lists::report_lost)
         .on(&clearing::lists::REPORT_FOUND, lists::report_found)
         .on(&clearing::lists::REPORT_LOCKED, lists::report_locked)

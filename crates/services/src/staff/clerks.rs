@@ -257,6 +257,14 @@ pub(crate) fn holder_of(clerk: &Clerk) -> Result<OperatorId, Problem> {
     text.parse().map_err(|_| Problem::because(ProblemCode::ValueRefused, "The name is too long."))
 }
 
+/// The person's name within the institution.
+pub(crate) fn name_of(holder: &OperatorId) -> String {
+    match holder.as_str().split_once('/') {
+        Some((_, name)) => name.to_owned(),
+        None => holder.to_string(),
+    }
+}
+
 fn named(person: &str) -> Result<OperatorId, Problem> {
     let wrong = || Problem::because(ProblemCode::ValueRefused, "This is no name of a person.");
     if person.contains('/') { Err(wrong()) } else { person.parse().map_err(|_| wrong()) }

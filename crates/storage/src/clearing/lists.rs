@@ -104,6 +104,9 @@ pub struct TerminalStatusRow {
     pub list_version: ListVersion,
     /// The version of the fare table that it uses.
     pub fare_version: u32,
+    /// The highest version that it holds.
+    #[serde(default)]
+    pub fares_held: u32,
     /// Records that it had not delivered.
     pub undelivered: u64,
     /// When it told.

@@ -3,6 +3,7 @@
 pub(crate) mod closing;
 pub mod collection;
 pub(crate) mod columns;
+pub mod fares;
 pub(crate) mod journal;
 pub mod lists;
 pub mod replay;
@@ -19,6 +20,7 @@ use tsm_domain::{CardNumber, SeId};
 
 pub use closing::{ClosingStep, Closings};
 pub use collection::Collection;
+pub use fares::Fares;
 pub(crate) use journal::Step;
 pub use journal::event_of;
 pub use lists::{Lists, LockRow};
@@ -100,7 +102,7 @@ pub enum Recorded {
 /// The store of the clearing centre.
 #[async_trait]
 pub trait ClearingStore:
-    Outbox + Incidents + Chains + Sessions + Clerks + Closings + Collection + Lists + Seals + Settlements
+    Outbox + Incidents + Chains + Sessions + Clerks + Closings + Collection + Lists + Fares + Seals + Settlements
 {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.

@@ -169,6 +169,8 @@ pub trait Settlements: Send + Sync {
     async fn day(&self, day: BusinessDay) -> Result<Option<DayRow>>;
     /// Closed days, newest first.
     async fn days(&self, limit: usize) -> Result<Vec<DayRow>>;
+    /// The first day on whose sheets anything stands.
+    async fn first_day(&self) -> Result<Option<BusinessDay>>;
     /// Keeps what has become of a closed day.
     async fn put_day(&self, row: DayRow) -> Result<()>;
 

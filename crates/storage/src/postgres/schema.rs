@@ -6,6 +6,7 @@
 
 use super::clearing::closing::CLOSING_2;
 use super::clearing::collection::{ASIDE_3, COLLECTION_2};
+use super::clearing::fares::FARES_3;
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
@@ -59,7 +60,7 @@ impl Tables for ClearingTables {
     const MIGRATIONS: &'static [&'static [&'static str]] = &[
         &[SHARED_1, CLEARING_1],
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
-        &[CLERKS_3, ASIDE_3],
+        &[CLERKS_3, ASIDE_3, FARES_3],
     ];
 }
 

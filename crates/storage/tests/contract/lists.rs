@@ -158,6 +158,7 @@ async fn what_a_terminal_told_last_is_kept() {
             institution,
             list_version: ListVersion(version),
             fare_version: 1,
+            fares_held: 2,
             undelivered: 0,
             seen_at: at(seen),
         };

@@ -7,6 +7,7 @@ mod clerks;
 mod closing;
 mod collection;
 mod desk;
+mod fares;
 mod journal;
 mod lists;
 mod memory_only;

@@ -117,6 +117,7 @@ async fn each_step_stands_on_the_sheet_of_its_day() {
 #[tokio::test]
 async fn what_comes_after_the_close_belongs_to_the_next_open_day() {
     on_clearing(async |store| {
+        assert_eq!(store.first_day().await.unwrap(), None);
         live(store, 1, 0, NOON).await;
         let closed = store.close_day(day("2026-11-20"), at("2026-11-20T16:00:01Z")).await.unwrap();
         let again = store.close_day(day("2026-11-20"), at("2026-11-20T17:00:00Z")).await.unwrap();
@@ -126,6 +127,7 @@ async fn what_comes_after_the_close_belongs_to_the_next_open_day() {
         assert_eq!(store.day_transactions(sheet("2026-11-20"), None, 9).await.unwrap().len(), 2);
         assert_eq!(store.day_transactions(sheet("2026-11-21"), None, 9).await.unwrap().len(), 2);
         assert_eq!(store.day_entries(sheet("2026-11-21"), None, 9).await.unwrap().len(), 3);
+        assert_eq!(store.first_day().await.unwrap(), Some(day("2026-11-20")));
 
         let settled = DayRow { settled_at: Some(at("2026-11-20T18:00:00Z")), ..closed };
         store.put_day(settled.clone()).await.unwrap();

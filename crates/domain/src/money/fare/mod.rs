@@ -15,6 +15,7 @@
 //!
 //! What it never does: read a clock, or let a discount raise a fare.
 
+mod book;
 mod card_state;
 mod describe;
 mod rules;
@@ -22,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use book::{FareBook, FareBookError, FareHead, FaresAt};
 pub use card_state::{CardState, DaySpent, LastRide, MonthSpent, Validity};
 pub use rules::{
     Combination, Concession, Discount, DistanceBand, FareRule, FareRules, MonthStep, Overlong, Pass, Percent,

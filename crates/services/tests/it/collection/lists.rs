@@ -51,6 +51,7 @@ async fn terminals_follow_the_list_by_its_changes() {
         terminal: HexBytes(TERMINAL.to_vec()),
         list_version,
         fare_version: 3,
+        fares_held: 3,
         undelivered: 7,
     };
     let parameters = world.peer.terminal_status(&status(held.version().0)).await.unwrap();

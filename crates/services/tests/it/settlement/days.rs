@@ -13,7 +13,7 @@ use tsm_storage::clearing::settlement::DayRow;
 use tsm_storage::memory::{Crash, Faults, MemoryClearing};
 use tsm_storage::sqlite::SqliteClearing;
 
-use super::world::{DAY, World, day};
+use super::world::{Broken, DAY, World, day, paid, refunded};
 
 const AFTER: &str = "2026-11-20T16:10:00Z";
 
@@ -157,6 +157,71 @@ async fn the_centre_works_by_itself() {
     world.clock.set("2026-11-21T02:00:00Z");
     world.centre.work().await;
     assert!(world.store.day(day()).await.unwrap().unwrap().reconciled_at.is_some());
+}
+
+/// A centre that was down for days settles and reconciles every day that it missed, in order and each once: also
+/// the days after a life's first one that was never settled.
+#[tokio::test]
+async fn a_centre_that_was_down_for_days_does_them_all() {
+    let mut world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    world.spend(&mut card, 300).await;
+    let days = async |world: &World<MemoryClearing>| -> Vec<(String, bool, bool)> {
+        let rows = world.store.days(100).await.unwrap();
+        let told =
+            |row: &DayRow| (row.day.to_string(), row.settled_at.is_some(), row.reconciled_at.is_some());
+        rows.iter().rev().map(told).collect()
+    };
+    let all = |days: &[&str]| days.iter().map(|day| ((*day).to_owned(), true, true)).collect::<Vec<_>>();
+    // Down from the afternoon of the 20th to the morning of the 23rd.
+    world.clock.set("2026-11-23T02:00:00Z");
+    world.restart();
+    world.centre.work().await;
+    assert_eq!(days(&world).await, all(&["2026-11-20", "2026-11-21", "2026-11-22"]));
+    let settled = world.store.settlements(day()).await.unwrap();
+    assert_eq!(settled.iter().map(|one| one.volume.gross.get()).collect::<Vec<_>>(), [300]);
+    let before = world.store.days(100).await.unwrap();
+    world.centre.work().await;
+    assert_eq!(world.store.days(100).await.unwrap(), before, "each once");
+
+    // Down again, from the 23rd to the 26th, and the platform has no statement of the 23rd at first: the days are
+    // settled, and none is reconciled before the one that comes first.
+    world.spend(&mut card, 200).await;
+    world.statements.set(vec![paid(1, 5_000), paid(2, 40), refunded(1, 5)]);
+    world.statements.set_broken(1, Some(Broken::Off));
+    world.clock.set("2026-11-26T02:00:00Z");
+    world.restart();
+    world.centre.work().await;
+    let waiting = days(&world).await;
+    let of = |day: &str| (day.to_owned(), true, false);
+    assert_eq!(waiting[3..], [of("2026-11-23"), of("2026-11-24"), of("2026-11-25")]);
+    world.statements.set_broken(1, None);
+    world.centre.work().await;
+    let every = ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24", "2026-11-25"];
+    assert_eq!(days(&world).await, all(&every));
+    let rows = world.store.days(100).await.unwrap();
+    assert!(rows.windows(2).all(|pair| pair[0].reconciled_at >= pair[1].reconciled_at), "in order");
+    let gross: u64 = settled_gross(&world, &every).await;
+    assert_eq!(gross, 500, "each purchase in one settlement");
+    assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
+
+    // The desk closed a later day by itself: the ones before it are not left out.
+    world.spend(&mut card, 100).await;
+    world.clock.set("2026-11-29T02:00:00Z");
+    world.centre.settle_day("2026-11-28".parse().unwrap()).await.unwrap();
+    world.centre.work().await;
+    assert_eq!(days(&world).await[6..], all(&["2026-11-26", "2026-11-27", "2026-11-28"]));
+    assert_eq!(settled_gross(&world, &["2026-11-26", "2026-11-27", "2026-11-28"]).await, 100);
+}
+
+async fn settled_gross(world: &World<MemoryClearing>, days: &[&str]) -> u64 {
+    let mut gross = 0;
+    for day in days {
+        let settled = world.store.settlements(day.parse().unwrap()).await.unwrap();
+        gross += settled.iter().map(|one| one.volume.gross.get()).sum::<u64>();
+    }
+    gross
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod closing;
 mod collection;
+mod fares;
 mod lists;
 mod seals;
 mod settlement;
@@ -36,6 +37,7 @@ pub struct ClearingState {
     sheets: settlement::Sheets,
     collection: collection::CollectionState,
     lists: lists::ListsState,
+    fares: fares::FaresState,
 }
 
 has_shared!(ClearingState);

@@ -123,6 +123,14 @@ impl Settlements for Memory<ClearingState> {
         self.read(|state| Ok(state.sheets.days.values().rev().take(limit).cloned().collect()))
     }
 
+    async fn first_day(&self) -> Result<Option<BusinessDay>> {
+        self.read(|state| {
+            let entries = state.sheets.entries.keys().map(|(place, ..)| place.day);
+            let transactions = state.sheets.transactions.keys().map(|(place, ..)| place.day);
+            Ok(entries.chain(transactions).min())
+        })
+    }
+
     async fn put_day(&self, row: DayRow) -> Result<()> {
         self.write(|state| {
             let day = row.day;

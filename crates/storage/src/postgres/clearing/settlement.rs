@@ -66,6 +66,9 @@ CREATE INDEX differences_waiting ON differences (ripens) WHERE state = 'waiting'
 CREATE TABLE confirmed_payments (reference BYTEA PRIMARY KEY, at BIGINT NOT NULL);
 "#;
 
+const FIRST_DAY: &str = "SELECT min(day) FROM (
+    SELECT min(day) AS day FROM day_entries UNION ALL SELECT min(day) FROM day_transactions) AS sheets";
+
 async fn last_closed(db: &Db<'_>) -> Result<Option<BusinessDay>> {
     let sql = "SELECT max(day) FROM business_days";
     let found = first(db, sql, params![], |row| column::<Option<i64>>(row, 0)).await?;
@@ -340,6 +343,13 @@ impl Settlements for Postgres<ClearingTables> {
     async fn days(&self, most: usize) -> Result<Vec<DayRow>> {
         let sql = "SELECT body FROM business_days ORDER BY day DESC LIMIT $1";
         single!(self, db, many(db, "closed day", sql, params![limit(most)]).await)
+    }
+
+    async fn first_day(&self) -> Result<Option<BusinessDay>> {
+        single!(self, db, {
+            let found = first(db, FIRST_DAY, params![], |row| column::<Option<i64>>(row, 0)).await?;
+            found.flatten().map(day_of).transpose()
+        })
     }
 
     async fn put_day(&self, row: DayRow) -> Result<()> {

@@ -4,6 +4,7 @@ mod card_sums;
 pub(super) mod closing;
 pub(super) mod collection;
 mod differences;
+pub(super) mod fares;
 pub(super) mod lists;
 pub(super) mod seals;
 pub(super) mod settlement;

@@ -79,6 +79,9 @@ fn volume(number: i64, gross: i64) -> Result<Volume> {
 /// Before every key.
 const NOTHING: &[u8] = &[];
 
+const FIRST_DAY: &str = "SELECT min(day) FROM (
+    SELECT min(day) AS day FROM day_entries UNION ALL SELECT min(day) FROM day_transactions)";
+
 fn last_closed(db: &Connection) -> Result<Option<BusinessDay>> {
     let found = first(db, "SELECT max(day) FROM business_days", [], |row| row.get::<_, Option<i64>>(0))?;
     found.flatten().map(day_of).transpose()
@@ -307,6 +310,13 @@ impl Settlements for Sqlite<ClearingSchema> {
     async fn days(&self, most: usize) -> Result<Vec<DayRow>> {
         let sql = "SELECT body FROM business_days ORDER BY day DESC LIMIT ?1";
         self.read(|db| many(db, "closed day", sql, [limit(most)]))
+    }
+
+    async fn first_day(&self) -> Result<Option<BusinessDay>> {
+        self.read(|db| {
+            let found = first(db, FIRST_DAY, [], |row| row.get::<_, Option<i64>>(0))?;
+            found.flatten().map(day_of).transpose()
+        })
     }
 
     async fn put_day(&self, row: DayRow) -> Result<()> {
