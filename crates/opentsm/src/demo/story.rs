@@ -135,9 +135,9 @@ pub async fn close_the_day(
     for settled in &end.settlements {
         let fen = |fen: u64| yuan(i64::try_from(fen).unwrap_or(i64::MAX));
         narrator.happened(&format!(
-            "settled: {} purchases at the terminals of {}, {} in all, {} for the operator",
-            settled.number,
+            "settled for {}: {} taken at its terminals, {} in all, {} for the operator",
             settled.operator,
+            settled.number,
             fen(settled.gross_fen),
             fen(settled.net_fen)
         ));

@@ -67,7 +67,7 @@ fn the_demo_in_one_process() {
 /// The same roles apart, each a process: they talk by their interfaces only. The second phone's secure
 /// element is killed in the middle of the download.
 ///
-/// req: B-5.1.a, B-5.2.2.a
+/// req: B-5.1.a, B-5.1.b, B-5.2.2.a
 #[test]
 fn the_demo_in_many_processes() {
     check(&tell(&["demo", "--processes", "--json"]));
