@@ -24,6 +24,11 @@ pub enum DeskMatter {
         /// Until when.
         until: jiff::Timestamp,
     },
+    /// A parked card whose data were sent to a phone that is gone is returned instead. Two people decide.
+    ClaimReturned {
+        /// The claim.
+        claim: OperationId,
+    },
 }
 
 /// Who decided, and when.
@@ -38,7 +43,7 @@ pub struct Decided {
 /// Where a case stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeskStage {
-    /// A payout waits for its second person; a card is lost; an unlock was not used.
+    /// It waits for its second person; a card is lost; an unlock was not used.
     Open,
     /// Paid out; found; unlocked.
     Done(Decided),
@@ -70,7 +75,7 @@ pub enum DeskRefusal {
     #[error("the case was decided before")]
     Decided,
     /// The same person.
-    #[error("the person who proposed a payout does not approve it")]
+    #[error("the person who proposed it does not approve it")]
     FourEyes,
     /// Too late.
     #[error("the permission has ended")]
@@ -97,7 +102,9 @@ impl DeskCase {
     pub fn done(&self, decided: Decided) -> Result<Self, DeskRefusal> {
         match (&self.stage, self.matter) {
             (DeskStage::Done(_) | DeskStage::Refused(_), _) => Err(DeskRefusal::Decided),
-            (DeskStage::Open, DeskMatter::Payout { .. }) if decided.by == self.opened.by => {
+            (DeskStage::Open, DeskMatter::Payout { .. } | DeskMatter::ClaimReturned { .. })
+                if decided.by == self.opened.by =>
+            {
                 Err(DeskRefusal::FourEyes)
             }
             (DeskStage::Open, DeskMatter::Unlock { until }) if decided.at >= until => Err(DeskRefusal::Ended),
@@ -144,6 +151,9 @@ mod tests {
         assert_eq!(paid.refused(by("three", 2)), Err(DeskRefusal::Decided));
         let refused = payout.refused(by("one", 1)).unwrap();
         assert_eq!(refused.done(by("two", 2)), Err(DeskRefusal::Decided));
+        let claim = case(DeskMatter::ClaimReturned { claim: refund });
+        assert_eq!(claim.done(by("one", 1)), Err(DeskRefusal::FourEyes));
+        assert!(claim.done(by("two", 1)).is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@
 use core::fmt;
 
 use crate::{
-    Algorithm, KeyVersion, LayoutError,
+    Algorithm, Amount, KeyVersion, LayoutError, OverdraftLimit,
     bytes::Fields,
     card::{PurseState, StateError},
     file::{
@@ -126,6 +126,14 @@ impl CardImage {
     /// Amounts and counters.
     pub const fn state(&self) -> &PurseState {
         &self.start.state
+    }
+
+    /// The same card with this money in its purse: what a purse held that was emptied online, and read then.
+    pub fn with_money(self, purse: Amount) -> Result<Self, StateError> {
+        let state = self.start.state;
+        let used = OverdraftLimit::from_fen(state.overdraft_used().fen()).ok_or(StateError::BeyondLimit)?;
+        let state = PurseState::new(purse, state.overdraft_limit(), used, state.online(), state.offline())?;
+        Ok(Self { start: PurseStart { state, ..self.start }, ..self })
     }
 
     /// The version of the keys that the card states.

@@ -59,6 +59,13 @@ pub const RELEASE_CLAIM: Endpoint<ReleaseClaim, ClosingRecord> = Endpoint::post(
 pub const CLOSING: Endpoint<ClosingQuery, ClosingRecord> =
     Endpoint::get("/peer/v1/closings", Access::Peer, "The newest closing of a card, or a named one.");
 
+/// What stands against a copy of a parked card on a phone that is gone.
+pub const CLAIM_EVIDENCE: Endpoint<ClaimQuery, ClaimEvidence> = Endpoint::get(
+    "/peer/v1/parked-cards/claims/evidence",
+    Access::Peer,
+    "Whether terminals refuse a claimed card, and whether anything was spent of it since it was parked.",
+);
+
 /// Every endpoint of this file.
 pub fn endpoints() -> Vec<EndpointInfo> {
     vec![
@@ -69,6 +76,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         REFUND_PAID.describe(),
         CLAIM_PARKED.describe(),
         RELEASE_CLAIM.describe(),
+        CLAIM_EVIDENCE.describe(),
         CLOSING.describe(),
     ]
 }
@@ -291,4 +299,34 @@ pub struct ClosingRecord {
     pub balance_fen: Option<u32>,
     /// What of it was given back.
     pub refunded_fen: u32,
+}
+
+/// Which card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClaimQuery {
+    /// The card.
+    pub card: HexBytes,
+}
+
+/// What the centre knows of a card that is parked or claimed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClaimEvidence {
+    /// How the card is listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<super::lists::WireListKind>,
+    /// Terminals that have told which list they use, and use one that does not have the card.
+    pub terminals_behind: u32,
+    /// The offline counter at which the card was parked.
+    pub parked_counter: u16,
+    /// The last offline counter that anybody reported of the card, believed or not.
+    pub last_counter: u16,
+}
+
+impl ClaimEvidence {
+    /// Whether a copy of the card, wherever it is, has spent nothing and can spend nothing.
+    pub fn is_harmless(&self) -> bool {
+        self.listed == Some(super::lists::WireListKind::Black)
+            && self.terminals_behind == 0
+            && self.last_counter <= self.parked_counter
+    }
 }

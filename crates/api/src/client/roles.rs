@@ -234,6 +234,16 @@ role_client! {
         allow_unlock(; desk::CardMatter) -> desk::DeskRecord = desk::ALLOW_UNLOCK;
         /// Releases a dead claim.
         release_claim(; desk::CardMatter) -> migration::MigrationRecord = desk::RELEASE_CLAIM;
+        /// Proposes to return a card whose claim may be live.
+        propose_claim_return(; desk::CardMatter) -> desk::DeskRecord = desk::PROPOSE_CLAIM_RETURN;
+        /// Approves that.
+        approve_claim_return(case: OperationId; desk::Clerk) -> desk::DeskRecord = desk::APPROVE_CLAIM_RETURN;
+        /// Rejects that.
+        reject_claim_return(case: OperationId; desk::Clerk) -> desk::DeskRecord = desk::REJECT_CLAIM_RETURN;
+        /// Begins a conversation with a card on the hall's reader.
+        hall_session(; desk::HallSession) -> ConversationReply = desk::HALL_SESSION;
+        /// Answers a turn of it.
+        turn(conversation: ConversationId; TurnRequest) -> ConversationReply = sp_wallet::TURN;
         /// Reads what was decided about a card.
         cases(; desk::CasesQuery) -> desk::DeskRecords = desk::CASES;
     }
@@ -356,6 +366,8 @@ role_client! {
         claim_parked(; closing::ClaimParked) -> closing::ClaimedCard = closing::CLAIM_PARKED;
         /// Releases a claim.
         release_claim(; closing::ReleaseClaim) -> closing::ClosingRecord = closing::RELEASE_CLAIM;
+        /// Reads what the centre knows about a claim that may be live.
+        claim_evidence(; closing::ClaimQuery) -> closing::ClaimEvidence = closing::CLAIM_EVIDENCE;
         /// Reads a closing.
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
         /// Reports what contradicts a payment.

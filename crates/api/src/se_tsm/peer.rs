@@ -126,6 +126,19 @@ pub struct Notice {
     pub se_id: HexBytes,
     /// The application.
     pub aid: HexBytes,
+    /// With the end of a subscription: what became of the card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<CardEnd>,
+}
+
+/// What became of a card that a phone is to delete.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CardEnd {
+    /// It is parked, and another phone may fetch it.
+    Parked,
+    /// It was returned: nobody fetches it any more.
+    Returned,
 }
 
 /// Which application on which secure element.

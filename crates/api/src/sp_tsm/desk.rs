@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::HexBytes;
+use crate::conversation::ConversationReply;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 use crate::ids::{OperationId, RequestId};
 use crate::sp_tsm::migration::MigrationRecord;
@@ -55,6 +56,28 @@ pub const RELEASE_CLAIM: Endpoint<CardMatter, MigrationRecord> = Endpoint::post(
     Access::Peer,
     "Gives back a parked card that a phone claimed and never got; one that may be on the phone is frozen instead.",
 );
+/// Proposes that a card is returned whose claim may be live.
+pub const PROPOSE_CLAIM_RETURN: Endpoint<CardMatter, DeskRecord> = Endpoint::post(
+    "/desk/v1/claims/returns",
+    Access::Peer,
+    "Proposes to give back the balance of a parked card whose data were sent to a phone that is gone: the card \
+     is on the black list of every terminal, and nothing was spent of it since it was parked.",
+);
+/// Approves it.
+pub const APPROVE_CLAIM_RETURN: Endpoint<Clerk, DeskRecord> = Endpoint::post(
+    "/desk/v1/claims/returns/{case}/approval",
+    Access::Peer,
+    "Approves it, as another person; the centre is asked for its evidence once more.",
+);
+/// Rejects it.
+pub const REJECT_CLAIM_RETURN: Endpoint<Clerk, DeskRecord> =
+    Endpoint::post("/desk/v1/claims/returns/{case}/rejection", Access::Peer, "Rejects it; nothing moves.");
+/// A card lies on the hall's own reader.
+pub const HALL_SESSION: Endpoint<HallSession, ConversationReply> = Endpoint::post(
+    "/desk/v1/sessions",
+    Access::Peer,
+    "Begins a conversation with a card on the hall's own reader; its turns are a wallet's.",
+);
 /// What was decided about a card.
 pub const CASES: Endpoint<CasesQuery, DeskRecords> =
     Endpoint::get("/desk/v1/cases", Access::Peer, "What the desk decided about a card, newest first.");
@@ -75,6 +98,10 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         REPORT_LOST.describe(),
         ALLOW_UNLOCK.describe(),
         RELEASE_CLAIM.describe(),
+        PROPOSE_CLAIM_RETURN.describe(),
+        APPROVE_CLAIM_RETURN.describe(),
+        REJECT_CLAIM_RETURN.describe(),
+        HALL_SESSION.describe(),
         CASES.describe(),
         REPORT_OWN_LOST.describe(),
     ]
@@ -98,6 +125,27 @@ pub struct CardMatter {
     pub clerk: String,
     /// Why.
     pub reason: String,
+}
+
+/// What is done with a card in a hall.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HallWork {
+    /// It is unlocked; a lost card is found by it.
+    Unlock,
+    /// It is returned; one that cannot prove its content is unlocked first, if need be.
+    Return,
+    /// It is parked to migrate, whether or not it can prove its content.
+    MigrateOut,
+}
+
+/// A card lies on the hall's reader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HallSession {
+    /// Who does it to which card, and why.
+    pub matter: CardMatter,
+    /// What.
+    pub work: HallWork,
 }
 
 /// A card that its rider lost.
@@ -165,6 +213,8 @@ pub enum DeskMatterKind {
     Lost,
     /// The card may be unlocked.
     Unlock,
+    /// A card is returned whose claim may be live.
+    ClaimReturned,
 }
 
 /// How a case stands.

@@ -68,6 +68,17 @@ pub async fn block_and_read(
     reading.take(&mut channel, &mut answers)
 }
 
+/// Reads everything of a purse whose session has no R-MAC. Nothing of it is proven: it is worth what the reader
+/// is worth that carries it, and a hall reads so at its own counter.
+pub async fn read_unproven(
+    card: &mut impl CardChannel,
+    keys: &dyn KeyService,
+    session: &SessionRequest,
+    purse: Aid,
+) -> Result<Box<CardImage>, ProcedureError> {
+    read_proven(card, keys, session, purse).await.map(|(_, image)| image)
+}
+
 /// Reads a purse without changing it: the same proof, and the same image when it is blocked already.
 pub async fn read_proven(
     card: &mut impl CardChannel,

@@ -17,7 +17,7 @@ mod update_holder;
 pub use block::{
     ApplicationLock, BlockOrder, change_application_lock, prepare_application_lock, send_application_lock,
 };
-pub use close::{PurseClosing, block_and_read, read_proven};
+pub use close::{PurseClosing, block_and_read, read_proven, read_unproven};
 pub use issue::{PurseIssue, purse_keys};
 pub use look::{PurseLook, block_and_look, look};
 pub use proof::ask_proofs;

@@ -10,6 +10,19 @@ use tsm_api::se_tsm::{operator, provider};
 /// A sentence of approval for everything that the demo's auditors look at.
 const APPROVED: &str = "examined and found in order";
 
+/// The operator's people who look after riders.
+const AT_DESKS: [(&str, StaffRole); 2] =
+    [("service-1", StaffRole::CustomerService), ("hall-1", StaffRole::Hall)];
+
+/// Logs one of the operator's people in that look after riders, and says which role that is.
+pub async fn at_desk(client: &Client, account: &str) -> Result<Option<(SeTsmStaff, StaffRole)>, ClientError> {
+    let known = AT_DESKS.into_iter().find(|(name, _)| *name == account);
+    let Some((account, role)) = known else { return Ok(None) };
+    let password = lasting_password(&first_password(account));
+    let staff = log_in(client, &FirstLogin { account: account.to_owned(), password }).await?;
+    Ok(Some((staff, role)))
+}
+
 /// The operator's staff, logged in.
 pub struct Desk {
     administrator: SeTsmStaff,
@@ -73,6 +86,9 @@ impl Desk {
                 log_in(client, &login).await
             }
         };
+        for (account, role) in AT_DESKS {
+            colleague(account, vec![role]).await?;
+        }
         Ok(Self {
             manager: colleague("manager", vec![StaffRole::BusinessManager]).await?,
             auditor: colleague("auditor", vec![StaffRole::Auditor]).await?,

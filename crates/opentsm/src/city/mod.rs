@@ -236,13 +236,18 @@ pub fn se_id(number: u32) -> [u8; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// Lets the operator's desk do its part, over the SE-TSM's public interface. Notes in the plan what
-/// was published and under which number the card issuer speaks.
-async fn publish(plan: &mut CityPlan, progress: &mut dyn Progress) -> Result<(), CityError> {
+/// The way of the operator's people to the SE-TSM.
+pub fn operator(plan: &CityPlan) -> Result<Client, CityError> {
     let tls =
         plan.trust().and_then(|trust| pki::wallet_config(&trust)).map_err(in_step("reaching the desk"))?;
     let transport = HttpsTransport::new(plan.se_tsm.address, "localhost", tls, Duration::from_secs(20));
-    let client = Client::new(std::sync::Arc::new(transport.map_err(in_step("reaching the desk"))?));
+    Ok(Client::new(std::sync::Arc::new(transport.map_err(in_step("reaching the desk"))?)))
+}
+
+/// Lets the operator's desk do its part, over the SE-TSM's public interface. Notes in the plan what
+/// was published and under which number the card issuer speaks.
+async fn publish(plan: &mut CityPlan, progress: &mut dyn Progress) -> Result<(), CityError> {
+    let client = operator(plan)?;
     let desk = Desk::open(&client, &roles::first_login(plan)).await.map_err(in_step("staffing the desk"))?;
     let batch = desk.add_batch(&batch()).await.map_err(in_step("entering the batch"))?;
     progress.done("the operator's staff is at its desk and a batch of secure elements is entered");

@@ -9,6 +9,7 @@ mod account;
 mod alarm;
 mod books;
 mod claim;
+mod claim_evidence;
 mod clerks;
 mod closing;
 mod collection;
@@ -134,6 +135,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::REFUND_PAID, returned::refund_paid)
         .on(&clearing::closing::CLAIM_PARKED, claim::claim_parked)
         .on(&clearing::closing::RELEASE_CLAIM, claim::release_claim)
+        .on(&clearing::closing::CLAIM_EVIDENCE, claim_evidence::evidence)
         .on(&clearing::closing::CLOSING, closing::closing)
         .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
         .on(&clearing::purchases::PURCHASE, purchases::purchase)

@@ -47,7 +47,11 @@ pub(super) async fn park(
         "balance_fen": parking.balance,
         "online_counter": parking.online,
         "offline_counter": parking.offline,
-        "proof": if report.image.is_some() { "read under R-MAC" } else { "debited under MAC3" },
+        "proof": match (&report.proof, &report.image) {
+            (WireProof::Read, _) => "read under R-MAC",
+            (WireProof::Unloaded { .. }, None) => "debited under MAC3",
+            (WireProof::Unloaded { .. }, Some(_)) => "debited under MAC3, and read in a hall",
+        },
     });
     let parked = centre
         .step_closing(&institution, card, operation, |row, known| {

@@ -248,6 +248,13 @@ impl SeTsm {
         self.step_migration(leaving, MigrationStage::Left, "migration-left").await
     }
 
+    /// The card was returned: nobody parks or fetches it any more, whichever of the two phones had it.
+    pub(super) async fn migration_ended(&self, se: SeId, application: Aid) -> Result<(), Stop> {
+        let known = self.store.migrations_of(se).await?;
+        let open = known.iter().find(|order| order.application == application && order.stage.is_open());
+        self.step_migration(open, MigrationStage::Withdrawn, "migration-ended-by-return").await
+    }
+
     /// An application came from another phone.
     pub(super) async fn migration_arrived(&self, from: SeId, to: SeId, application: Aid) -> Result<(), Stop> {
         let known = self.store.migrations_of(to).await?;

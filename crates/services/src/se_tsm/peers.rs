@@ -9,7 +9,9 @@ use tsm_api::conversation::{ConversationReply, IfBusy, Outcome, OutcomeDetail, O
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OperationId, RequestId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult, PeerGreeting, StateQuery, StateReply};
+use tsm_api::se_tsm::peer::{
+    CardEnd, Notice, OperationKind, OperationResult, PeerGreeting, StateQuery, StateReply,
+};
 use tsm_domain::card::LockChange;
 use tsm_domain::se::{Presence, presence};
 use tsm_domain::se_application::{
@@ -89,6 +91,13 @@ pub(super) async fn unsubscribe_notice(
     call: Call<Caller, Notice>,
 ) -> Result<StateReply, Problem> {
     let (se, aid) = tsm.own_application(&call.caller, &call.request.se_id, &call.request.aid).await?;
+    if call.request.end == Some(CardEnd::Returned) {
+        // Also when the phone has deleted it long since: the rider had it parked, and wants his money now.
+        tsm.migration_ended(se, aid).await.map_err(stop_to_problem)?;
+        if !tsm.has(se, aid).await? {
+            return tsm.state_reply(se, aid).await;
+        }
+    }
     tsm.notice(se, aid, SeEvent::Unsubscribed).await
 }
 
@@ -106,6 +115,11 @@ impl SeTsm {
         let own = application.is_some_and(|found| found.value.provider == provider);
         let known = self.store.se(se).await.map_err(stored)?.is_some();
         if own && known { Ok((se, wanted)) } else { Err(ProblemCode::UnknownId.into()) }
+    }
+
+    async fn has(&self, se: SeId, aid: Aid) -> Result<bool, Problem> {
+        let on_se = self.store.applications_on(se).await.map_err(stored)?;
+        Ok(on_se.iter().any(|on_se| on_se.application == aid))
     }
 
     async fn state_reply(&self, se: SeId, aid: Aid) -> Result<StateReply, Problem> {

@@ -34,12 +34,22 @@ use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::card_to_wire;
 
+/// Whose reader the card is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The rider's phone: what it says without the card's MAC is worth nothing.
+    Phone,
+    /// A hall's own reader, with a person before it.
+    Hall,
+}
+
 /// A card that is to be closed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToClose {
     pub se: SeId,
     pub application: Aid,
     pub purpose: ClosingPurpose,
+    pub place: Place,
 }
 
 impl SpTsm {
@@ -58,7 +68,7 @@ impl SpTsm {
             return Err(ProblemCode::SuspiciousCard.into());
         }
         if !self.proves_content(&card)? {
-            return self.close_by_debit(session, fence, card, wanted.purpose).await;
+            return self.close_by_debit(session, fence, card, wanted).await;
         }
         let request = self.purse_session(&card)?;
         let card = if card.state == CardState::Closing {
@@ -81,23 +91,29 @@ impl SpTsm {
         }
     }
 
-    /// A card that cannot prove its content is emptied online, and migrates at a hall only.
+    /// A card that cannot prove its content is emptied online; it migrates at a hall only, where a lock is lifted
+    /// with the same visit.
     async fn close_by_debit(
         &self,
         session: &mut Session,
         fence: Fence,
         card: CardRecord,
-        purpose: ClosingPurpose,
+        wanted: ToClose,
     ) -> Result<CardRecord, Stop> {
-        if purpose == ClosingPurpose::Migration {
+        let ToClose { purpose, place, .. } = wanted;
+        if purpose == ClosingPurpose::Migration && place == Place::Phone {
             return Err(migrates_at_hall());
         }
-        if card.state == CardState::Locked {
-            let reason = "The card is locked, and answers to no debit; unlock it first.";
-            return Err(Problem::because(ProblemCode::StateForbids, reason).into());
-        }
+        let card = match (card.state, place) {
+            (CardState::Locked, Place::Phone) => {
+                let reason = "The card is locked, and answers to no debit; unlock it first.";
+                return Err(Problem::because(ProblemCode::StateForbids, reason).into());
+            }
+            (CardState::Locked, Place::Hall) => self.unlock_with_permission(session, fence, card).await?,
+            _ => card,
+        };
         let card = self.begin_or_go_on(session, fence, card, purpose).await?;
-        self.empty_card(session, fence, card).await
+        self.empty_card(session, fence, card, place).await
     }
 
     /// The session in which the purse proves what it holds. A card that cannot do so is closed at a hall.

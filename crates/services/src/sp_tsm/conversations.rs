@@ -15,6 +15,7 @@ use tsm_iso7816::Aid;
 
 use super::SpTsm;
 use super::access::Caller;
+use super::closing_card::Place;
 use super::top_up::TopUpRequest;
 use crate::conversation::{Ending, Flow, Start, StopReason};
 use crate::purse::aid_from_wire;
@@ -109,11 +110,11 @@ impl SpTsm {
                 })
             }
             Operation::Return => self.linked((se, application), "return", move |tsm, session, fence| {
-                tsm.return_card(session, fence, se, application).boxed()
+                tsm.return_card(session, fence, (se, application, Place::Phone)).boxed()
             }),
             Operation::MigrateOut => {
                 self.linked((se, application), "migration out", move |tsm, session, fence| {
-                    tsm.migrate_out(session, fence, se, application).boxed()
+                    tsm.migrate_out(session, fence, (se, application, Place::Phone)).boxed()
                 })
             }
             Operation::GiveUpMigrationIn => {
@@ -145,7 +146,7 @@ impl SpTsm {
         })
     }
 
-    fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
+    pub(super) fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
         self.linked((se, application), "lock", move |tsm, session, fence| {
             tsm.change_lock(session, fence, se, application, change).boxed()
         })

@@ -101,6 +101,7 @@ pub(super) fn record(case: &DeskCase) -> DeskRecord {
             DeskMatter::Payout { .. } => DeskMatterKind::Payout,
             DeskMatter::Lost => DeskMatterKind::Lost,
             DeskMatter::Unlock { .. } => DeskMatterKind::Unlock,
+            DeskMatter::ClaimReturned { .. } => DeskMatterKind::ClaimReturned,
         },
         by: case.opened.by.to_string(),
         reason: case.reason.clone(),
@@ -112,7 +113,7 @@ pub(super) fn record(case: &DeskCase) -> DeskRecord {
         },
         until: match case.matter {
             DeskMatter::Unlock { until } => Some(until),
-            DeskMatter::Payout { .. } | DeskMatter::Lost => None,
+            DeskMatter::Payout { .. } | DeskMatter::Lost | DeskMatter::ClaimReturned { .. } => None,
         },
     }
 }

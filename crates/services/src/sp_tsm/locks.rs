@@ -56,11 +56,8 @@ impl SpTsm {
         session.progress.say(Stage::Locking, 10);
         let card = match change {
             LockChange::Lock => self.lock(session, fence, card).await?,
-            LockChange::Unlock => self.unlock(session, fence, card).await?,
+            LockChange::Unlock => self.unlock_with_permission(session, fence, card).await?,
         };
-        if change == LockChange::Unlock {
-            self.use_permission(card.card).await?;
-        }
         let state = match card.state {
             CardState::Locked => ApplicationState::Locked,
             _ => ApplicationState::Useable,
@@ -87,6 +84,18 @@ impl SpTsm {
         }
         let reason = "The card itself says that it is not blocked; try again.";
         Err(Problem::because(ProblemCode::CardUnproven, reason).into())
+    }
+
+    /// Unlocks a card, and uses up a hall's permission to do so.
+    pub(super) async fn unlock_with_permission(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        card: CardRecord,
+    ) -> Result<CardRecord, Stop> {
+        let card = self.unlock(session, fence, card).await?;
+        self.use_permission(card.card).await?;
+        Ok(card)
     }
 
     /// A card that is in use already needs no unlock: its own word counts, not the record's.

@@ -20,7 +20,7 @@ use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::With;
 
 use super::access::Caller;
-use super::desk::{HALL, SERVICE, detail, problem, record, refused};
+use super::desk::{AtDesk, HALL, SERVICE, detail, problem, record, refused};
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::names;
@@ -85,32 +85,35 @@ pub(super) async fn allow_unlock(
     if at.card.frozen.is_some() {
         return Err(ProblemCode::SuspiciousCard.into());
     }
-    let is_lost = tsm.is_lost(at.card.card).await.map_err(Stop::into_problem)?;
-    if at.card.state != CardState::Locked && !is_lost {
-        let reason = "The card is neither locked nor lost.";
-        let known = tsm.known_permission(&at.card, &call.request.request).await?;
-        return known
-            .map(|case| record(&case))
-            .ok_or_else(|| Problem::because(ProblemCode::StateForbids, reason));
-    }
-    let opened = tsm.decided(&at.clerk);
-    let until = opened.at.saturating_add(PERMISSION).unwrap_or(opened.at);
-    let case = DeskCase {
-        id: permission_number(at.card.card, &call.request.request),
-        card: at.card.card,
-        matter: DeskMatter::Unlock { until },
-        opened,
-        reason: at.reason,
-        stage: DeskStage::Open,
-    };
-    let note = tsm.note_by(&at.clerk, case.card, "unlock-allowed", &detail(&case));
-    let with = With { notes: vec![note], ..With::default() };
-    let case = tsm.store.open_case(case, with).await.map_err(problem)?;
-    tsm.find(at.card.card, &at.clerk).await?;
-    Ok(record(&case))
+    tsm.permit_unlock(at, &call.request.request).await.map(|case| record(&case))
 }
 
 impl SpTsm {
+    /// A hall's permission to unlock a card that is locked or lost; a lost one is found by it.
+    pub(super) async fn permit_unlock(&self, at: AtDesk, request: &RequestId) -> Result<DeskCase, Problem> {
+        let is_lost = self.is_lost(at.card.card).await.map_err(Stop::into_problem)?;
+        if at.card.state != CardState::Locked && !is_lost {
+            let reason = "The card is neither locked nor lost.";
+            let known = self.known_permission(&at.card, request).await?;
+            return known.ok_or_else(|| Problem::because(ProblemCode::StateForbids, reason));
+        }
+        let opened = self.decided(&at.clerk);
+        let until = opened.at.saturating_add(PERMISSION).unwrap_or(opened.at);
+        let case = DeskCase {
+            id: permission_number(at.card.card, request),
+            card: at.card.card,
+            matter: DeskMatter::Unlock { until },
+            opened,
+            reason: at.reason,
+            stage: DeskStage::Open,
+        };
+        let note = self.note_by(&at.clerk, case.card, "unlock-allowed", &detail(&case));
+        let with = With { notes: vec![note], ..With::default() };
+        let case = self.store.open_case(case, with).await.map_err(problem)?;
+        self.find(at.card.card, &at.clerk).await?;
+        Ok(case)
+    }
+
     /// Whether a card is lost.
     pub(super) async fn is_lost(&self, card: CardNumber) -> Result<bool, Stop> {
         Ok(self.store.cases_of(card).await?.iter().any(DeskCase::is_lost))

@@ -20,14 +20,14 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{DomainObservation, OperationKind};
 use tsm_card::observe::{ObservationScope, observe};
 use tsm_card::open_channel::open_channel;
-use tsm_card::purse::{PurseIssue, purse_keys, read_proven};
+use tsm_card::purse::{PurseIssue, initialise, purse_keys, read_proven};
 use tsm_card::{ProcedureError, Script};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
 use tsm_domain::{Fen, OnlineCounter, SeId};
-use tsm_epurse::CardImage;
 use tsm_epurse::commands::PurseAvailability;
 use tsm_epurse::image::ImagePart;
+use tsm_epurse::{CardImage, KeyRole};
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
@@ -86,6 +86,9 @@ impl SpTsm {
         (arrival, parked): (Arrival, &CardImage),
         card: CardRecord,
     ) -> Result<Outcome, Stop> {
+        if !self.proves_content(&card)? {
+            return self.close_arrival_by_mac1(session, fence, end, (arrival, parked), card).await;
+        }
         let request = self.purse_session(&card)?;
         let (status, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
         match compare(parked, &image) {
@@ -102,10 +105,53 @@ impl SpTsm {
                 return self.contradicted(&card, &reason).await;
             }
         }
-        let now = self.now();
         let state = image.state();
-        let balance = Fen::new(state.purse().fen().into());
-        let counter = OnlineCounter(state.online().value());
+        let seen = (Fen::new(state.purse().fen().into()), OnlineCounter(state.online().value()));
+        self.arrived(fence, end, arrival, card, seen).await
+    }
+
+    /// A purse that cannot prove its content proves by MAC1 that it has the card's keys, its balance and its online
+    /// counter. What else it holds was written under the domain's C-MAC, which nobody between can change.
+    async fn close_arrival_by_mac1(
+        &self,
+        session: &mut Session,
+        fence: Fence,
+        end: Closing<'_>,
+        (arrival, parked): (Arrival, &CardImage),
+        card: CardRecord,
+    ) -> Result<Outcome, Stop> {
+        let load = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::Load, card.card)?;
+        let purpose = self.purpose(card.card, Fen::new(1)).await?;
+        let seen = initialise(&mut session.card, &*self.keys, &load, card.instance, purpose).await?;
+        let (balance, counter) = (seen.answer.balance, seen.answer.counter);
+        let state = parked.state();
+        let is_whole = counter == state.online() && balance == state.usable();
+        // A purse that this card was emptied out of stands at the same counter, and holds nothing.
+        let was_emptied = counter == state.online() && balance.fen() == 0;
+        let was_used = counter == state.online() && balance < state.usable();
+        if !is_whole {
+            if counter < state.online() || was_emptied {
+                return Err(left_behind());
+            }
+            if !was_used || arrival.state == ArrivalState::Claimed {
+                let reason = format!("it shows {balance} yuan at online counter {counter}");
+                return self.contradicted(&card, &reason).await;
+            }
+        }
+        let seen = (Fen::new(balance.fen().into()), OnlineCounter(counter.value()));
+        self.arrived(fence, end, arrival, card, seen).await
+    }
+
+    /// The card is in use on its new phone.
+    async fn arrived(
+        &self,
+        fence: Fence,
+        end: Closing<'_>,
+        arrival: Arrival,
+        card: CardRecord,
+        (balance, counter): (Fen, OnlineCounter),
+    ) -> Result<Outcome, Stop> {
+        let now = self.now();
         let proven = Some(ProvenPurse { balance, counter, at: now });
         let detail = json!({ "from": arrival.from, "to": arrival.se, "balance_fen": balance });
         let note = self.note(card.card, "card-arrived", &detail);

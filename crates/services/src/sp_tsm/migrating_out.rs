@@ -9,7 +9,7 @@ use tsm_iso7816::Aid;
 use tsm_storage::shared::Fence;
 
 use super::SpTsm;
-use super::closing_card::{ToClose, closing_of};
+use super::closing_card::{Place, ToClose, closing_of};
 use super::stop::Stop;
 use crate::conversation::Session;
 use crate::purse::to_wire;
@@ -20,10 +20,9 @@ impl SpTsm {
         &self,
         session: &mut Session,
         fence: Fence,
-        se: SeId,
-        application: Aid,
+        (se, application, place): (SeId, Aid, Place),
     ) -> Result<Outcome, Stop> {
-        let wanted = ToClose { se, application, purpose: ClosingPurpose::Migration };
+        let wanted = ToClose { se, application, purpose: ClosingPurpose::Migration, place };
         let card = self.close_card(session, fence, wanted).await?;
         if closing_of(&card)?.purpose != ClosingPurpose::Migration {
             let reason = "The card was returned and its balance goes back.";

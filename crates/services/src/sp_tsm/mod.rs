@@ -26,10 +26,12 @@ mod cancel_opening;
 mod cancel_order;
 mod card_record;
 mod cash_top_up;
+mod claim_returns;
 mod closing_card;
 mod conversations;
 mod desk;
 mod evidence;
+mod hall;
 mod handover;
 mod interrupted;
 mod lock_seen;
@@ -229,6 +231,10 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&api_desk::ALLOW_UNLOCK, lost_cards::allow_unlock)
         .on(&api_desk::REPORT_OWN_LOST, lost_cards::report_own)
         .on(&api_desk::RELEASE_CLAIM, released_claims::release)
+        .on(&api_desk::PROPOSE_CLAIM_RETURN, claim_returns::propose)
+        .on(&api_desk::APPROVE_CLAIM_RETURN, claim_returns::approve)
+        .on(&api_desk::REJECT_CLAIM_RETURN, claim_returns::reject)
+        .on(&api_desk::HALL_SESSION, hall::begin)
         .on(&api_desk::CASES, desk::cases)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
         .on(&terminal::BEGIN, cash_top_up::begin)

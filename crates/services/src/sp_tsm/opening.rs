@@ -422,7 +422,7 @@ impl SpTsm {
             number: None,
         };
         deliveries.push(reports::result(&result, now));
-        let notice = Notice { operation: *operation, se_id, aid: aid.clone() };
+        let notice = Notice { operation: *operation, se_id, aid: aid.clone(), end: None };
         deliveries.push(reports::open_notice(&notice, now));
         let change = SpChange { deliveries: deliveries.clone(), end: Some(self.end("opened")), ..change };
         self.store.commit(fence, change).await?;

@@ -206,7 +206,7 @@ fn paid_in_hall(case: &DeskCase) -> Result<RefundPayment, Problem> {
     })
 }
 
-fn decided_otherwise(error: StorageError) -> Problem {
+pub(super) fn decided_otherwise(error: StorageError) -> Problem {
     match error {
         StorageError::Conflict { .. } => {
             Problem::because(ProblemCode::StateForbids, "Somebody else has decided it meanwhile.")

@@ -15,7 +15,7 @@ use tsm_api::clearing::payments::PaymentIncident;
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult};
+use tsm_api::se_tsm::peer::{CardEnd, Notice, OperationKind, OperationResult};
 use tsm_api::{HexBytes, ids};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardClosing, CardRecord, CardState, Debit};
@@ -134,12 +134,16 @@ pub(super) fn arrived(card: &CardRecord, arrival: &Arrival, at: Timestamp) -> De
 
 /// The centre takes a claim back: nothing of the card is on the SE.
 pub(super) fn release_claim(arrival: &Arrival, at: Timestamp) -> Delivery {
-    let release = ReleaseClaim {
+    delivery(CENTRE, RELEASE_CLAIM, &arrival.operation.to_string(), &claim_release(arrival), at)
+}
+
+/// What the centre is asked then.
+pub(super) fn claim_release(arrival: &Arrival) -> ReleaseClaim {
+    ReleaseClaim {
         card: card_to_wire(arrival.card),
         se_id: arrival.se.as_bytes().into(),
         operation: operation_to_wire(arrival.operation),
-    };
-    delivery(CENTRE, RELEASE_CLAIM, &arrival.operation.to_string(), &release, at)
+    }
 }
 
 /// The centre books a confirmed payment.
@@ -275,8 +279,8 @@ pub(super) fn park(card: &CardRecord, closing: CardClosing, image: &CardImage, a
 pub(super) fn park_emptied(
     card: &CardRecord,
     closing: CardClosing,
-    debit: Debit,
-    counter: OnlineCounter,
+    (debit, counter): (Debit, OnlineCounter),
+    image: Option<&CardImage>,
     at: Timestamp,
 ) -> Delivery {
     let time = card_time(debit.at);
@@ -292,9 +296,9 @@ pub(super) fn park_emptied(
         operation: operation_to_wire(closing.operation),
         balance_fen: to_wire(debit.balance),
         online_counter: counter.0,
-        offline_counter: None,
+        offline_counter: image.map(|image| image.state().offline().value()),
         proof,
-        image: None,
+        image: image.map(|image| HexBytes(image.encode())),
     };
     delivery(CENTRE, PARK, &closing.operation.to_string(), &Parked { report, aid: card.instance.into() }, at)
 }
@@ -325,9 +329,19 @@ pub(super) fn order_refund(card: &CardRecord, closing: &CardClosing, at: Timesta
     delivery(CENTRE, ORDER_REFUND, &closing.operation.to_string(), &ordered, at)
 }
 
-/// The SE-TSM has the phone delete a card that is closed (B-7.5.1.c, B-7.6.1.d).
-fn unsubscribe(operation: ids::OperationId, se_id: HexBytes, aid: HexBytes, at: Timestamp) -> Delivery {
-    delivery(SE_TSM, UNSUBSCRIBE, &operation.to_string(), &Notice { operation, se_id, aid }, at)
+/// The SE-TSM has the phone delete a card that is closed (B-7.5.1.c, B-7.6.1.d), and learns whether it is gone or
+/// on its way.
+fn unsubscribe(
+    operation: ids::OperationId,
+    (se_id, aid): (HexBytes, HexBytes),
+    end: CardEnd,
+    at: Timestamp,
+) -> Delivery {
+    let key = match end {
+        CardEnd::Parked => operation.to_string(),
+        CardEnd::Returned => format!("{operation}/returned"),
+    };
+    delivery(SE_TSM, UNSUBSCRIBE, &key, &Notice { operation, se_id, aid, end: Some(end) }, at)
 }
 
 /// A part of a returned card's balance goes back to one payment.
@@ -544,7 +558,9 @@ impl Reports {
         }
         let at = sent.created_at;
         let next = match report.purpose {
-            ClosingPurpose::Migration => unsubscribe(report.operation, report.se_id.clone(), aid, at),
+            ClosingPurpose::Migration => {
+                unsubscribe(report.operation, (report.se_id.clone(), aid), CardEnd::Parked, at)
+            }
             ClosingPurpose::Return => {
                 let request = RefundRequest { card: report.card.clone(), operation: report.operation };
                 let ordered = RefundOrdered { request, se_id: report.se_id.clone(), aid };
@@ -579,7 +595,8 @@ impl Reports {
             Ok(shares) => shares,
             Err(error) => return Carried::Later(error.to_string()),
         };
-        let mut next = vec![unsubscribe(request.operation, se_id, aid, sent.created_at)];
+        let closed = unsubscribe(request.operation, (se_id, aid), CardEnd::Returned, sent.created_at);
+        let mut next = vec![closed];
         next.extend(shares.iter().map(|share| card_refund(&request, share, sent.created_at)));
         for delivery in next {
             if let Err(error) = self.store.put_delivery(delivery).await {

@@ -15,7 +15,7 @@ use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::{SpChange, TopUpOrder, TopUpOrderState};
 
-use super::closing_card::{ToClose, closing_of};
+use super::closing_card::{Place, ToClose, closing_of};
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
@@ -35,10 +35,9 @@ impl SpTsm {
         &self,
         session: &mut Session,
         fence: Fence,
-        se: SeId,
-        application: Aid,
+        (se, application, place): (SeId, Aid, Place),
     ) -> Result<Outcome, Stop> {
-        let wanted = ToClose { se, application, purpose: ClosingPurpose::Return };
+        let wanted = ToClose { se, application, purpose: ClosingPurpose::Return, place };
         let card = self.close_card(session, fence, wanted).await?;
         let card = match closing_of(&card)?.purpose {
             ClosingPurpose::Return => card,

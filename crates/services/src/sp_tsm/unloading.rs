@@ -1,6 +1,8 @@
 //! Closing a card that cannot prove its content (B-7.5.1): its domain's sessions have no R-MAC, so nothing that
 //! is read of it is believed. Its whole balance is debited online instead, and MAC3 is the proof; the empty purse
-//! is then deleted like any other. Such a card migrates at a staffed hall only.
+//! is then deleted like any other. Such a card migrates at a staffed hall only: what no MAC proves, its records
+//! and its offline counter, is read by the hall's own reader once the purse is empty, and parked with what MAC3
+//! proved. Balance and online counter are never the reader's word.
 //!
 //! ```text
 //! asked            INITIALIZE FOR LOAD: MAC1 proves balance and online counter
@@ -18,17 +20,17 @@ use tracing::warn;
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, Stage};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_card::purse::{UnloadOutcome, begin_unload, initialise, unload};
+use tsm_card::purse::{UnloadOutcome, begin_unload, initialise, read_unproven, unload};
 use tsm_domain::card::{CardRecord, CardState, ClosingProgress, Debit, ProvenPurse};
 use tsm_domain::money::ClosingPurpose;
 use tsm_domain::{Fen, OnlineCounter, TerminalNumber};
-use tsm_epurse::KeyRole;
+use tsm_epurse::{CardImage, KeyRole};
 use tsm_keys::purse::UnloadAttempt;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
 use super::attempts::suspicious;
-use super::closing_card::closing_of;
+use super::closing_card::{Place, closing_of};
 use super::stop::Stop;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
@@ -58,14 +60,12 @@ impl SpTsm {
         session: &mut Session,
         fence: Fence,
         card: CardRecord,
+        place: Place,
     ) -> Result<CardRecord, Stop> {
-        if closing_of(&card)?.purpose == ClosingPurpose::Migration {
-            return Err(migrates_at_hall());
-        }
         let mut card = card;
         for _ in 0..TRIES {
             session.progress.say(Stage::Observing, 30);
-            let seen = match self.settle_debit(session, fence, card).await? {
+            let seen = match self.settle_debit(session, fence, card, place).await? {
                 Settled::Debited(parked) => return Ok(parked),
                 Settled::NotDebited(known, seen) => {
                     card = known;
@@ -76,11 +76,11 @@ impl SpTsm {
                 // Nothing is left to debit; MAC1 proved it.
                 let terminal = self.store.next_terminal_number(card.card, self.settings.station).await?;
                 let nothing = Debit { terminal, counter: seen.counter, balance: Fen::ZERO, at: self.now() };
-                return self.park_emptied(fence, card, nothing, seen.counter).await;
+                return self.park_emptied((session, place), fence, card, nothing, seen.counter).await;
             }
             let terminal = self.store.next_terminal_number(card.card, self.settings.station).await?;
             let Some(attempt) = self.propose_debit(session, &card, seen, terminal).await? else { continue };
-            return self.carry_debit(session, fence, card, attempt, terminal).await;
+            return self.carry_debit((session, place), fence, card, attempt, terminal).await;
         }
         Err(Problem::because(ProblemCode::CardUnproven, "The card was used meanwhile; continue.").into())
     }
@@ -112,7 +112,7 @@ impl SpTsm {
 
     async fn carry_debit(
         &self,
-        session: &mut Session,
+        (session, place): (&mut Session, Place),
         fence: Fence,
         card: CardRecord,
         attempt: UnloadAttempt,
@@ -131,9 +131,9 @@ impl SpTsm {
         match unload(&mut session.card, &*self.keys, &key, &attempt, card_time(at)).await? {
             UnloadOutcome::Debited => {
                 let after = OnlineCounter(debit.counter.0.saturating_add(1));
-                self.park_emptied(fence, card, debit, after).await
+                self.park_emptied((session, place), fence, card, debit, after).await
             }
-            UnloadOutcome::Unproven => match self.settle_debit(session, fence, card).await? {
+            UnloadOutcome::Unproven => match self.settle_debit(session, fence, card, place).await? {
                 Settled::Debited(parked) => Ok(parked),
                 Settled::NotDebited(..) => {
                     let reason = "The card was not emptied; continue or cancel.";
@@ -151,7 +151,7 @@ impl SpTsm {
         card: CardRecord,
     ) -> Result<CardRecord, Stop> {
         session.progress.say(Stage::Observing, 40);
-        match self.settle_debit(session, fence, card).await? {
+        match self.settle_debit(session, fence, card, Place::Phone).await? {
             Settled::Debited(parked) => Ok(parked),
             Settled::NotDebited(card, seen) => {
                 let (balance_fen, online_counter) = (to_wire(seen.balance), seen.counter.0);
@@ -176,6 +176,7 @@ impl SpTsm {
         session: &mut Session,
         fence: Fence,
         card: CardRecord,
+        place: Place,
     ) -> Result<Settled, Stop> {
         let load = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::Load, card.card)?;
         let purpose = self.purpose(card.card, Fen::new(1)).await?;
@@ -188,7 +189,8 @@ impl SpTsm {
         if let ClosingProgress::Debiting(debit) = closing_of(&card)?.progress {
             let after = OnlineCounter(debit.counter.0.saturating_add(1));
             if seen.counter == after && seen.balance.is_zero() {
-                return self.park_emptied(fence, card, debit, after).await.map(Settled::Debited);
+                let parked = self.park_emptied((session, place), fence, card, debit, after).await;
+                return parked.map(Settled::Debited);
             }
         }
         let proven = card.proven.unwrap_or(seen);
@@ -209,15 +211,21 @@ impl SpTsm {
         Ok(Settled::NotDebited(known, seen))
     }
 
-    /// The purse is empty, and what was on it is at the centre.
+    /// The purse is empty, and what was on it is at the centre. A card that migrates is read first; until that is
+    /// done it stays what it is, and the next visit to a hall goes on.
     async fn park_emptied(
         &self,
+        at: (&mut Session, Place),
         fence: Fence,
         card: CardRecord,
         debit: Debit,
         counter: OnlineCounter,
     ) -> Result<CardRecord, Stop> {
         let closing = closing_of(&card)?;
+        let image = match closing.purpose {
+            ClosingPurpose::Return => None,
+            ClosingPurpose::Migration => Some(self.read_emptied(at, &card, debit, counter).await?),
+        };
         let now = self.now();
         let proven = ProvenPurse { balance: debit.balance, counter, at: now };
         let parked = CardRecord {
@@ -225,7 +233,7 @@ impl SpTsm {
             proven: Some(proven),
             ..card.with_progress(ClosingProgress::Parked(debit.balance))
         };
-        let report = reports::park_emptied(&parked, closing, debit, counter, now);
+        let report = reports::park_emptied(&parked, closing, (debit, counter), image.as_ref(), now);
         let detail = json!({ "balance_fen": debit.balance, "online": counter });
         let note = self.note(card.card, "card-emptied", &detail);
         let change = SpChange {
@@ -237,6 +245,36 @@ impl SpTsm {
         self.store.commit(fence, change).await?;
         self.outbox.send_now(&[report]).await;
         Ok(parked)
+    }
+}
+
+impl SpTsm {
+    /// All that an emptied purse holds, with the money that was debited. The hall's own reader says it; what MAC1
+    /// and MAC3 proved must fit.
+    async fn read_emptied(
+        &self,
+        (session, place): (&mut Session, Place),
+        card: &CardRecord,
+        debit: Debit,
+        counter: OnlineCounter,
+    ) -> Result<CardImage, Stop> {
+        if place == Place::Phone {
+            return Err(migrates_at_hall());
+        }
+        let product = self.settings.product(&card.instance).ok_or(ProblemCode::UnknownId)?;
+        let access = product.access.as_ref().ok_or_else(migrates_at_hall)?;
+        let request = access.session(product.domain, card.se);
+        let image = read_unproven(&mut session.card, &*self.keys, &request, card.instance).await?;
+        let unproven = |reason: &str| Stop::from(Problem::because(ProblemCode::CardUnproven, reason));
+        if image.public_information.serial.0 != card.card.application_serial() {
+            return Err(unproven("The secure element holds another card."));
+        }
+        let state = *image.state();
+        if state.purse().fen() != 0 || state.online().value() != counter.0 {
+            return Err(unproven("What was read is not what the card proved; continue."));
+        }
+        let money = to_purse(debit.balance).ok_or(ProblemCode::Internal)?;
+        image.with_money(money).map_err(|_| unproven("The card's amounts contradict each other."))
     }
 }
 

@@ -313,8 +313,12 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
     // The provider has closed the card, whose holder had locked it: the lock protects nothing any more.
     let locked = peer.result(&report(5, OperationKind::Lock)).await.unwrap();
     assert_eq!(locked.state, ApplicationState::Locked);
-    let notice =
-        Notice { operation: OperationId(uuid::Uuid::from_u128(4)), se_id: se_id.clone(), aid: opening.aid() };
+    let notice = Notice {
+        operation: OperationId(uuid::Uuid::from_u128(4)),
+        se_id: se_id.clone(),
+        aid: opening.aid(),
+        end: None,
+    };
     for _ in 0..2 {
         assert_eq!(peer.unsubscribe_notice(&notice).await.unwrap().state, ApplicationState::Instantiated);
     }
@@ -402,7 +406,7 @@ async fn a_migration_keeps_its_subscription_between_phones_of_one_number() {
 
     let peer = peer_client(&opening.world, &opening.institution);
     let (operation, se_id) = (OperationId(uuid::Uuid::from_u128(7)), HexBytes(old.se_id.clone()));
-    peer.unsubscribe_notice(&Notice { operation, se_id, aid: opening.aid() }).await.unwrap();
+    peer.unsubscribe_notice(&Notice { operation, se_id, aid: opening.aid(), end: None }).await.unwrap();
     let lists = old.wallet.lists().await.unwrap();
     done(old.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
     assert!(!subscription(&old).await.unwrap().is_active());

@@ -13,7 +13,7 @@ use tsm_api::se_tsm::migrations::{
 use tsm_api::se_tsm::operator::{
     AuditQuery, Listing, LossReport, ManagingDomain, NewStaff, Publication, StaffLogin,
 };
-use tsm_api::se_tsm::peer::Notice;
+use tsm_api::se_tsm::peer::{CardEnd, Notice};
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation};
 use tsm_api::sp_tsm::peer::LossStanding;
 use tsm_iso7816::Aid;
@@ -60,7 +60,12 @@ async fn due(phone: &mut Phone) -> Vec<(HexBytes, MigrationPart)> {
 /// The provider closes the application on a phone, as its SP-TSM does when the card is parked.
 async fn leave(opening: &Opening, phone: &mut Phone, aid: &HexBytes) {
     let peer = peer_client(&opening.world, opening.institution());
-    let notice = Notice { operation: OperationId(Phone::request_id().0), se_id: se(phone), aid: aid.clone() };
+    let notice = Notice {
+        operation: OperationId(Phone::request_id().0),
+        se_id: se(phone),
+        aid: aid.clone(),
+        end: None,
+    };
     for _ in 0..2 {
         peer.unsubscribe_notice(&notice).await.unwrap();
     }
@@ -112,6 +117,36 @@ async fn customer_service_and_a_hall_order_a_migration() {
     let query = AuditQuery { account: Some("hall".into()), ..AuditQuery::default() };
     let trail = opening.world.people.auditor.audit_trail(&query).await.unwrap().entries;
     assert!(trail.iter().any(|entry| entry.action == "migration-ordered"));
+}
+
+/// A card that is returned while a migration of it is ordered goes nowhere any more: the order ends, whether the
+/// card was still on its phone, parked, or deleted from its phone long since.
+///
+/// req: P-5.5.4.d
+#[tokio::test]
+async fn a_returned_card_ends_the_order_of_its_migration() {
+    let opening = Opening::new().await;
+    let hall = hire(&opening.world, "hall", StaffRole::Hall).await;
+    let aid = opening.aid();
+    let peer = peer_client(&opening.world, opening.institution());
+    for (number, was_parked) in [(1, false), (3, true)] {
+        *opening.served.provider.moved_from.lock().unwrap() = None;
+        let mut old = opening.phone(number).await;
+        download(&opening, &mut old, &aid).await;
+        let mut new = opening.phone(number + 1).await;
+        let ordered = hall.order_migration(&se(&old), &to(&new, &aid, MigrationDesk::Hall)).await.unwrap();
+        if was_parked {
+            leave(&opening, &mut old, &aid).await;
+            assert_eq!(stage(&hall, &old, &ordered).await, MigrationStage::Left);
+        }
+        let operation = OperationId(Phone::request_id().0);
+        let notice = Notice { operation, se_id: se(&old), aid: aid.clone(), end: Some(CardEnd::Returned) };
+        for _ in 0..2 {
+            peer.unsubscribe_notice(&notice).await.unwrap();
+        }
+        assert_eq!(stage(&hall, &old, &ordered).await, MigrationStage::Withdrawn);
+        assert_eq!((due(&mut old).await, due(&mut new).await), (vec![], vec![]));
+    }
 }
 
 fn reason() -> Withdrawal {

@@ -8,6 +8,7 @@ mod deletion;
 mod interrupted;
 mod locking;
 mod login;
+mod losing;
 mod opening;
 mod ordered_migrations;
 mod paying_online;

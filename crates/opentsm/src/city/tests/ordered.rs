@@ -2,7 +2,7 @@
 //! whatever breaks on the way. And the issuer's desk of the city at work.
 
 use tsm_api::ids::RequestId;
-use tsm_api::se_tsm::migrations::{MigrationPart, MigrationStage};
+use tsm_api::se_tsm::migrations::{MigrationPart, MigrationStage, NewMigration, Withdrawal};
 use tsm_api::sp_tsm::desk::{CardMatter, DeskMatterKind};
 use tsm_wallet::service::MigrationStep;
 
@@ -81,10 +81,27 @@ async fn a_migration_ordered_elsewhere_goes_on_by_itself() {
         clerk: clerk.to_owned(),
         reason: "left on a bus".to_owned(),
     };
+    let number = new.wallet.report_lost(&aid(), None).await.unwrap();
     let lost = desk.report_lost(&matter("service-1")).await.unwrap();
-    assert_eq!(lost.matter, DeskMatterKind::Lost);
+    assert_eq!((lost.matter, lost.card_number), (DeskMatterKind::Lost, number), "the rider was first");
     assert!(desk.allow_unlock(&matter("service-1")).await.is_err(), "that takes a hall");
     desk.allow_unlock(&matter("hall-1")).await.unwrap();
+    // The operator's own people order it back, and withdraw that.
+    let operator = super::super::operator(plan).unwrap();
+    let (staff, role) = super::super::desk::at_desk(&operator, "hall-1").await.unwrap().unwrap();
+    assert_eq!(role, tsm_api::StaffRole::Hall);
+    let back = NewMigration {
+        request,
+        aid: aid(),
+        to: se_id_of(&old),
+        desk: tsm_api::se_tsm::migrations::MigrationDesk::Hall,
+    };
+    let ordered = staff.order_migration(&se_id_of(&new), &back).await.unwrap();
+    assert_eq!(ordered.stage, MigrationStage::Ordered);
+    let reason = Withdrawal { reason: "he found his phone".to_owned() };
+    let ended = staff.withdraw_migration(ordered.migration, &reason).await.unwrap();
+    assert_eq!(ended.stage, MigrationStage::Withdrawn);
+    assert!(super::super::desk::at_desk(&operator, "nobody").await.unwrap().is_none());
     let tools = centre::issuer(plan).unwrap();
     assert!(tsm_api::client::SpTsmDesk::new(tools.client).report_lost(&matter("hall-1")).await.is_err());
 }

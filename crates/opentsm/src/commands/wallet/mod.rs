@@ -3,6 +3,7 @@
 mod arriving;
 mod leaving;
 mod locking;
+mod losing;
 mod ordered_migrations;
 mod paying_online;
 pub mod reply;
@@ -143,6 +144,14 @@ enum Operation {
     Unlock {
         /// Name or AID.
         application: String,
+    },
+    /// Reports a card of this rider lost, wherever it is: terminals refuse it.
+    Lost {
+        /// Name or AID.
+        application: String,
+        /// Which card, masked as it is shown; not needed when there is one.
+        #[arg(long)]
+        card: Option<String>,
     },
     /// Returns a card: it is closed and its balance goes back.
     Return {
@@ -293,6 +302,7 @@ impl Session {
             Operation::Delete { application } => self.delete(application).await,
             Operation::Lock { application } => self.lock(application).await,
             Operation::Unlock { application } => self.unlock(application).await,
+            Operation::Lost { application, card } => self.lost(application, card.clone()).await,
             Operation::Return { application } => self.return_card(application).await,
             Operation::MigrateOut { application } => self.migrate_out(application).await,
             Operation::Parked => self.parked().await,

@@ -23,7 +23,7 @@ use crate::issuer::centre::{purchase, report};
 use crate::issuer::city::{City, ISD, PACKAGE, PURSE, SSD, scp03};
 use crate::issuer::phone::{Lost, Phone, installed, request_id, uuid};
 
-const BALANCE: u32 = 4_300;
+pub const BALANCE: u32 = 4_300;
 
 impl Phone {
     /// Everything that the purse holds, as it proves it.
@@ -93,7 +93,7 @@ impl Phone {
 }
 
 /// A card that was topped up and used at gates.
-async fn used(city: &City, number: u8) -> Phone {
+pub async fn used(city: &City, number: u8) -> Phone {
     let mut phone = Phone::new(city, number);
     assert!(installed(&phone.open(city).await.unwrap()));
     assert_eq!(phone.top_up(city, 5_000).await.result, OutcomeResult::Done);

@@ -3,8 +3,10 @@
 mod cash;
 mod centre;
 mod city;
+mod claim_returns;
 mod desk;
 mod disputes;
+mod hall;
 mod hostile_phone;
 mod interrupted;
 mod locks;

@@ -1,4 +1,7 @@
-//! `opentsm desk`: the card issuer's halls and customer service at work in a running city.
+//! `opentsm desk`: the card issuer's halls and customer service at work in a running city, and the operator's.
+
+mod hall;
+mod migrations;
 
 use std::path::PathBuf;
 
@@ -10,6 +13,7 @@ use tsm_api::sp_tsm::desk::{
     CardMatter, CasesQuery, Clerk, DeskMatterKind, DeskRecord, PayoutRecord, PayoutState,
 };
 
+use super::wallet::Spoken;
 use crate::city::centre::Centre;
 use crate::city::plan::CityPlan;
 use crate::city::roles;
@@ -30,6 +34,10 @@ pub struct Options {
     #[arg(long)]
     json: bool,
 
+    /// The language of everything shown.
+    #[arg(long, value_enum, default_value_t = Spoken::En)]
+    language: Spoken,
+
     #[command(subcommand)]
     matter: Matter,
 }
@@ -48,6 +56,16 @@ enum Matter {
     Unlock(OnCard),
     /// Gives back a parked card that a phone claimed and never got.
     ReleaseClaim(OnCard),
+    /// Proposes to give back the balance of a card that a phone claimed which is gone. Another person approves.
+    ReturnClaimed(OnCard),
+    /// Approves that.
+    ApproveReturn(OnCase),
+    /// Rejects that.
+    RejectReturn(OnCase),
+    /// Serves a card on the hall's own reader: unlocks it, returns it, or parks it to migrate.
+    Serve(hall::Visit),
+    /// Orders, lists or withdraws migrations for riders, as the operator's own people.
+    Migrate(migrations::Matter),
     /// What was decided about a card.
     Cases {
         /// The card's number, or its last digits.
@@ -75,6 +93,12 @@ struct OnPayout {
     payout: uuid::Uuid,
 }
 
+#[derive(Debug, Args)]
+struct OnCase {
+    /// The case, as it was shown when it was proposed.
+    case: uuid::Uuid,
+}
+
 /// Runs one matter.
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
@@ -83,6 +107,9 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn decide(plan: &CityPlan, options: &Options) -> Result<(), String> {
+    if let Matter::Migrate(matter) = &options.matter {
+        return migrations::run(plan, options, matter).await;
+    }
     let desk =
         plan.issuer_desk.as_ref().ok_or("this city was made before its issuer had a desk; make a new one")?;
     let desk = desk.line(plan, &roles::runtime_of(plan)).map_err(|error| error.to_string())?;
@@ -109,6 +136,21 @@ async fn decide(plan: &CityPlan, options: &Options) -> Result<(), String> {
                 println!("the claim of {} is released; another phone can take it in", released.card_number);
             })
         }
+        Matter::ReturnClaimed(on) => {
+            let asked = matter(plan, options, on).await?;
+            shown(options, desk.propose_claim_return(&asked).await, show_case)
+        }
+        Matter::ApproveReturn(on) => {
+            shown(options, desk.approve_claim_return(OperationId(on.case), &clerk()).await, show_case)
+        }
+        Matter::RejectReturn(on) => {
+            shown(options, desk.reject_claim_return(OperationId(on.case), &clerk()).await, show_case)
+        }
+        Matter::Serve(visit) => {
+            let asked = matter(plan, options, &visit.on).await?;
+            shown(options, visit.carry(&desk, asked).await?, |outcome| visit.show(options.language, outcome))
+        }
+        Matter::Migrate(_) => Ok(()),
         Matter::Cases { number } => show_cases(plan, options, &desk, number).await,
     }
 }
@@ -183,10 +225,11 @@ fn show_case(case: &DeskRecord) {
         DeskMatterKind::Payout => "payout in cash",
         DeskMatterKind::Lost => "lost",
         DeskMatterKind::Unlock => "may be unlocked",
+        DeskMatterKind::ClaimReturned => "returned, though a phone that is gone may hold a copy",
     };
     let until = case.until.map_or_else(String::new, |until| format!(" until {until}"));
     println!(
-        "{} {}: {what}{until}, {:?}; {} by {}",
-        case.at, case.card_number, case.state, case.reason, case.by
+        "{} {}: {what}{until}, {:?}; {} by {} (case {})",
+        case.at, case.card_number, case.state, case.reason, case.by, case.case
     );
 }

@@ -1,0 +1,150 @@
+//! A card on the hall's own reader: the phone lies there, and the hall's system carries what the issuer sends.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tsm_api::HexBytes;
+use tsm_api::client::{ClientError, SpTsmDesk};
+use tsm_api::conversation::{
+    CardFault, ConversationReply, Outcome, OutcomeDetail, OutcomeResult, StatusPattern, Step, TurnRequest,
+};
+use tsm_api::sp_tsm::desk::{CardMatter, HallSession, HallWork};
+use tsm_iso7816::CommandApdu;
+use tsm_se::Interface;
+use tsm_se::readers::RemoteCard;
+
+use super::OnCard;
+use crate::commands::se::{Addresses, CARD_ADDRESS};
+use crate::commands::wallet::Spoken;
+use crate::handset::{CardLink, Meter, Watched};
+use crate::report::yuan;
+
+/// A card on the reader, and what is done with it.
+#[derive(Debug, Args)]
+pub struct Visit {
+    /// What is done.
+    #[arg(value_enum)]
+    work: Work,
+
+    /// The folder of the phone that lies on the reader.
+    #[arg(long, value_name = "FOLDER")]
+    phone: PathBuf,
+
+    #[command(flatten)]
+    pub(super) on: OnCard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// Lifts the card's lock.
+    Unlock,
+    /// Closes the card; its balance goes back.
+    Return,
+    /// Parks the card for another phone.
+    MigrateOut,
+}
+
+impl Visit {
+    /// Holds the conversation to its outcome.
+    pub async fn carry(
+        &self,
+        desk: &SpTsmDesk,
+        matter: CardMatter,
+    ) -> Result<Result<Outcome, ClientError>, String> {
+        let mut card = self.card()?;
+        let work = match self.work {
+            Work::Unlock => HallWork::Unlock,
+            Work::Return => HallWork::Return,
+            Work::MigrateOut => HallWork::MigrateOut,
+        };
+        let mut reply = match desk.hall_session(&HallSession { matter, work }).await {
+            Ok(reply) => reply,
+            Err(error) => return Ok(Err(error)),
+        };
+        loop {
+            let (conversation, request) = match reply {
+                ConversationReply::Outcome { outcome, .. } => return Ok(Ok(outcome)),
+                ConversationReply::Steps { conversation, turn, steps, .. } => {
+                    (conversation, carried(&mut card, turn, &steps))
+                }
+                ConversationReply::Queued { conversation, turn, .. } => {
+                    (conversation, TurnRequest { turn, ..TurnRequest::default() })
+                }
+                ConversationReply::Restart { .. } | ConversationReply::Handover { .. } => {
+                    return Err("the issuer has forgotten the conversation; begin again".to_owned());
+                }
+            };
+            reply = match desk.turn(conversation, &request).await {
+                Ok(reply) => reply,
+                Err(error) => return Ok(Err(error)),
+            };
+        }
+    }
+
+    fn card(&self) -> Result<CardLink, String> {
+        let folder = self.phone.display();
+        let text = std::fs::read(self.phone.join(CARD_ADDRESS))
+            .map_err(|_| format!("the secure element of {folder} is not running"))?;
+        let addresses: Addresses = serde_json::from_slice(&text)
+            .map_err(|_| format!("the address of the secure element of {folder} cannot be read"))?;
+        let mut card = RemoteCard::dial(addresses.contact).map_err(|error| error.to_string())?;
+        card.power_on().map_err(|error| error.to_string())?;
+        Ok(CardLink::remote(card, Interface::Contact, Meter::new(Watched::No)))
+    }
+
+    /// Says what came of it.
+    pub fn show(&self, spoken: Spoken, outcome: &Outcome) {
+        let (english, chinese) = match (&outcome.result, &outcome.detail) {
+            (OutcomeResult::Done, OutcomeDetail::LockChanged { .. }) => {
+                ("the card is unlocked".to_owned(), "卡片已解锁".to_owned())
+            }
+            (OutcomeResult::Done, OutcomeDetail::Returned { balance_fen, .. }) => {
+                let balance = yuan(i64::from(*balance_fen));
+                (format!("the card is closed; {balance} go back"), format!("卡片已退，{balance} 将退回"))
+            }
+            (OutcomeResult::Done, OutcomeDetail::MigratedOut { balance_fen }) => {
+                let balance = yuan(i64::from(*balance_fen));
+                (
+                    format!("the card is parked with {balance}, for the rider's other phone"),
+                    format!("卡片已寄存，余额 {balance}，等待另一部手机迁入"),
+                )
+            }
+            (result, _) => {
+                let why = outcome.problem.as_ref();
+                let words = why.map_or_else(String::new, |problem| problem.message_en.clone());
+                let chinese = why.map_or_else(String::new, |problem| problem.message_zh.clone());
+                (format!("{result:?}: {words}"), format!("未完成：{chinese}"))
+            }
+        };
+        println!("{}", spoken.choose(english, chinese));
+    }
+}
+
+/// Carries a list to the card, up to the first answer that is not expected.
+fn carried(card: &mut CardLink, turn: u32, steps: &[Step]) -> TurnRequest {
+    let mut responses = Vec::new();
+    for step in steps {
+        let Some((command, expected)) = command_of(step) else {
+            return TurnRequest { turn, responses, fault: Some(CardFault::CardLost), ticket: None };
+        };
+        let Some(response) = card.exchange(&command) else {
+            return TurnRequest { turn, responses, fault: Some(CardFault::CardLost), ticket: None };
+        };
+        let fits = expected.iter().any(|pattern| pattern.fits(response.status));
+        responses.push(HexBytes(response.to_bytes()));
+        if !fits {
+            break;
+        }
+    }
+    TurnRequest { turn, responses, fault: None, ticket: None }
+}
+
+fn command_of(step: &Step) -> Option<(CommandApdu, &[StatusPattern])> {
+    match step {
+        Step::Select { aid, expected } => {
+            let select = CommandApdu::new(0x00, 0xA4, 0x04, 0x00);
+            Some((select.with_data(aid.as_bytes()).with_any_response(), expected))
+        }
+        Step::Transmit { apdu, expected } => Some((CommandApdu::parse(apdu.as_bytes()).ok()?, expected)),
+    }
+}

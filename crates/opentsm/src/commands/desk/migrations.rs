@@ -1,0 +1,133 @@
+//! Migrations that the operator's own people order for a rider, at customer service or in a hall (P-5.5.4.d): the
+//! order moves nothing, each phone is told at its next login.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use tsm_api::HexBytes;
+use tsm_api::endpoint::StaffRole;
+use tsm_api::ids::{OperationId, RequestId};
+use tsm_api::se_tsm::migrations::{
+    MigrationDesk, MigrationStage, NewMigration, OrderedMigration, OrderedMigrations, Withdrawal,
+};
+use tsm_iso7816::Aid;
+use tsm_wallet::storage::WalletStorage as _;
+
+use super::{Options, shown};
+use crate::city::plan::CityPlan;
+use crate::city::{self, desk, roles};
+use crate::commands::wallet::Spoken;
+use crate::phone::FileStorage;
+
+/// What is done about migrations.
+#[derive(Debug, Args)]
+pub struct Matter {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Orders one: the first phone parks the application, the second takes it in.
+    Order {
+        /// The phone that has it: its folder, or the number of its secure element.
+        from: String,
+        /// The phone that it goes to.
+        to: String,
+        /// The application's AID; the city's transit card, when none is named.
+        #[arg(long)]
+        application: Option<String>,
+        /// The number of the request: the same one again gets the same answer.
+        #[arg(long, value_name = "UUID")]
+        request: Option<uuid::Uuid>,
+    },
+    /// What is ordered for a phone, and how far it has come.
+    List {
+        /// The phone: its folder, or the number of its secure element.
+        phone: String,
+    },
+    /// Withdraws one. What has left its phone stays parked.
+    Withdraw {
+        /// The migration, as it was shown.
+        migration: uuid::Uuid,
+        /// Why, in words.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Runs one matter.
+pub async fn run(plan: &CityPlan, options: &Options, matter: &Matter) -> Result<(), String> {
+    let client = city::operator(plan).map_err(|error| error.to_string())?;
+    let staff = desk::at_desk(&client, &options.clerk).await.map_err(|error| error.to_string())?;
+    let (staff, role) = staff
+        .ok_or("the operator's people at its desks are hall-1 and service-1 in a city on this machine")?;
+    let spoken = options.language;
+    match &matter.what {
+        What::Order { from, to, application, request } => {
+            let (from, to) = (element(&options.city, from).await?, element(&options.city, to).await?);
+            let order = NewMigration {
+                request: RequestId(request.unwrap_or_else(|| roles::runtime().uuid())),
+                aid: application_of(plan, application.as_deref())?,
+                to,
+                desk: if role == StaffRole::Hall {
+                    MigrationDesk::Hall
+                } else {
+                    MigrationDesk::CustomerService
+                },
+            };
+            shown(options, staff.order_migration(&from, &order).await, |order| show(spoken, order))
+        }
+        What::List { phone } => {
+            let phone = element(&options.city, phone).await?;
+            shown(options, staff.migrations(&phone).await, |known| show_all(spoken, known))
+        }
+        What::Withdraw { migration, reason } => {
+            let withdrawal = Withdrawal { reason: reason.clone() };
+            let withdrawn = staff.withdraw_migration(OperationId(*migration), &withdrawal).await;
+            shown(options, withdrawn, |order| show(spoken, order))
+        }
+    }
+}
+
+/// A secure element by its number, or by its phone's folder, with or without the city's.
+async fn element(city: &Path, named: &str) -> Result<HexBytes, String> {
+    let folders = [PathBuf::from(named), city.join(named)];
+    let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) else {
+        let bytes = hex::decode(named);
+        return bytes.map(HexBytes).map_err(|_| format!("{named} is no phone's folder and no number"));
+    };
+    let record = FileStorage::new(&folder).load().await.map_err(|error| error.to_string())?;
+    let registration = record.registration.ok_or_else(|| format!("the phone {named} is not registered"))?;
+    Ok(registration.se_id)
+}
+
+fn application_of(plan: &CityPlan, named: Option<&str>) -> Result<HexBytes, String> {
+    let published = plan.published.as_ref().map(|published| published.transit.as_str());
+    let text = named.or(published).ok_or("the city has published no transit card; name an application")?;
+    let aid: Aid = text.parse().map_err(|_| format!("{text} is no AID"))?;
+    Ok(aid.into())
+}
+
+fn show_all(spoken: Spoken, known: &OrderedMigrations) {
+    if known.migrations.is_empty() {
+        println!("{}", spoken.choose("no migration is ordered", "没有已订购的迁移"));
+    }
+    known.migrations.iter().for_each(|order| show(spoken, order));
+}
+
+fn show(spoken: Spoken, order: &OrderedMigration) {
+    let stage = match order.stage {
+        MigrationStage::Ordered => {
+            ("ordered: the first phone parks it at its next login", "已订购：原手机下次登录时迁出")
+        }
+        MigrationStage::Left => {
+            ("parked: the second phone takes it in at its next login", "已寄存：新手机下次登录时迁入")
+        }
+        MigrationStage::Arrived => ("done: it is on the second phone", "已完成：已迁入新手机"),
+        MigrationStage::Withdrawn => ("ended: nobody is to do anything any more", "已终止：无需任何操作"),
+    };
+    let number = order.migration;
+    let words = spoken.choose(stage.0, stage.1);
+    println!("{}", spoken.choose(format!("migration {number}: {words}"), format!("迁移 {number}：{words}")));
+}

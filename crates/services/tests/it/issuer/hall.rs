@@ -1,0 +1,238 @@
+//! A card on a hall's own reader: a lock is lifted with the same visit, and a card whose domain has no R-MAC
+//! migrates, proved by MAC1 before and MAC3 after.
+
+use tsm_api::HexBytes;
+use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::problem::ProblemCode;
+use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskState, HallSession, HallWork};
+use tsm_api::sp_tsm::wallet::Operation;
+use tsm_epurse::image::ImagePart;
+use tsm_globalplatform::security_level::SecurityLevel;
+use tsm_storage::memory::Crash;
+use tsm_storage::shared::{IncidentFilter, Incidents as _};
+
+use crate::issuer::city::City;
+use crate::issuer::migrating_in::{BALANCE, live, used};
+use crate::issuer::phone::{Lost, Phone, installed, request_id};
+
+/// SELECT and INITIALIZE FOR LOAD, SELECT and INITIALIZE FOR UNLOAD, DEBIT FOR UNLOAD come before the reading.
+const DEBIT: usize = 5;
+
+/// A city whose cards cannot prove their content.
+async fn city() -> City {
+    let mut city = City::new().await;
+    city.level = SecurityLevel::C_DECRYPTION_C_MAC;
+    city.restart_sp_tsm().await;
+    city
+}
+
+/// The card lies on the hall's reader.
+async fn visit(
+    city: &City,
+    phone: &mut Phone,
+    (card, clerk, work): (&HexBytes, &str, HallWork),
+) -> Result<Outcome, ProblemCode> {
+    let desk = city.at_desk();
+    let reason = "the rider is here".to_owned();
+    let matter = CardMatter { request: request_id(), card: card.clone(), clerk: clerk.into(), reason };
+    let code = |error: tsm_api::client::ClientError| error.code().unwrap_or(ProblemCode::OutcomeUnknown);
+    phone.reset();
+    let mut reply = desk.hall_session(&HallSession { matter, work }).await.map_err(code)?;
+    loop {
+        let (conversation, request) = match reply {
+            ConversationReply::Outcome { outcome, .. } => return Ok(outcome),
+            ConversationReply::Steps { conversation, turn, steps, .. } => {
+                (conversation, phone.carry(turn, &steps, None))
+            }
+            ConversationReply::Queued { conversation, turn, .. } => {
+                (conversation, TurnRequest { turn, ..TurnRequest::default() })
+            }
+            other => panic!("{other:?}"),
+        };
+        reply = desk.turn(conversation, &request).await.map_err(code)?;
+    }
+}
+
+async fn with_card(city: &City, number: u8) -> (Phone, HexBytes) {
+    let mut phone = used(city, number).await;
+    let card = city.card_number(&phone.card_number().await);
+    (phone.lost, phone.sent) = (Lost::Nothing, 0);
+    phone.reset();
+    (phone, card)
+}
+
+fn parked() -> OutcomeDetail {
+    OutcomeDetail::MigratedOut { balance_fen: BALANCE }
+}
+
+/// Parked between two visits, the card is the same on its new phone: its balance, its records and its counters,
+/// but for the debit that the hall made.
+///
+/// req: B-7.6.1.a
+#[tokio::test]
+async fn a_card_without_r_mac_migrates_in_a_hall() {
+    let city = city().await;
+    let (mut old, card) = with_card(&city, 1).await;
+    let before = old.image(&city).await;
+    old.reset();
+    let alone = old.operate(Operation::MigrateOut, None).await;
+    assert_eq!(alone.problem.unwrap().code, ProblemCode::HallOnly);
+    let refused = visit(&city, &mut old, (&card, "service-1", HallWork::MigrateOut)).await;
+    assert_eq!(refused, Err(ProblemCode::NotAllowed), "customer service has no card before it");
+    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()));
+    assert_eq!(old.balance().await, 0, "the old purse is empty");
+    let again = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(again.detail, parked(), "its outcome is told again");
+    let books = city.settled(0).await;
+    assert_eq!(books.parked_fen, u64::from(BALANCE));
+
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    let arrived = new.open(&city).await.unwrap();
+    assert!(installed(&arrived), "{arrived:?}");
+    live(&city, &card).await;
+    let after = new.image(&city).await;
+    let parts = before.differences(&after);
+    assert!(
+        parts.iter().all(|part| matches!(part, ImagePart::OnlineCounter | ImagePart::Log)),
+        "the debit is a transaction, and all else is the same: {parts:?}"
+    );
+    assert_eq!(after.state().online().value(), before.state().online().value() + 1);
+    new.reset();
+    assert_eq!(new.top_up(&city, 700).await.result, OutcomeResult::Done);
+    assert_eq!(new.balance().await, BALANCE + 700);
+    assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
+}
+
+/// The visit breaks at every command, before and after the card acted. The rider comes back to the hall, or
+/// cancels at his phone; either way his money is in one place, and once.
+///
+/// req: W-9.3.b
+#[tokio::test]
+async fn a_visit_torn_at_every_command_moves_the_money_once() {
+    let city = city().await;
+    let (mut cuts, mut number, mut kept, mut moved) = (0, 0, 0, 0);
+    for at in 0.. {
+        let mut is_past_the_end = false;
+        for lost in [Lost::Command(at), Lost::Response(at)] {
+            for cancel in [false, true] {
+                // What follows the debit only reads: one cut each is enough.
+                if at >= DEBIT && (cancel, lost) != (at % 7 == 0, Lost::Command(at)) {
+                    continue;
+                }
+                number += 1;
+                let (mut phone, card) = with_card(&city, number).await;
+                phone.lost = lost;
+                let torn = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+                (phone.lost, phone.sent) = (Lost::Nothing, 0);
+                phone.reset();
+                if torn.result == OutcomeResult::Done {
+                    is_past_the_end = true;
+                    moved += u64::from(BALANCE);
+                    continue;
+                }
+                cuts += 1;
+                let debited = phone.balance().await == 0;
+                phone.reset();
+                if cancel {
+                    let ended = phone.operate(Operation::CancelClosing, None).await;
+                    if debited {
+                        let code = ended.problem.as_ref().map(|problem| problem.code);
+                        assert_eq!(code, Some(ProblemCode::HallOnly), "only a hall reads it: {ended:?}");
+                    } else {
+                        assert_eq!(ended.result, OutcomeResult::Done, "{lost:?}: {ended:?}");
+                        kept += u64::from(BALANCE);
+                        continue;
+                    }
+                }
+                let outcome =
+                    visit(&city, &mut phone, (&card, "hall-2", HallWork::MigrateOut)).await.unwrap();
+                assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()), "{lost:?}");
+                assert_eq!(phone.balance().await, 0);
+                moved += u64::from(BALANCE);
+            }
+        }
+        if is_past_the_end {
+            break;
+        }
+    }
+    assert!(cuts > 40, "{cuts}");
+    let books = city.settled(kept).await;
+    assert_eq!(books.parked_fen, moved);
+    println!("{cuts} cut points at commands of a visit to a hall");
+}
+
+/// The server dies before and after each commit of the visit.
+#[tokio::test]
+async fn a_visit_survives_a_crash_at_every_commit() {
+    let mut crashes = 0;
+    for commit in 1..=6 {
+        for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
+            let mut city = city().await;
+            let (mut phone, card) = with_card(&city, 1).await;
+            city.faults.crash_at(city.faults.commits() + commit, crash);
+            let _ = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await;
+            if city.faults.is_down() {
+                crashes += 1;
+                city.restart_sp_tsm().await;
+                phone.reconnect(&city);
+            }
+            city.faults.restart();
+            let outcome = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+            assert_eq!(
+                (outcome.result, outcome.detail),
+                (OutcomeResult::Done, parked()),
+                "{commit} {crash:?}"
+            );
+            let books = city.settled(0).await;
+            assert_eq!(books.parked_fen, u64::from(BALANCE), "{commit} {crash:?}");
+        }
+    }
+    println!("{crashes} crashes at commits of a visit to a hall");
+    assert!(crashes >= 8, "{crashes}");
+}
+
+/// A locked card without R-MAC answers to no debit: a hall lifts the lock and returns it in one visit, or only
+/// lifts the lock.
+///
+/// req: B-7.5.1.a, P-5.8.4.3.1.b
+#[tokio::test]
+async fn a_locked_card_is_unlocked_and_returned_in_one_visit() {
+    let city = city().await;
+    for (number, work) in [(1, HallWork::Return), (2, HallWork::MigrateOut), (3, HallWork::Unlock)] {
+        let (mut phone, card) = with_card(&city, number).await;
+        assert_eq!(phone.operate(Operation::Lock, None).await.result, OutcomeResult::Done);
+        phone.reset();
+        let alone = phone.operate(Operation::Return, None).await;
+        assert_eq!(alone.problem.unwrap().code, ProblemCode::StateForbids);
+        let outcome = visit(&city, &mut phone, (&card, "hall-1", work)).await.unwrap();
+        assert_eq!(outcome.result, OutcomeResult::Done, "{work:?}: {outcome:?}");
+        let left = if work == HallWork::Unlock { BALANCE } else { 0 };
+        assert_eq!(phone.balance().await, left, "{work:?}");
+        let cases = city.at_desk().cases(&CasesQuery { card }).await.unwrap().cases;
+        assert_eq!(cases.iter().map(|case| case.state).collect::<Vec<_>>(), [DeskState::Done], "{work:?}");
+    }
+    let refused = visit_unlocked(&city).await;
+    assert_eq!(refused, Err(ProblemCode::StateForbids), "nothing is to be unlocked");
+}
+
+async fn visit_unlocked(city: &City) -> Result<Outcome, ProblemCode> {
+    let (mut phone, card) = with_card(city, 9).await;
+    visit(city, &mut phone, (&card, "hall-1", HallWork::Unlock)).await
+}
+
+/// A card that can prove its content is served in a hall as anywhere.
+#[tokio::test]
+async fn a_card_with_r_mac_is_served_in_a_hall_too() {
+    let city = City::new().await;
+    let (mut phone, card) = with_card(&city, 1).await;
+    let image = phone.image(&city).await;
+    let outcome = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()));
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    assert!(installed(&new.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    assert_eq!(new.image(&city).await.encode(), image.encode());
+}
