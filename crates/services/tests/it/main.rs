@@ -22,6 +22,7 @@ mod payment_protocol;
 mod phone;
 mod provider;
 mod purse_card;
+mod se_siblings;
 mod se_tsm;
 mod server;
 mod settlement;

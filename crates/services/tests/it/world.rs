@@ -26,6 +26,7 @@ use tsm_keys::{KeyAlgorithm, KeyPurpose, KeyReference, KeyService as _, KeySetRe
 use tsm_services::conversation::Limits;
 use tsm_services::se_tsm::{self, FirstAdministrator, HttpsSpTsms, Parts, SeTsm, Settings, SpTsms};
 use tsm_services::server::Server;
+use tsm_services::siblings::Siblings;
 use tsm_storage::memory::MemorySeTsm;
 
 use crate::phone::Phone;
@@ -44,7 +45,10 @@ pub struct World {
     /// The SP-TSM's certificate and message key.
     pub sp: (TlsIdentity, SigningIdentity),
     pub kek: KeyReference,
+    process: Box<Process>,
 }
+
+type Process = dyn Fn(Option<Arc<dyn Siblings>>) -> Arc<SeTsm> + Send + Sync;
 
 /// Who works there. Each has a session.
 pub struct People {
@@ -127,14 +131,21 @@ impl World {
             limits: Limits { idle: Duration::from_secs(20), ..Limits::default() },
         };
         let store = Arc::new(MemorySeTsm::default());
-        let tsm = SeTsm::new(Parts {
-            store: store.clone(),
-            keys: Arc::new(keys),
-            environment,
-            signer: Arc::new(signer),
-            sp_tsms: https,
-            settings,
-        });
+        let process = {
+            let (store, keys, signer) = (store.clone(), Arc::new(keys), Arc::new(signer));
+            move |siblings| {
+                let parts = Parts {
+                    store: store.clone(),
+                    keys: keys.clone(),
+                    environment: environment.clone(),
+                    signer: signer.clone(),
+                    sp_tsms: https.clone(),
+                    settings: settings.clone(),
+                };
+                SeTsm::among(parts, siblings)
+            }
+        };
+        let tsm = process(None);
         tsm.install_operator("The operator").await.unwrap();
         let first =
             FirstAdministrator { account: "admin".parse().unwrap(), password: "first password".into() };
@@ -142,9 +153,14 @@ impl World {
         let server = net.serve(se_tsm::routes(tsm.clone()).into_router()).await;
         let people = People::hire(&net.wallet(&server)).await;
         let sp = (net.authority.issue("sp-tsm").unwrap(), SigningIdentity::generate().unwrap());
-        let world = Self { net, tsm, store, server, people, sp, kek };
+        let world = Self { net, tsm, store, server, people, sp, kek, process: Box::new(process) };
         world.people.admin.add_batch(&batch()).await.unwrap();
         world
+    }
+
+    /// Another process of the platform over its store.
+    pub fn process(&self, siblings: Arc<dyn Siblings>) -> Arc<SeTsm> {
+        (self.process)(Some(siblings))
     }
 
     /// A phone with a new development card.

@@ -116,6 +116,7 @@ async fn without_the_evidence_nothing_is_given_back() {
         list_version,
         fare_version: 0,
         undelivered: 0,
+        fares_held: 0,
     };
     gates.terminal_status(&status(version - 1)).await.unwrap();
     assert_eq!(code(desk.propose_claim_return(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
