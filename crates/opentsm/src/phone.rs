@@ -68,20 +68,8 @@ pub enum PhoneError {
 impl Phone {
     /// Switches a phone on: `home` keeps what its wallet keeps, `link` reaches its secure element.
     pub async fn start(servers: &Servers, home: &Path, link: CardLink) -> Result<Self, PhoneError> {
-        let unusable = |error: &dyn std::fmt::Display| PhoneError::Servers(error.to_string());
-        let trust = Trust::from_pem(&servers.authority_pem).map_err(|error| unusable(&error))?;
-        let tls = pki::wallet_config(&trust).map_err(|error| unusable(&error))?;
         let counters: Arc<Counters> = Arc::default();
-        let client = |address: SocketAddr| {
-            HttpsTransport::new(address, "localhost", tls.clone(), REPLY_TIMEOUT)
-                .map(|transport| Client::new(Arc::new(transport)))
-                .map_err(|error| unusable(&error))
-        };
-        let network = Network {
-            se_tsm: client(servers.se_tsm)?.counting(counters.clone()),
-            sp_tsm: client(servers.sp_tsm)?.counting(counters.clone()),
-            payment: client(servers.payment)?,
-        };
+        let network = network(servers, &counters)?;
         let (clock, entropy) = environment::real();
         let storage = FileStorage::new(home);
         let meter = link.meter();
@@ -95,6 +83,23 @@ impl Phone {
         let requests = self.counters.read();
         Cost { round_trips: requests.requests, server_us: requests.server_us, ..self.meter.read() }
     }
+}
+
+/// A wallet's way to these servers; what it asks the two TSMs is counted.
+pub fn network(servers: &Servers, counters: &Arc<Counters>) -> Result<Network, PhoneError> {
+    let unusable = |error: &dyn std::fmt::Display| PhoneError::Servers(error.to_string());
+    let trust = Trust::from_pem(&servers.authority_pem).map_err(|error| unusable(&error))?;
+    let tls = pki::wallet_config(&trust).map_err(|error| unusable(&error))?;
+    let client = |address: SocketAddr| {
+        HttpsTransport::new(address, "localhost", tls.clone(), REPLY_TIMEOUT)
+            .map(|transport| Client::new(Arc::new(transport)))
+            .map_err(|error| unusable(&error))
+    };
+    Ok(Network {
+        se_tsm: client(servers.se_tsm)?.counting(counters.clone()),
+        sp_tsm: client(servers.sp_tsm)?.counting(counters.clone()),
+        payment: client(servers.payment)?,
+    })
 }
 
 /// The wallet's record as a file, replaced whole.

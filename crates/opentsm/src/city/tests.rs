@@ -1,5 +1,6 @@
 //! The wallet against a whole city: every role over TLS, the software SE in the phone.
 
+mod incidents;
 mod leaving;
 mod online;
 mod ordered;

@@ -114,11 +114,19 @@ impl Spoken {
         self.choose(english, chinese).to_owned()
     }
 
+    /// What went wrong in the wallet, with what to do next.
+    pub fn wallet_trouble(self, error: &WalletError) -> String {
+        match self {
+            Self::En => error.to_string(),
+            Self::Zh => chinese(error),
+        }
+    }
+
     /// An error, with what to do next.
     pub fn trouble(self, trouble: &Trouble) -> String {
         match (self, trouble) {
             (Self::En, _) => trouble.to_string(),
-            (Self::Zh, Trouble::Wallet(error)) => chinese(error),
+            (Self::Zh, Trouble::Wallet(error)) => self.wallet_trouble(error),
             (Self::Zh, Trouble::NotHere(name)) => format!("此处没有“{name}”，可用 list 查看"),
             (Self::Zh, Trouble::NotToBeOpened { name, why }) => format!("{name} 无法开通：{why}"),
             (Self::Zh, Trouble::NoCentreKey) => {
