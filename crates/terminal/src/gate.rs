@@ -18,6 +18,7 @@ use tsm_epurse::{
 
 use crate::{
     card::PurseCard,
+    centre_fares::Due,
     clock, fares,
     fares::Priced,
     psam::CardKeys,
@@ -42,7 +43,7 @@ pub struct GateProfile {
     pub city: [u8; 2],
     /// The acquirer, 8 digits and FFFFFFFF.
     pub acquirer: [u8; 8],
-    /// The fares.
+    /// The fares that the gate was installed with: in force until the first version that the centre distributes.
     pub fares: FareTable,
     /// The least balance with which a card may enter.
     pub least_balance: Fen,
@@ -143,10 +144,19 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
         if rail.head.state == RecordHead::INSIDE {
             return self.still_inside(reader, &card, &rail, at);
         }
-        self.write_entry(&mut rail, at);
+        let table = match self.terminal.fares_due(&self.profile.fares, at) {
+            Due::InForce(table) => table,
+            Due::OutOfDate { due, .. } => {
+                return Err(self.terminal.refuse(Some(&card), at, Refusal::FaresOutOfDate { due })?);
+            }
+        };
+        let fare_version = table.version();
         let least = (self.profile.least_balance, at);
-        let least_balance = fares::least_balance(reader, &card, &self.profile.fares, least)?;
-        let entry = Booked { purpose: Purpose::Entry, amount: Amount::ZERO, least_balance, priced: None };
+        let least_balance = fares::least_balance(reader, &card, table, least)?;
+        let maximum = amount(table.highest()).unwrap_or(Amount::ZERO);
+        self.write_entry(&mut rail, maximum, at);
+        let (purpose, amount, priced) = (Purpose::Entry, Amount::ZERO, None);
+        let entry = Booked { purpose, amount, least_balance, priced, fare_version };
         let record = self.book(reader, &card, entry, at, rail)?;
         Ok(Passage::Entered { balance: fen(record.balance_fen), booking: Booking::Now })
     }
@@ -177,7 +187,12 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
             Err(refusal) => return Err(self.terminal.refuse(Some(&card), at, refusal)?),
         };
         let trip = (Industry::Rail, journey, at);
-        let priced = match fares::price(reader, &card, &self.profile.fares, trip) {
+        let table = match self.terminal.fares_due(&self.profile.fares, at) {
+            // Whoever is inside gets out, for what the last table says.
+            Due::InForce(table) | Due::OutOfDate { last: table, .. } => table,
+        };
+        let fare_version = table.version();
+        let priced = match fares::price(reader, &card, table, trip) {
             Err(TapError::Refused(refusal)) => {
                 return Err(self.terminal.refuse(Some(&card), at, refusal)?);
             }
@@ -186,7 +201,8 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
         self.write_exit(&mut rail, at);
         let fare = priced.amount;
         self.last_fare = Some(priced.fare.clone());
-        let exit = Booked { purpose: Purpose::Exit, amount: fare, least_balance: fare, priced: Some(priced) };
+        let (purpose, least_balance, priced) = (Purpose::Exit, fare, Some(priced));
+        let exit = Booked { purpose, amount: fare, least_balance, priced, fare_version };
         let record = self.book(reader, &card, exit, at, rail)?;
         Ok(Passage::Left { fare, balance: fen(record.balance_fen), booking: Booking::Now })
     }
@@ -239,7 +255,7 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
             && (0..=i64::from(self.profile.neighbour_grace_s)).contains(&(now - earlier))
     }
 
-    fn write_entry(&self, rail: &mut RailRecord, at: DateTime) {
+    fn write_entry(&self, rail: &mut RailRecord, maximum: Amount, at: DateTime) {
         let place = &self.profile;
         rail.head = RecordHead {
             valid: 1,
@@ -251,7 +267,7 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
         rail.entry_operator = place.acquirer;
         rail.entry_station = station_field(place.station);
         rail.entry_at = at;
-        rail.maximum_fare = amount(place.fares.highest()).unwrap_or(Amount::ZERO);
+        rail.maximum_fare = maximum;
     }
 
     fn write_exit(&self, rail: &mut RailRecord, at: DateTime) {
@@ -276,8 +292,7 @@ impl<K: CardKeys, S: TerminalStore> Gate<K, S> {
         at: DateTime,
         mut rail: RailRecord,
     ) -> Result<TerminalRecord, TapError> {
-        let fare_version = self.profile.fares.version();
-        let Booked { purpose, amount, least_balance, priced } = booked;
+        let Booked { purpose, amount, least_balance, priced, fare_version } = booked;
         let kind = PurchaseKind::Composite;
         let purchase = Purchase { kind, purpose, amount, least_balance, at, fare_version };
         let place = &self.profile;
@@ -308,6 +323,7 @@ struct Booked {
     amount: Amount,
     least_balance: Amount,
     priced: Option<Priced>,
+    fare_version: u32,
 }
 
 impl GateProfile {

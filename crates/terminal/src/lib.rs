@@ -26,6 +26,7 @@ mod settle;
 pub mod black_list;
 pub mod card;
 pub mod cash;
+pub mod centre_fares;
 pub mod gate;
 pub mod pos;
 pub mod psam;

@@ -133,6 +133,12 @@ pub enum Refusal {
         /// The station.
         station: u16,
     },
+    /// The fare table that is due has ended or is not in the terminal: nobody is let in.
+    #[error("version {due} of the fare table is due, and the terminal has none that is in force")]
+    FaresOutOfDate {
+        /// The version.
+        due: u32,
+    },
     /// The terminal's memory is full of records that the centre has not taken.
     #[error("the terminal must deliver its records first")]
     StoreFull,

@@ -15,6 +15,7 @@ use tsm_iso7816::{CommandApdu, StatusWord};
 use crate::{
     black_list::{ListInUse, ListPolicy, WhenOld},
     card::{Found, PurseCard},
+    centre_fares::CentreFares,
     clock,
     psam::{CardKeys, Psam, PsamProfile},
     reader::{CardReader, ExchangeError},
@@ -92,6 +93,7 @@ pub struct Terminal<K, S> {
     pub(crate) untold: Option<Pending>,
     list: ListInUse,
     list_policy: ListPolicy,
+    pub(crate) fares: Option<CentreFares>,
     pub(crate) limits: Limits,
 }
 
@@ -121,6 +123,7 @@ impl<K: CardKeys, S: TerminalStore> Terminal<K, S> {
             untold,
             list: ListInUse::default(),
             list_policy: ListPolicy::default(),
+            fares: None,
             limits,
         })
     }
@@ -163,12 +166,19 @@ impl<K: CardKeys, S: TerminalStore> Terminal<K, S> {
         centre: &MessageVerifier,
     ) -> Result<(), ListUpdateError> {
         let list = self.list.after(update, centre)?;
-        if let Err(error) = self.store.keep_list(&list) {
-            self.broken = true;
-            return Err(error.into());
-        }
+        self.keep(|store| store.keep_list(&list))?;
         self.list = list;
         Ok(())
+    }
+
+    /// Writes something beside the lines. After a failed write only starting again tells what is there.
+    pub(crate) fn keep(
+        &mut self,
+        write: impl FnOnce(&mut S) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let written = write(&mut self.store);
+        self.broken |= written.is_err();
+        written
     }
 
     /// Gives up on torn debits whose cards have not come back, at the end of a day: they become records of

@@ -1,6 +1,7 @@
-//! A store in three files: the journal, its anchor, and the list of cards.
+//! A store in four files: the journal, its anchor, the list of cards, and the fares.
 
 use serde::{Deserialize, Serialize};
+use tsm_domain::money::fare::FareBook;
 use tsm_epurse::TerminalNumber;
 
 use super::{
@@ -16,6 +17,7 @@ use crate::{
 const JOURNAL: &str = "journal";
 const ANCHOR: &str = "anchor";
 const LIST: &str = "list";
+const FARES: &str = "fares";
 
 /// After so many bytes of lines a snapshot takes their place.
 const COMPACT_AFTER: u64 = 4 << 20;
@@ -49,6 +51,8 @@ pub struct Opened<M> {
     pub state: TerminalState,
     /// The list of cards, if there is one that can be used.
     pub list: Option<ListInUse>,
+    /// The versions of the fare table, if there are any that can be used.
+    pub fares: Option<FareBook>,
     /// What was found.
     pub remarks: Vec<Remark>,
 }
@@ -65,6 +69,8 @@ pub enum Remark {
     LinesMissing(StoreLoss),
     /// The list of cards could not be used; the terminal needs a new one.
     ListDamaged,
+    /// The fare tables were damaged; the terminal needs them again.
+    FaresDamaged,
 }
 
 /// Why a store could not be opened.
@@ -131,11 +137,18 @@ impl<M: Medium> FileStore<M> {
         }
         let (length, writer) = (read.whole as u64, read.writer(key.clone()));
         let snapshot_length = (log::HEADER + log::OVERHEAD + read.payloads[0].len()) as u64;
-        let list = read_list(&medium, &key, terminal, &mut remarks)?;
+        let list = read_sealed(&medium, LIST, &key, terminal)?;
+        if list == Sealed::Damaged {
+            remarks.push(Remark::ListDamaged);
+        }
+        let fares = read_sealed(&medium, FARES, &key, terminal)?;
+        if fares == Sealed::Damaged {
+            remarks.push(Remark::FaresDamaged);
+        }
         let mut store = Self { medium, key, terminal, writer, length, snapshot_length };
         // From here on the anchor names what was found.
         store.write_anchor()?;
-        Ok(Opened { store, state, list, remarks })
+        Ok(Opened { store, state, list: list.whole(), fares: fares.whole(), remarks })
     }
 
     fn begin(
@@ -152,7 +165,7 @@ impl<M: Medium> FileStore<M> {
         let mut store = Self { medium, key, terminal, writer, length, snapshot_length: length };
         store.write_anchor()?;
         store.medium.replace(JOURNAL, &bytes)?;
-        Ok(Opened { store, state, list: None, remarks })
+        Ok(Opened { store, state, list: None, fares: None, remarks })
     }
 
     fn write_anchor(&mut self) -> Result<(), MediumError> {
@@ -187,9 +200,36 @@ impl<M: Medium> TerminalStore for FileStore<M> {
     }
 
     fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
-        let content = serde_json::to_vec(list).map_err(|error| StoreError(Box::new(error)))?;
-        let seal = self.key.mac(&[b"list", &self.terminal.to_bytes(), &content]);
-        Ok(self.medium.replace(LIST, &[&seal[..], &content].concat())?)
+        self.keep_sealed(LIST, list)
+    }
+
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError> {
+        self.keep_sealed(FARES, fares)
+    }
+}
+
+impl<M: Medium> FileStore<M> {
+    fn keep_sealed(&mut self, name: &'static str, value: &impl Serialize) -> Result<(), StoreError> {
+        let content = serde_json::to_vec(value).map_err(|error| StoreError(Box::new(error)))?;
+        let seal = self.key.mac(&[name.as_bytes(), &self.terminal.to_bytes(), &content]);
+        Ok(self.medium.replace(name, &[&seal[..], &content].concat())?)
+    }
+}
+
+/// What a file under the store's key holds.
+#[derive(Debug, PartialEq, Eq)]
+enum Sealed<T> {
+    Missing,
+    Damaged,
+    Whole(T),
+}
+
+impl<T> Sealed<T> {
+    fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Missing | Self::Damaged => None,
+        }
     }
 }
 
@@ -226,24 +266,21 @@ fn loss(missing: StoreLoss, on_loss: OnLoss) -> Result<Remark, FileStoreError> {
     }
 }
 
-fn read_list<M: Medium>(
+fn read_sealed<M: Medium, T: for<'de> Deserialize<'de>>(
     medium: &M,
+    name: &'static str,
     key: &StoreKey,
     terminal: TerminalNumber,
-    remarks: &mut Vec<Remark>,
-) -> Result<Option<ListInUse>, MediumError> {
-    let Some(bytes) = medium.read(LIST)? else { return Ok(None) };
-    let list = bytes.split_first_chunk::<{ log::CHAIN }>().and_then(|(seal, content)| {
-        let expected = key.mac(&[b"list", &terminal.to_bytes(), content]);
+) -> Result<Sealed<T>, MediumError> {
+    let Some(bytes) = medium.read(name)? else { return Ok(Sealed::Missing) };
+    let value = bytes.split_first_chunk::<{ log::CHAIN }>().and_then(|(seal, content)| {
+        let expected = key.mac(&[name.as_bytes(), &terminal.to_bytes(), content]);
         if expected != *seal {
             return None;
         }
         serde_json::from_slice(content).ok()
     });
-    if list.is_none() {
-        remarks.push(Remark::ListDamaged);
-    }
-    Ok(list)
+    Ok(value.map_or(Sealed::Damaged, Sealed::Whole))
 }
 
 fn payload<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, FileStoreError> {

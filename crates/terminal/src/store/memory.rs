@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tsm_domain::money::fare::FareBook;
+
 use super::{Line, Medium, MediumError, StoreError, TerminalStore};
 use crate::{black_list::ListInUse, state::TerminalState};
 
@@ -16,6 +18,8 @@ pub struct InMemory {
     pub stored: Option<TerminalState>,
     /// The list that was kept last.
     pub list: Option<ListInUse>,
+    /// The fares that were kept last.
+    pub fares: Option<FareBook>,
 }
 
 impl TerminalStore for InMemory {
@@ -35,6 +39,11 @@ impl TerminalStore for InMemory {
 
     fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
         self.list = Some(list.clone());
+        Ok(())
+    }
+
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError> {
+        self.fares = Some(fares.clone());
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ pub use medium::{Folder, Medium, MediumError};
 pub use memory::{Cut, InMemory, MemoryMedium};
 
 use serde::{Deserialize, Serialize};
+use tsm_domain::money::fare::FareBook;
 
 use crate::{
     black_list::ListInUse,
@@ -86,7 +87,7 @@ pub enum Change {
 #[error("the terminal's store could not be written")]
 pub struct StoreError(#[source] pub Box<dyn core::error::Error + Send + Sync>);
 
-/// Keeps a terminal's lines and its list of cards.
+/// Keeps a terminal's lines, its list of cards and its fares.
 pub trait TerminalStore {
     /// Appends `line`, durably when it returns. After an error nobody knows whether the line is there: the
     /// terminal stops, and goes on from what the store gives when it is opened again.
@@ -100,6 +101,9 @@ pub trait TerminalStore {
 
     /// Keeps `list` in place of the one before, entirely or not at all.
     fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError>;
+
+    /// Keeps the versions of the fare table in place of those before, entirely or not at all.
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError>;
 }
 
 impl<S: TerminalStore + ?Sized> TerminalStore for Box<S> {
@@ -117,5 +121,9 @@ impl<S: TerminalStore + ?Sized> TerminalStore for Box<S> {
 
     fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
         (**self).keep_list(list)
+    }
+
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError> {
+        (**self).keep_fares(fares)
     }
 }

@@ -3,6 +3,7 @@
 mod phone;
 
 mod discounts;
+mod fare_versions;
 mod faults;
 mod hostile;
 mod lists;

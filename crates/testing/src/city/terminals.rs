@@ -9,7 +9,7 @@ use std::time::Duration;
 use tsm_api::clearing::collection::{BatchReceipt, FileStage};
 use tsm_api::clearing::{ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::ClearingPeer;
-use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, StationId};
+use tsm_domain::money::fare::{DistanceBand, FareBook, FareRule, FareTable, StationId};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_epurse::file::Industry;
@@ -73,6 +73,10 @@ impl TerminalStore for Disk {
     fn keep_list(&mut self, _: &ListInUse) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn keep_fares(&mut self, _: &FareBook) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 type SimTerminal = Terminal<RootKeys, SharedDisk>;
@@ -96,6 +100,10 @@ impl TerminalStore for SharedDisk {
 
     fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
         lock(&self.0).keep_list(list)
+    }
+
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError> {
+        lock(&self.0).keep_fares(fares)
     }
 }
 
