@@ -43,6 +43,8 @@ enum Command {
     Explain(commands::explain::Options),
     /// The card issuer's desk: payouts in cash, lost cards, unlocking, claims of phones that are gone.
     Desk(commands::desk::Options),
+    /// The people at the clearing centre: differences, fare tables, accounts.
+    Centre(commands::centre::Options),
     /// Receipts that riders keep.
     Receipt(commands::receipt::Options),
     /// Phones that top up at a running city without pause, whatever happens to its servers.
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Up(options) => commands::up::run(&options),
         Command::Serve(options) => commands::serve::run(&options),
         Command::Books(options) => commands::books::run(&options),
+        Command::Centre(options) => commands::centre::run(&options),
         Command::Explain(options) => commands::explain::run(&options),
         Command::Desk(options) => commands::desk::run(&options),
         Command::Receipt(options) => commands::receipt::run(&options),

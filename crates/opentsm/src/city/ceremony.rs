@@ -73,12 +73,16 @@ pub struct TerminalSecrets {
     pub block: [u8; 16],
     /// Chains what a terminal writes down.
     pub store: [u8; 32],
+    /// Sign the batches of the terminals of `opentsm terminal`, in PEM, in their order; none in a city of an earlier
+    /// version.
+    #[serde(default)]
+    pub signing: Vec<String>,
 }
 
 impl TerminalSecrets {
     /// The roots, and a key for the terminals' stores.
-    pub fn new(roots: &TerminalRoots, entropy: &Arc<dyn Entropy>) -> Self {
-        Self { purchase: *roots.purchase, block: *roots.block, store: draw(entropy) }
+    pub fn new(roots: &TerminalRoots, signing: Vec<String>, entropy: &Arc<dyn Entropy>) -> Self {
+        Self { purchase: *roots.purchase, block: *roots.block, store: draw(entropy), signing }
     }
 }
 

@@ -12,6 +12,7 @@
 //! siblings   several processes of one role           siblings.rs
 //! lines      the centre's files and metrics          lines.rs
 //! centre     the books                               centre.rs
+//! clerks     the centre's people                     centre_clerks.rs
 //! ```
 //!
 //! The SE-TSM starts first, because the card issuer must be registered there before its own server
@@ -19,6 +20,7 @@
 //! interfaces only.
 
 pub mod centre;
+pub mod centre_clerks;
 pub mod ceremony;
 pub mod desk;
 pub mod folder;
@@ -42,6 +44,7 @@ use tsm_api::se_tsm::operator;
 use tsm_domain::environment::Entropy;
 
 use centre::Centre;
+use centre_clerks::CentreClerks;
 use ceremony::{CardMakerKeys, TerminalRoots, TerminalSecrets};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
@@ -134,11 +137,13 @@ impl City {
             .map_err(in_step("planning the city"))?;
         plan.lines = Some(listeners.lines().map_err(in_step("planning the city"))?);
         plan.clock = (nights == Nights::PassQuickly).then(|| folder.path().join("clock-ahead"));
+        plan.centre_clerks = Some(CentreClerks::new(&*entropy));
         plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
             ceremony::hold(&mut plan, &entropy).map_err(in_step("holding the key ceremony"))?;
         folder.write_card_maker(&maker).map_err(in_step("keeping the card maker's keys"))?;
-        let secrets = TerminalSecrets::new(&terminal_roots, &entropy);
+        let signing = terminal_keys(&mut plan).map_err(in_step("drawing the terminals' keys"))?;
+        let secrets = TerminalSecrets::new(&terminal_roots, signing, &entropy);
         folder.write_terminals(&secrets).map_err(in_step("keeping the terminals' keys"))?;
         keep(folder, &plan)?;
         progress.done("certificates issued and every key drawn");
@@ -154,7 +159,11 @@ impl City {
             host.start(&plan, role).await?;
         }
         publish_receipt_key(folder, &mut plan).await?;
-        progress.done("clearing centre, payment sandbox and SP-TSM serve");
+        if let Some(clerks) = &plan.centre_clerks {
+            clerks.set_up(&plan).await?;
+        }
+        progress
+            .done("clearing centre, payment sandbox and SP-TSM serve, and the centre's clerks can log in");
         Ok((Self { plan, maker, host }, terminal_roots))
     }
 
@@ -215,6 +224,18 @@ impl City {
 async fn publish_receipt_key(folder: &CityFolder, plan: &mut CityPlan) -> Result<(), CityError> {
     plan.receipt_key = Some(Centre::of(plan)?.receipt_key().await?);
     keep(folder, plan)
+}
+
+/// Draws the keys with which the terminals of `opentsm terminal` sign their batches; the centre knows the public
+/// halves.
+fn terminal_keys(plan: &mut CityPlan) -> Result<Vec<String>, pki::PkiError> {
+    let mut private = Vec::new();
+    for terminal in roles::BY_HAND {
+        let key = pki::SigningIdentity::generate()?;
+        plan.terminal_keys.insert(hex::encode(terminal), key.signer()?.public_key());
+        private.push(key.to_pem().to_owned());
+    }
+    Ok(private)
 }
 
 fn keep(folder: &CityFolder, plan: &CityPlan) -> Result<(), CityError> {

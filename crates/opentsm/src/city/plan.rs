@@ -4,14 +4,17 @@
 //! A plan holds private keys of certificates and the passphrase of key files. It belongs to a
 //! throw-away city on a laptop and lies in a folder that only its owner can read.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tsm_api::HexBytes;
 use tsm_api::payment::PlatformKey;
 use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
 use tsm_services::payment_sandbox::Faults;
 
+use super::centre_clerks::CentreClerks;
 use super::issuer_desk::IssuerDesk;
 use super::lines::CentreLines;
 use crate::folders;
@@ -100,6 +103,12 @@ pub struct CityPlan {
     /// The card issuer's halls and customer service; none in a city that was made before it had them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_desk: Option<IssuerDesk>,
+    /// The card issuer's people at the clearing centre; none in a city that was made before it had them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub centre_clerks: Option<CentreClerks>,
+    /// The public keys of the terminals that sign their batches, by number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terminal_keys: BTreeMap<String, HexBytes>,
     /// The file that says how far the city's clock is ahead; none when it is the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<PathBuf>,
@@ -214,6 +223,8 @@ impl CityPlan {
             lines: None,
             payment_keys: None,
             issuer_desk: Some(IssuerDesk::new(&authority)?),
+            centre_clerks: None,
+            terminal_keys: BTreeMap::new(),
             clock: None,
             payment_faults: Faults::doubled(),
             receipt_key: None,

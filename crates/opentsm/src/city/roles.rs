@@ -267,9 +267,13 @@ async fn clearing(
             peer(&plan.payment).map_err(|error| why(&error))?,
         ],
         issuers: vec![(CARD_NUMBER_PREFIX.to_owned(), purse_keys())],
-        terminals: terminals(plan).map_err(|error| why(&error))?,
+        terminals: terminals(plan).map_err(|error| why(&*error))?,
         duties,
     });
+    if let Some(clerks) = &plan.centre_clerks {
+        let first = clerks.first(plan).map_err(|error| why(&error))?;
+        service.install_clerk(&first).await.map_err(|error| why(&error))?;
+    }
     service.start_collection();
     service.seal_regularly(SEALED_EVERY);
     clearing::start_jobs(&service, WORKED_EVERY);
@@ -282,10 +286,14 @@ fn duties(issuer: &str) -> Result<clearing::Duties, tsm_domain::IdError> {
 }
 
 /// The issuer's own terminals, and the payment platform's.
-fn terminals(plan: &CityPlan) -> Result<clearing::Terminals, tsm_domain::IdError> {
+fn terminals(plan: &CityPlan) -> Result<clearing::Terminals, Box<dyn std::error::Error>> {
     let numbers: Result<Vec<_>, _> = GATES.into_iter().chain(BY_HAND).map(TerminalNumber::from_bcd).collect();
     let online = clearing::Terminals::of(&plan.payment.institution, [TerminalNumber::from_bcd(ONLINE)?]);
-    Ok(clearing::Terminals::of(&plan.sp_tsm.institution, numbers?).and(online))
+    let mut terminals = clearing::Terminals::of(&plan.sp_tsm.institution, numbers?).and(online);
+    for (number, key) in &plan.terminal_keys {
+        terminals = terminals.with_key(number.parse()?, MessageVerifier::from_point(key.as_bytes())?);
+    }
+    Ok(terminals)
 }
 
 async fn sp_tsm(

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod books;
+pub mod centre;
 pub mod desk;
 pub mod doctor;
 pub mod explain;

@@ -52,6 +52,66 @@ fn a_day_at_the_terminals() {
     assert!(String::from_utf8_lossy(&words.stdout).contains("余额 44.00 元"));
 }
 
+/// Two clerks of the card issuer publish a fare table at the centre, each with the own password; the gates fetch it
+/// when they deliver, and charge by it. A batch that another key signed is refused, and delivered when it is signed
+/// right.
+#[test]
+fn fares_are_published_by_two_and_fetched_by_gates() {
+    let folder = Folder::new("fares");
+    let _city = Up::start(&folder);
+    let phone = Phone::switch_on(&folder, "4");
+    phone.done(&["register", "--accept", "--number", "8613900000004"]);
+    phone.done(&["open", CARD]);
+    terminal(&folder, "4", &["top-up", "5000"]);
+    let ride = || {
+        terminal(&folder, "4", &["gate", "1", "enter"]);
+        let left = terminal(&folder, "4", &["gate", "2", "leave"]);
+        (left["fare_fen"].as_u64().unwrap(), left["fare_version"].as_u64().unwrap())
+    };
+    assert_eq!(ride(), (400, 1), "the table that the gates were installed with");
+
+    let centre = |clerk: &str, matter: &[&str]| {
+        opentsm(&[&["centre", "--city", folder.text(), "--clerk", clerk, "--json"], matter].concat())
+    };
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let table = folder.file("fares.json");
+    std::fs::write(&table, r#"{"version":2,"rule":{"flat":250}}"#).unwrap();
+    let proposal = ["propose-fares", &table, "--from", "2026-01-01T00:00:00+08:00"];
+    let wrong = folder.file("wrong-password");
+    std::fs::write(&wrong, "a guess at it").unwrap();
+    let guessed = centre("clerk-1", &[&["--password-file", wrong.as_str()][..], &["fares"]].concat());
+    assert!(!guessed.status.success() && said(&guessed).contains("password"), "{guessed:?}");
+    assert!(!centre("root", &proposal).status.success(), "an administrator proposes nothing");
+    let proposed = last_line(&centre("clerk-1", &proposal));
+    assert_eq!((&proposed["version"], &proposed["proposed_by"]), (&2.into(), &"clerk-1".into()));
+    let alone = centre("clerk-1", &["publish-fares", "2"]);
+    assert!(!alone.status.success() && said(&alone).contains("may not approve"), "{alone:?}");
+    assert_eq!(last_line(&centre("clerk-2", &["publish-fares", "2"]))["decided_by"], "clerk-2");
+    let people = last_line(&centre("root", &["clerks"]));
+    assert_eq!(people["clerks"].as_array().unwrap().len(), 3);
+
+    // The keys of two terminals are exchanged: what they sign is not what the centre knows.
+    let upload = || opentsm(&["terminal", "--city", folder.text(), "--json", "upload"]);
+    let secrets = folder.file("terminals.json");
+    let right = std::fs::read_to_string(&secrets).unwrap();
+    let mut changed: Value = serde_json::from_str(&right).unwrap();
+    changed["signing"].as_array_mut().unwrap().swap(0, 1);
+    std::fs::write(&secrets, changed.to_string()).unwrap();
+    let forged = upload();
+    assert!(!forged.status.success() && said(&forged).contains("signature"), "{forged:?}");
+    std::fs::write(&secrets, right).unwrap();
+    let delivered = upload();
+    assert_eq!(last_line(&delivered)["delivered"], 2, "{delivered:?}");
+
+    let gates = last_line(&opentsm(&["terminal", "--city", folder.text(), "--json", "fares"]));
+    for gate in gates["gates"].as_array().unwrap() {
+        assert_eq!((&gate["in_use"], &gate["versions"][0]["held"]), (&2.into(), &true.into()), "{gate}");
+    }
+    let words = opentsm(&["terminal", "--city", folder.text(), "--language", "zh", "fares"]);
+    assert!(String::from_utf8_lossy(&words.stdout).contains("闸机 1 使用第 2 版票价表"), "{words:?}");
+    assert_eq!(ride(), (250, 2));
+}
+
 /// The table of times needs no city.
 #[test]
 fn the_times_of_taps_are_told_to_scripts() {

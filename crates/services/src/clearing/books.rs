@@ -46,6 +46,7 @@ impl Clearing {
         let mut totals = MoneyTotals::default();
         for prefix in self.duties.prefixes_of(institution) {
             totals.add_all(&self.store.totals_of(prefix).await?);
+            totals.add_all(&self.store.lost_of(prefix).await?);
         }
         Ok(totals)
     }

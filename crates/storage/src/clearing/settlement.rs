@@ -249,6 +249,9 @@ pub trait Settlements: Send + Sync {
     async fn card_sums(&self, after: Option<CardNumber>, limit: usize) -> Result<CardPage>;
     /// The terms of the transfers about cards whose numbers begin with these digits.
     async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals>;
+    /// What was lost about the orders of cards whose numbers begin like this: a payment that never came though its
+    /// card was credited, a refund that was made once too often. Such transfers are about no card.
+    async fn lost_of(&self, prefix: &str) -> Result<MoneyTotals>;
     /// The terms of the transfers that are about no card.
     async fn cardless_totals(&self) -> Result<MoneyTotals>;
 }

@@ -400,8 +400,13 @@ async fn totals_are_an_issuers_own() {
         let id = TransferId::from_uuid(uuid(77));
         let paid = TransferCode::PaymentConfirmed.transfer(id, foreign, Fen::new(9_000), at(NOON));
         let lost = TransferId::from_uuid(uuid(78));
-        let lost = TransferCode::Settled.between_controls(lost, Fen::new(40), at(NOON)).unwrap();
-        let books = Books { transfers: vec![paid, lost], ..Books::default() };
+        let settled = TransferCode::Settled.between_controls(lost, Fen::new(40), at(NOON)).unwrap();
+        // A payment of the foreign card's order that never came.
+        let of_order =
+            |transfer| tsm_domain::money::Transfer { order: Some(in_bucket(3, 9_000)), ..transfer };
+        let lost = TransferId::from_uuid(uuid(79));
+        let lost = TransferCode::PaymentLost.between_controls(lost, Fen::new(70), at(NOON)).unwrap();
+        let books = Books { transfers: vec![of_order(paid), settled, of_order(lost)], ..Books::default() };
         store.transfer(books).await.unwrap();
         let prefix = &card_number(1).as_str()[..8].to_owned();
         let own = store.totals_of(prefix).await.unwrap();
@@ -410,6 +415,9 @@ async fn totals_are_an_issuers_own() {
         let other = store.totals_of("88888888").await.unwrap();
         assert_eq!((other.paid_in, other.in_flight, other.purses), (9_000, 9_000, 0));
         assert_eq!(store.totals_of("99999999").await.unwrap(), Default::default());
+        assert_eq!(store.lost_of(prefix).await.unwrap(), Default::default());
+        let lost = store.lost_of("88888888").await.unwrap();
+        assert_eq!((lost.paid_in, lost.write_offs), (-70, -70));
         let mut all = own;
         all.add_all(&other);
         all.add_all(&store.cardless_totals().await.unwrap());

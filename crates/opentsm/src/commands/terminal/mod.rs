@@ -3,6 +3,7 @@
 //! Each is the terminal that ships, with its PSAM's keys and a store in the city's folder, so that it goes on
 //! where it was left, offline or not.
 
+mod fares;
 mod times;
 mod words;
 
@@ -13,7 +14,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tsm_api::clearing::lists::ChangesQuery;
 use tsm_api::client::{ClearingPeer, ClientError, SpTsmTerminal};
-use tsm_api::signature::MessageVerifier;
+use tsm_api::pki::SigningIdentity;
+use tsm_api::signature::{MessageSigner, MessageVerifier, SoftwareSigner};
 use tsm_domain::environment::{Clock as _, Entropy as _};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_epurse::file::Industry;
@@ -21,6 +23,7 @@ use tsm_epurse::{Algorithm, Amount, DateTime, Key, KeyVersion, TerminalNumber};
 use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::readers::RemoteCard;
 use tsm_services::purse::card_time;
+use tsm_terminal::centre_fares::CentreFares;
 use tsm_terminal::gate::Booking;
 use tsm_terminal::pos::PosProfile;
 use tsm_terminal::state::Limits;
@@ -97,8 +100,10 @@ enum Operation {
     },
     /// Shows what is on a card, and changes nothing.
     Read,
-    /// Delivers what these terminals have recorded to the clearing centre.
+    /// Delivers what these terminals have recorded to the clearing centre, and fetches lists and fare tables.
     Upload,
+    /// Shows which versions of the fare table each gate has, and which is in force.
+    Fares,
     /// The typical transaction time of each kind of tap, measured here and modelled for the air. Needs no city.
     Times,
 }
@@ -126,11 +131,16 @@ impl Station {
     const ALL: [Self; 4] = [Self::Gate(1), Self::Gate(2), Self::Till, Self::Cash];
 
     const fn number(self) -> [u8; 6] {
+        BY_HAND[self.place()]
+    }
+
+    /// Its place among the terminals of the command line.
+    const fn place(self) -> usize {
         match self {
-            Self::Gate(1) => BY_HAND[0],
-            Self::Gate(_) => BY_HAND[1],
-            Self::Till => BY_HAND[2],
-            Self::Cash => BY_HAND[3],
+            Self::Gate(1) => 0,
+            Self::Gate(_) => 1,
+            Self::Till => 2,
+            Self::Cash => 3,
         }
     }
 }
@@ -149,6 +159,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         Operation::TopUp { amount_fen, again } => place.top_up(*amount_fen, *again),
         Operation::Read => place.read(),
         Operation::Upload => place.upload(),
+        Operation::Fares => place.fares(),
         Operation::Times => Ok(()),
     }
 }
@@ -200,7 +211,7 @@ impl<'a> Place<'a> {
     }
 
     fn terminal(&self, station: Station) -> Result<Terminal<RootKeys, Store>, String> {
-        let Opened { store, state, list, .. } = self.open(station)?;
+        let Opened { store, state, list, fares, .. } = self.open(station)?;
         let key = |value: &[u8; 16]| Key::new(Algorithm::TripleDes, *value);
         let keys = RootKeys {
             purchase: vec![(KeyVersion(1), key(&self.secrets.purchase))],
@@ -216,7 +227,32 @@ impl<'a> Place<'a> {
         };
         let terminal = Terminal::start(TerminalClass::A, psam, keys, state, store, Limits::default());
         let terminal = terminal.map_err(|error| error.to_string())?;
-        Ok(terminal.with_list(list.unwrap_or_default(), Default::default()))
+        let operator = self.plan.sp_tsm.institution.clone();
+        let fares = CentreFares { operator, book: fares.unwrap_or_default() };
+        Ok(terminal.with_list(list.unwrap_or_default(), Default::default()).with_fares(fares))
+    }
+
+    /// The key with which the terminal signs its batches; none in a city of an earlier version.
+    fn signer(&self, station: Station) -> Result<Option<SoftwareSigner>, String> {
+        let key = self.secrets.signing.get(station.place());
+        let signer = key.map(|pem| SigningIdentity::from_pem(pem).and_then(|key| key.signer())).transpose();
+        signer.map_err(|error| words::chain(&error))
+    }
+
+    fn fares(&self) -> Result<(), String> {
+        let now = SystemClock.now();
+        let mut gates = Vec::new();
+        for station in [1, 2] {
+            let terminal = self.terminal(Station::Gate(station))?;
+            gates.push(fares::versions(&terminal, now));
+            if !self.options.json {
+                println!("{}", words::fares(self.options.language, station, &terminal, now));
+            }
+        }
+        if self.options.json {
+            println!("{}", json!({ "gates": gates }));
+        }
+        Ok(())
     }
 
     fn gate(&self, station: u16, side: Side) -> Result<(), String> {
@@ -228,17 +264,19 @@ impl<'a> Place<'a> {
             Side::Leave => gate.leave(&mut card, now()),
         };
         let passage = passage.map_err(|error| words::chain(&error))?;
+        let version = gate.terminal().state().records().last().map_or(0, |record| record.fare_version);
         let why = gate.last_fare().map(|fare| self.options.language.choose(fare.english(), fare.chinese()));
         match passage {
             Passage::Entered { balance, booking } => self.say(
                 &words::entered(self.options.language, balance.fen()),
-                &json!({ "entered": true, "balance_fen": balance.fen(), "booked_now": booking == Booking::Now }),
+                &json!({ "entered": true, "balance_fen": balance.fen(), "booked_now": booking == Booking::Now,
+                    "fare_version": version }),
             ),
             Passage::Left { fare, balance, booking } => self.say(
                 &words::left(self.options.language, fare.fen(), balance.fen(), why.as_deref()),
                 &json!({
                     "left": true, "fare_fen": fare.fen(), "balance_fen": balance.fen(),
-                    "booked_now": booking == Booking::Now, "why": why,
+                    "booked_now": booking == Booking::Now, "why": why, "fare_version": version,
                 }),
             ),
         }
@@ -333,10 +371,13 @@ impl<'a> Place<'a> {
         let (mut delivered, mut waiting) = (0, 0);
         for station in Station::ALL {
             let mut terminal = self.terminal(station)?;
-            while let Some(count) = deliver(&mut terminal, &centre, &runtime)? {
+            let signer = self.signer(station)?;
+            let signer = signer.as_ref().map(|signer| signer as &dyn MessageSigner);
+            while let Some(count) = deliver(&mut terminal, signer, &centre, &runtime)? {
                 delivered += count;
             }
             refresh_list(&mut terminal, &centre, &runtime)?;
+            fares::refresh(&mut terminal, &centre, &runtime, SystemClock.now())?;
             waiting += terminal.state().undelivered();
         }
         self.say(
@@ -357,10 +398,11 @@ const BATCH: usize = 500;
 /// Delivers one batch; how many records the centre took, or none when nothing more can be delivered now.
 fn deliver(
     terminal: &mut Terminal<RootKeys, Store>,
+    signer: Option<&dyn MessageSigner>,
     centre: &ClearingPeer,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Option<usize>, String> {
-    let batch = upload::next_batch(terminal, BATCH, None).map_err(|error| words::chain(&error))?;
+    let batch = upload::next_batch(terminal, BATCH, signer).map_err(|error| words::chain(&error))?;
     let Some(batch) = batch else { return Ok(None) };
     let receipt = runtime.block_on(centre.batch(&batch));
     let receipt = receipt.map_err(|error| format!("the centre did not take the batch: {error}"))?;

@@ -2,6 +2,10 @@
 
 use std::error::Error;
 
+use jiff::Timestamp;
+use tsm_domain::money::fare::{FareBook, FaresAt};
+use tsm_terminal::{CardKeys, Terminal, TerminalStore};
+
 use super::money;
 use crate::commands::wallet::Spoken;
 
@@ -50,6 +54,46 @@ pub fn read(language: Spoken, number: &str, balance: u32, transactions: usize) -
         format!("Card {number} holds {balance} yuan; its log shows {transactions} transactions."),
         format!("卡号 {number}，余额 {balance} 元，交易记录 {transactions} 条。"),
     )
+}
+
+pub fn fares<K: CardKeys, S: TerminalStore>(
+    language: Spoken,
+    station: u16,
+    terminal: &Terminal<K, S>,
+    now: Timestamp,
+) -> String {
+    let none = FareBook::default();
+    let book = terminal.fare_book().unwrap_or(&none);
+    let mut text = match book.at(now) {
+        FaresAt::Nothing => language.choose(
+            format!("Gate {station} uses the fare table that it was installed with."),
+            format!("闸机 {station} 使用出厂票价表。"),
+        ),
+        FaresAt::InForce(table) => {
+            let version = table.version();
+            language.choose(
+                format!("Gate {station} uses version {version} of the fare table."),
+                format!("闸机 {station} 使用第 {version} 版票价表。"),
+            )
+        }
+        FaresAt::OutOfDate { due, .. } => language.choose(
+            format!(
+                "Gate {station} lets nobody in: version {due} of the fare table is due and not in force here."
+            ),
+            format!("闸机 {station} 暂停进站：应启用第 {due} 版票价表，但本机无有效版本。"),
+        ),
+    };
+    for head in book.heads() {
+        let (version, from) = (head.version, head.valid_from);
+        let held = book.table(version).is_some();
+        text.push_str(&match (language.choose(true, false), held) {
+            (true, true) => format!("\n  version {version} from {from}"),
+            (true, false) => format!("\n  version {version} from {from}, not here yet"),
+            (false, true) => format!("\n  第 {version} 版，自 {from} 起"),
+            (false, false) => format!("\n  第 {version} 版，自 {from} 起，尚未下载"),
+        });
+    }
+    text
 }
 
 pub fn delivered(language: Spoken, delivered: usize, waiting: usize) -> String {

@@ -7,14 +7,16 @@ use tsm_api::clearing_files::row_line;
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::bytes::Sha256Digest;
-use tsm_domain::{InstitutionId, TerminalNumber};
+use tsm_domain::{IncidentId, InstitutionId, TerminalNumber};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::{BatchOf, FileKey, FileRow, FileStage};
+use tsm_storage::shared::Incident;
 
 use super::files::{stage_of, verdict_of};
 use super::{file_key, institution_id, problem};
 use crate::clearing::access::Institution;
 use crate::clearing::{Clearing, RegisteredTerminal};
+use crate::names;
 use crate::server::Call;
 
 /// Rows of one batch; more are refused.
@@ -40,7 +42,9 @@ pub(in crate::clearing) async fn batch(
     }
     let digest = Sha256Digest::of(content.as_bytes());
     let sum_fen: u64 = rows.iter().map(|row| u64::from(row.amount_fen)).sum();
-    check(&header, rows.len(), sum_fen, digest, registered)?;
+    if let Err(refused) = check(&header, rows.len(), sum_fen, digest, registered) {
+        return Err(centre.refused_batch(&institution, terminal, header.sequence, refused).await);
+    }
     let row = FileRow {
         key: batch_key(&institution, terminal, header.sequence),
         batch: Some(BatchOf { terminal, sequence: header.sequence }),
@@ -57,7 +61,8 @@ pub(in crate::clearing) async fn batch(
         Ok(_) => {}
         Err(StorageError::Conflict { .. }) => {
             let reason = "Another batch of this terminal has this number.";
-            return Err(Problem::because(ProblemCode::Duplicate, reason));
+            let refused = Problem::because(ProblemCode::Duplicate, reason);
+            return Err(centre.refused_batch(&institution, terminal, header.sequence, refused).await);
         }
         Err(error) => return Err(problem(error)),
     }
@@ -104,7 +109,9 @@ fn check(
         return refused("The rows do not have the digest that the header says.");
     }
     let Some(key) = &registered.key else { return Ok(()) };
-    let signature = header.signature.as_ref().ok_or(ProblemCode::SignatureWrong)?;
+    let Some(signature) = &header.signature else {
+        return Err(Problem::because(ProblemCode::SignatureWrong, "The terminal has not signed the batch."));
+    };
     key.verify(&header.signed_bytes(), signature.as_bytes())
         .map_err(|_| Problem::because(ProblemCode::SignatureWrong, "The terminal's signature is wrong."))
 }
@@ -122,6 +129,32 @@ impl Clearing {
         let number = TerminalNumber::from_bcd(number).map_err(|_| unknown())?;
         let registered = self.terminals.of_operator(institution.as_str(), number).ok_or_else(unknown)?;
         Ok((number, registered))
+    }
+
+    /// A batch that was refused as a whole stands in the reconciliation view with its reason, once for each reason:
+    /// nothing of it was taken, and somebody has to ask where it came from.
+    async fn refused_batch(
+        &self,
+        institution: &InstitutionId,
+        terminal: TerminalNumber,
+        sequence: u64,
+        refused: Problem,
+    ) -> Problem {
+        let code = format!("{:?}", refused.code);
+        let words = ["incident", "batch", &terminal.to_string(), &sequence.to_string(), &code];
+        let incident = Incident {
+            id: IncidentId::from_uuid(names::derived(&words)),
+            se: None,
+            card: None,
+            kind: "batch-refused".into(),
+            text: format!("batch {sequence} of terminal {terminal} of {institution}: {}", refused.message_en),
+            at: self.now(),
+            closed: None,
+        };
+        match self.store.record_incident(incident).await {
+            Ok(_) => refused,
+            Err(error) => problem(error),
+        }
     }
 
     async fn receipt(&self, key: &FileKey) -> Result<BatchReceipt, Problem> {

@@ -6,7 +6,9 @@ use tsm_api::clearing::collection::{
 };
 use tsm_api::problem::ProblemCode;
 use tsm_api::signature::MessageSigner as _;
-use tsm_storage::clearing::Collection as _;
+use tsm_domain::money::reconciliation::Cause;
+use tsm_storage::clearing::settlement::DifferenceQuery;
+use tsm_storage::clearing::{Collection as _, Settlements as _};
 use tsm_storage::memory::Crash;
 
 use super::world::{FOREIGN, SIGNING, World, batch, batch_of, code, lock, trips};
@@ -79,6 +81,25 @@ async fn a_terminal_with_a_key_signs_its_batches() {
     let mut moved = sign(&world.store_key, &delivered);
     moved.header.sequence = 2;
     assert_eq!(code(world.peer.batch(&moved).await), ProblemCode::SignatureWrong);
+    // Rows that were altered and signed for as they were; and altered with the header, by somebody without the key.
+    let mut altered = sign(&world.store_key, &delivered);
+    altered.rows[0].amount_fen += 1;
+    assert_eq!(code(world.peer.batch(&altered).await), ProblemCode::ValueRefused);
+    let mut whole = batch_of(SIGNING, 1, &altered.rows);
+    whole.header.signature = sign(&world.store_key, &delivered).header.signature;
+    assert_eq!(code(world.peer.batch(&whole).await), ProblemCode::SignatureWrong);
+    assert_eq!(world.spent().await, 0, "nothing of them was taken");
+    // Each stands in the reconciliation view with its reason, once.
+    world.centre.work().await;
+    world.centre.work().await;
+    let query = DifferenceQuery { cause: Some(Cause::BatchRefused), ..DifferenceQuery::default() };
+    let mut found: Vec<_> = world.store.differences(&query, 100).await.unwrap();
+    found.sort_by(|one, other| one.text.cmp(&other.text));
+    let texts: Vec<_> = found.iter().map(|one| one.text.as_str()).collect();
+    let [one, two, three] = texts[..] else { panic!("{texts:?}") };
+    assert!(one.contains("batch 1 of terminal 099900000043 of CITY") && one.contains("digest"), "{one}");
+    assert!(two.contains("batch 1 of") && two.contains("signed"), "{two}");
+    assert!(three.contains("batch 2 of") && three.contains("signature"), "{three}");
     let signed = sign(&world.store_key, &delivered);
     // The purchase was made at another terminal, so its TAC does not fit here.
     assert_eq!(world.peer.batch(&signed).await.unwrap().verdicts, [Verdict::TacWrong]);

@@ -153,6 +153,12 @@ async fn two_people_resolve_a_difference_and_the_books_follow() {
     resolve(&world, missing, ActionKind::WriteOff, None).await;
     let after = books().await;
     assert_eq!((after.paid_in_fen, after.write_offs_fen, after.purses_fen), (800, -500, 1_000), "a loss");
+    let own = world.peer(&world.city).books().await.unwrap();
+    assert_eq!(
+        (own.paid_in_fen, own.write_offs_fen, own.purses_fen),
+        (800, -500, 1_000),
+        "and the issuer's own"
+    );
 
     // Money that never came and is on no card is taken back.
     let unpaid = all.iter().find(|one| one.cause == "not_in_statement" && one.ours_fen == Some(300)).unwrap();

@@ -10,7 +10,9 @@ use tsm_domain::money::reconciliation::{
     CardItem, Difference, DifferenceState, EntryKind, Evidence, LedgerItem,
 };
 use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement, Volume};
-use tsm_domain::money::{CardTransaction, MoneyTotals, TransactionKey, TransactionType, Transfer};
+use tsm_domain::money::{
+    CardTransaction, MoneyTotals, TransactionKey, TransactionType, Transfer, TransferCode,
+};
 use tsm_domain::{CardNumber, DifferenceId, Fen, InstitutionId, OrderId, TransferId};
 
 use super::ClearingState;
@@ -416,6 +418,22 @@ impl Settlements for Memory<ClearingState> {
                 card.is_some_and(|card| card.as_str().starts_with(prefix))
             };
             Ok(MoneyTotals::of_transfers(state.ledger.transfers().iter().filter(of_issuer)))
+        })
+    }
+
+    async fn lost_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        self.read(|state| {
+            let all = state.ledger.transfers();
+            let of_issuer = |transfer: &&Transfer| {
+                let card = transfer.debit.card().or(transfer.credit.card());
+                card.is_some_and(|card| card.as_str().starts_with(prefix))
+            };
+            let orders: BTreeSet<_> = all.iter().filter(of_issuer).filter_map(|own| own.order).collect();
+            let is_lost = |transfer: &&Transfer| {
+                matches!(transfer.code, TransferCode::PaymentLost | TransferCode::RefundLost)
+                    && transfer.order.is_some_and(|order| orders.contains(&order))
+            };
+            Ok(MoneyTotals::of_transfers(all.iter().filter(is_lost)))
         })
     }
 

@@ -573,6 +573,15 @@ impl Settlements for Postgres<ClearingTables> {
         single!(self, db, card_sums::totals(db, sql, params![prefix, end]).await)
     }
 
+    async fn lost_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
+            WHERE card IS NULL AND code IN ('payment_lost', 'refund_lost') AND order_id IN
+                (SELECT order_id FROM transfers WHERE card >= $1 AND card < $2)
+            GROUP BY debit, credit";
+        let end = format!("{prefix}:");
+        single!(self, db, card_sums::totals(db, sql, params![prefix, end]).await)
+    }
+
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen)::bigint FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";

@@ -572,6 +572,14 @@ impl Settlements for Sqlite<ClearingSchema> {
         self.read(|db| card_sums::totals(db, sql, params![prefix]))
     }
 
+    async fn lost_of(&self, prefix: &str) -> Result<MoneyTotals> {
+        let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
+            WHERE card IS NULL AND code IN ('payment_lost', 'refund_lost') AND order_id IN
+                (SELECT order_id FROM transfers WHERE card >= ?1 AND card < ?1 || ':')
+            GROUP BY debit, credit";
+        self.read(|db| card_sums::totals(db, sql, params![prefix]))
+    }
+
     async fn cardless_totals(&self) -> Result<MoneyTotals> {
         let sql = "SELECT debit, credit, sum(amount_fen) FROM transfers
             WHERE card IS NULL AND kind IN ('single', 'post') GROUP BY debit, credit";
