@@ -97,7 +97,7 @@ async fn a_terminal_with_a_key_signs_its_batches() {
     found.sort_by(|one, other| one.text.cmp(&other.text));
     let texts: Vec<_> = found.iter().map(|one| one.text.as_str()).collect();
     let [one, two, three] = texts[..] else { panic!("{texts:?}") };
-    assert!(one.contains("batch 1 of terminal 099900000043 of CITY") && one.contains("digest"), "{one}");
+    assert!(one.contains("batch 1 of terminal 099900000043 of CITY") && one.contains("sum"), "{one}");
     assert!(two.contains("batch 1 of") && two.contains("signed"), "{two}");
     assert!(three.contains("batch 2 of") && three.contains("signature"), "{three}");
     let signed = sign(&world.store_key, &delivered);
