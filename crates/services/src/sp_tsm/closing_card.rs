@@ -25,7 +25,7 @@ use tsm_epurse::{CardImage, KeyRole};
 use tsm_iso7816::Aid;
 use tsm_keys::SessionRequest;
 use tsm_storage::StorageError;
-use tsm_storage::shared::Fence;
+use tsm_storage::shared::{Delivery, Fence, Note};
 use tsm_storage::sp_tsm::SpChange;
 
 use super::stop::Stop;
@@ -242,6 +242,17 @@ impl SpTsm {
             "card-blocked-and-read",
             &json!({ "balance_fen": balance, "online": state.online().value(), "offline": state.offline().value() }),
         );
+        self.commit_parked(fence, parked, note, report).await
+    }
+
+    /// A card that is parked is durable with its report to the centre, which goes out at once.
+    pub(super) async fn commit_parked(
+        &self,
+        fence: Fence,
+        parked: CardRecord,
+        note: Note,
+        report: Delivery,
+    ) -> Result<CardRecord, Stop> {
         let change = SpChange {
             cards: vec![parked.clone()],
             notes: vec![note],

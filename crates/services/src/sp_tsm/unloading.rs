@@ -236,15 +236,7 @@ impl SpTsm {
         let report = reports::park_emptied(&parked, closing, (debit, counter), image.as_ref(), now);
         let detail = json!({ "balance_fen": debit.balance, "online": counter });
         let note = self.note(card.card, "card-emptied", &detail);
-        let change = SpChange {
-            cards: vec![parked.clone()],
-            notes: vec![note],
-            deliveries: vec![report.clone()],
-            ..SpChange::default()
-        };
-        self.store.commit(fence, change).await?;
-        self.outbox.send_now(&[report]).await;
-        Ok(parked)
+        self.commit_parked(fence, parked, note, report).await
     }
 }
 

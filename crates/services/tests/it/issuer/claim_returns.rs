@@ -56,7 +56,7 @@ async fn frozen(city: &City) -> (Phone, HexBytes) {
     (gone, card)
 }
 
-/// req: P-5.5.4.e, B-7.6.1.i
+/// req: B-7.6.1.i
 #[tokio::test]
 async fn two_people_give_the_balance_back_and_no_copy_can_spend() {
     let city = City::new().await;

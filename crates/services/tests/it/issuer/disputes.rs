@@ -119,8 +119,8 @@ async fn a_phone_that_goes_on_lying_books_nothing() {
     let payment = ordered(&city, PRICE).await;
     falsified(&mut phone, &city, payment).await;
     let lies = [
-        HexBytes(ResponseApdu::new(&[0xA5; 8], StatusWord::SUCCESS).to_bytes()),
-        HexBytes(ResponseApdu::new(&[1, 2], StatusWord::SUCCESS).to_bytes()),
+        HexBytes(ResponseApdu::new([0xA5; 8], StatusWord::SUCCESS).to_bytes()),
+        HexBytes(ResponseApdu::new([1, 2], StatusWord::SUCCESS).to_bytes()),
         HexBytes(vec![0x94, 0x06]),
     ];
     for lie in lies {

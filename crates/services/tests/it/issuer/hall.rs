@@ -68,7 +68,7 @@ fn parked() -> OutcomeDetail {
 /// Parked between two visits, the card is the same on its new phone: its balance, its records and its counters,
 /// but for the debit that the hall made.
 ///
-/// req: B-7.6.1.a
+/// req: P-5.5.4.d
 #[tokio::test]
 async fn a_card_without_r_mac_migrates_in_a_hall() {
     let city = city().await;
@@ -196,7 +196,7 @@ async fn a_visit_survives_a_crash_at_every_commit() {
 /// A locked card without R-MAC answers to no debit: a hall lifts the lock and returns it in one visit, or only
 /// lifts the lock.
 ///
-/// req: B-7.5.1.a, P-5.8.4.3.1.b
+/// req: B-7.5.1.a
 #[tokio::test]
 async fn a_locked_card_is_unlocked_and_returned_in_one_visit() {
     let city = city().await;
