@@ -49,7 +49,7 @@ use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
 pub use alarm::{Watch, metrics_router};
-pub use collection::{FileServer, Protection, TransportSettings, serve_files};
+pub use collection::{FileServer, Protection, TransportSettings, serve_files, serve_line};
 pub use duties::Duties;
 pub use jobs::start as start_jobs;
 pub use journal::{journal_key, published_journal_key};

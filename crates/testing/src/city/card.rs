@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 use tsm_se::{Interface, SecureElement};
 
+use super::Element;
 use super::keys::{Keys, TRANSIT};
 use super::lock;
 use super::random::Random;
@@ -41,7 +42,7 @@ pub enum Exchange {
 
 /// A secure element in a phone.
 pub struct Card {
-    rider: u32,
+    element: Element,
     inner: Mutex<Inner>,
     truth: Arc<Truth>,
     trace: Arc<Trace>,
@@ -64,22 +65,30 @@ struct Inner {
 impl Card {
     /// A new element of the city's batch.
     pub fn new(
-        rider: u32,
+        element: Element,
         keys: &Keys,
         seed: u64,
         truth: &Arc<Truth>,
         trace: &Arc<Trace>,
         faults: &Arc<AtomicU64>,
     ) -> Arc<Self> {
-        let mut own = Random::new(seed, 1_000_000 + u64::from(rider));
+        let number = u64::from(element.number());
+        let mut own = Random::new(seed, (1 << 32) + number);
         let randomness = Box::new(move |bytes: &mut [u8]| own.fill(bytes));
-        let element = SecureElement::create(&keys.profile(&super::se_id(rider)), randomness);
-        let element = element.expect("the city's profile makes a card");
-        let random = Random::new(seed, 2_000_000 + u64::from(rider));
-        let inner =
-            Inner { element, random, mishap: None, announced: None, buying: None, dead: false, commands: 0 };
+        let made = SecureElement::create(&keys.profile(&element.id()), randomness);
+        let made = made.expect("the city's profile makes a card");
+        let random = Random::new(seed, (2 << 32) + number);
+        let inner = Inner {
+            element: made,
+            random,
+            mishap: None,
+            announced: None,
+            buying: None,
+            dead: false,
+            commands: 0,
+        };
         Arc::new(Self {
-            rider,
+            element,
             inner: Mutex::new(inner),
             truth: truth.clone(),
             trace: trace.clone(),
@@ -109,7 +118,12 @@ impl Card {
 
     /// Whose card it is.
     pub const fn rider(&self) -> u32 {
-        self.rider
+        self.element.rider
+    }
+
+    /// Which element it is.
+    pub const fn element(&self) -> Element {
+        self.element
     }
 
     /// Nothing more befalls the card.
@@ -127,7 +141,7 @@ impl Card {
         inner.dead = false;
         let (reading, buying) = (personalised(&inner.element), inner.buying);
         drop(inner);
-        self.truth.read(self.rider, reading, buying);
+        self.truth.read(self.element, reading, buying);
     }
 
     /// Resets one interface.
@@ -156,7 +170,7 @@ impl Card {
         let mishap = inner.due(command);
         if let Some(mishap) = mishap {
             self.faults.fetch_add(1, Ordering::Relaxed);
-            self.trace.rider(self.rider, Event::Mishap(words(mishap)));
+            self.trace.rider(self.rider(), Event::Mishap(words(mishap)));
         }
         match mishap {
             Some(Mishap::CommandLost) => {
@@ -168,13 +182,13 @@ impl Card {
         }
         if let Some(number) = inner.crediting(command) {
             drop(inner);
-            self.truth.about_to_credit(self.rider, number);
+            self.truth.about_to_credit(self.element, number);
             inner = lock(&self.inner);
         }
         let answer = inner.element.exchange(interface, command);
         if answer.is_none() {
             self.faults.fetch_add(1, Ordering::Relaxed);
-            self.trace.rider(self.rider, Event::Mishap("the power goes while the card writes"));
+            self.trace.rider(self.rider(), Event::Mishap("the power goes while the card writes"));
             return Exchange::Dead;
         }
         let number = answer.as_ref().and_then(|answer| terminal_number(command, answer));
@@ -195,9 +209,9 @@ impl Card {
         });
         drop(inner);
         if let Some(number) = announced {
-            self.truth.announced(self.rider, number);
+            self.truth.announced(self.element, number);
         }
-        self.truth.read(self.rider, reading, buying);
+        self.truth.read(self.element, reading, buying);
         match answer {
             Some(_) if mishap == Some(Mishap::AnswerLost) => Exchange::Dead,
             Some(answer) => Exchange::Answer(answer),

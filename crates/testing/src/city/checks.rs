@@ -10,12 +10,14 @@ use tsm_domain::se::MirrorKind;
 use tsm_domain::se_application::SeState;
 use tsm_domain::{CardNumber, SeId};
 use tsm_storage::shared::{ChainKey, Chains, Entry};
+use tsm_storage::sp_tsm::{Arrivals as _, SpTsmStore as _};
 use tsm_storage::{ClearingStore as _, SeTsmStore as _};
 
 use super::card::Card;
 use super::keys::TRANSIT;
-use super::truth::Violation;
+use super::violation::Violation;
 use super::world::World;
+use super::{Element, PHONES};
 
 /// What a store in memory answers at once; `None` while its process is down.
 pub(super) fn now<T>(answer: BoxFuture<'_, tsm_storage::Result<T>>) -> Option<T> {
@@ -31,7 +33,7 @@ impl World {
             self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
         }
         let Some(sums) = self.truth.sums() else { return };
-        let found = sums.on_cards + sums.departed + sums.spent + sums.in_flight - sums.returned;
+        let found = sums.on_cards + sums.spent + sums.in_flight - sums.returned;
         if sums.held != found {
             let term = ("paid and not given back", found, sums.held);
             self.truth.find(None, Violation::BooksUntrue { term });
@@ -39,8 +41,8 @@ impl World {
     }
 
     /// The operator's record of a secure element against the element.
-    pub(super) fn check_inventory(&self, rider: u32, card: &Card) {
-        let Ok(se) = SeId::new(&super::se_id(rider)) else { return };
+    pub(super) fn check_inventory(&self, card: &Card) {
+        let Ok(se) = SeId::new(&card.element().id()) else { return };
         let Some(Some(record)) = now(self.servers.stores.se_tsm.se(se)) else { return };
         let mut believed: Vec<_> = record
             .inventory
@@ -57,18 +59,18 @@ impl World {
         held.sort();
         if believed != held {
             let difference = format!("recorded {believed:?}, on the card {held:?}");
-            self.truth.find(Some(rider), Violation::Inventory { difference });
+            self.truth.find(Some(card.rider()), Violation::Inventory { difference });
         }
-        self.check_state(rider, se, card);
+        self.check_state(se, card);
     }
 
     /// The state of the transit card in table S.1 against the element.
-    fn check_state(&self, rider: u32, se: SeId, card: &Card) {
+    fn check_state(&self, se: SeId, card: &Card) {
         let Some(all) = now(self.servers.stores.se_tsm.applications_on(se)) else { return };
         let recorded = all.iter().find(|on_se| on_se.application == TRANSIT);
         let state = recorded.map_or(SeState::Ready, |on_se| on_se.record.state);
         let there = card.look(|element| element.registry().find_application(&TRANSIT).is_some());
-        let personalised = self.truth.reading(rider).is_some();
+        let personalised = self.truth.reading(card.element()).is_some();
         let fits = match state {
             SeState::Ready | SeState::Loaded => !there,
             SeState::Instantiated => there,
@@ -76,13 +78,48 @@ impl World {
         };
         if !fits {
             let state = format!("{state:?}, the instance is there: {there}, personalised: {personalised}");
-            self.truth.find(Some(rider), Violation::State { state });
+            self.truth.find(Some(card.rider()), Violation::State { state });
+        }
+    }
+
+    /// What is on an element and what the servers say of it, for the story of somebody who cannot settle.
+    pub(super) fn described(&self, card: &Card) -> String {
+        let element = card.element();
+        let Ok(se) = SeId::new(&element.id()) else { return String::new() };
+        let stores = &self.servers.stores;
+        let instance =
+            card.look(|held| held.registry().find_application(&TRANSIT).map(|(_, held)| format!("{held:?}")));
+        let recorded = self.recorded_state(element);
+        let subscriptions = now(stores.se_tsm.subscriptions_of(se)).unwrap_or_default();
+        let subscriptions: Vec<_> = subscriptions.iter().map(|row| (row.what, &row.state)).collect();
+        let reading = self.truth.reading(element);
+        let number = reading.and_then(|reading| CardNumber::from_application_serial(&reading.serial).ok());
+        let ours = number.map(|number| {
+            let issued = now(stores.sp_tsm.card(number)).flatten();
+            let issued =
+                issued.map(|row| (row.se == se, row.state, row.closing.map(|closing| closing.progress)));
+            let account = now(stores.clearing.account(number)).flatten().map(|row| row.account.state);
+            format!("card {number}, issuer (here, state) {issued:?}, centre {account:?}")
+        });
+        let arrival = now(stores.sp_tsm.open_arrival(se, TRANSIT)).flatten().map(|arrival| arrival.state);
+        format!(
+            "; phone {}: instance {instance:?}, can be spent from: {:?}, {ours:?}, arrival {arrival:?}, operator \
+             {recorded:?} {subscriptions:?}",
+            element.phone,
+            reading.map(|reading| reading.spendable),
+        )
+    }
+
+    /// Nobody is left with what card and servers do not agree on.
+    fn check_settled(&self) {
+        if let Some((rider, why)) = self.all_unsettled().into_iter().next() {
+            self.truth.find(Some(rider), Violation::Unsettled { why });
         }
     }
 
     /// What the operator records of the transit card on an element.
-    pub(super) fn recorded_state(&self, rider: u32) -> Option<SeState> {
-        let se = SeId::new(&super::se_id(rider)).ok()?;
+    pub(super) fn recorded_state(&self, element: Element) -> Option<SeState> {
+        let se = SeId::new(&element.id()).ok()?;
         let all = now(self.servers.stores.se_tsm.applications_on(se))?;
         let recorded = all.iter().find(|on_se| on_se.application == TRANSIT);
         Some(recorded.map_or(SeState::Ready, |on_se| on_se.record.state))
@@ -90,9 +127,9 @@ impl World {
 
     /// Table S.2: which of the lists that the operator gave show the transit card, which was recorded to be in
     /// this state when they were asked for.
-    pub(super) fn check_lists(&self, rider: u32, asked_in: Option<SeState>, lists: &OperationLists) {
+    pub(super) fn check_lists(&self, element: Element, asked_in: Option<SeState>, lists: &OperationLists) {
         // A report may have arrived meanwhile, so that nobody can say which state was meant.
-        let Some(state) = asked_in.filter(|_| self.recorded_state(rider) == asked_in) else { return };
+        let Some(state) = asked_in.filter(|_| self.recorded_state(element) == asked_in) else { return };
         let aid: HexBytes = TRANSIT.into();
         let shown = [&lists.download, &lists.delete, &lists.lock, &lists.unlock]
             .map(|list| list.iter().any(|listed| listed.aid == aid));
@@ -105,15 +142,16 @@ impl World {
         };
         if shown != expected {
             let difference = format!("{state:?} is shown for download, deletion, lock and unlock: {shown:?}");
-            self.truth.find(Some(rider), Violation::Lists { difference });
+            self.truth.find(Some(element.rider), Violation::Lists { difference });
         }
     }
 
     /// When nothing is on its way any more, what is recorded of a lock is what the purse is.
     fn check_locks(&self) {
-        for rider in 0..self.plan.riders {
-            let Some(reading) = self.truth.reading(rider) else { continue };
-            let recorded = self.recorded_state(rider);
+        let phones = |rider| (0..PHONES as u8).map(move |phone| Element { rider, phone });
+        for element in (0..self.plan.riders).flat_map(phones) {
+            let Some(reading) = self.truth.reading(element) else { continue };
+            let recorded = self.recorded_state(element);
             let fits = match recorded {
                 Some(SeState::Locked) => !reading.spendable,
                 Some(SeState::Useable) => reading.spendable,
@@ -121,15 +159,8 @@ impl World {
             };
             if !fits {
                 let state = format!("{recorded:?}, the purse can be spent from: {}", reading.spendable);
-                return self.truth.find(Some(rider), Violation::State { state });
+                return self.truth.find(Some(element.rider), Violation::State { state });
             }
-        }
-    }
-
-    /// Nobody is left with what card and servers do not agree on.
-    fn check_settled(&self) {
-        if let Some((rider, why)) = self.all_unsettled().into_iter().next() {
-            self.truth.find(Some(rider), Violation::Unsettled { why });
         }
     }
 
@@ -140,11 +171,12 @@ impl World {
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
             let kept = totals.purses + totals.in_flight + totals.parked + totals.refund_payable;
-            let unspent = sums.on_cards + sums.departed + sums.unproven + sums.in_flight - sums.returned;
+            let unspent = sums.on_cards + sums.unproven + sums.in_flight - sums.returned;
+            let spent = totals.spent + totals.operator_payable + totals.operator_paid;
             let terms = [
                 ("paid in and not given back", totals.paid_in + totals.cash_in - totals.refunded, sums.held),
                 ("on cards, on the way, or owed", kept, unspent),
-                ("spent", totals.spent, sums.spent - sums.unproven),
+                ("spent", spent, sums.spent - sums.unproven),
             ];
             for term in terms {
                 if term.1 != term.2 {
@@ -158,13 +190,11 @@ impl World {
 
     /// Names a card whose account is not what the card holds.
     fn find_untrue_card(&self) {
-        for rider in 0..self.plan.riders {
-            let reading = self.truth.reading(rider).filter(|reading| reading.spendable);
-            let Some(reading) = reading else { continue };
-            let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { continue };
+        for (rider, serial, held) in self.truth.in_use() {
+            let Ok(card) = CardNumber::from_application_serial(&serial) else { continue };
             let balance = now(self.servers.stores.clearing.balance(card, AccountKind::Purse));
             let books = balance.map(|balance| balance_of(&balance));
-            let truth = i128::from(reading.state.purse().fen()) + i128::from(self.truth.unproven_of(rider));
+            let truth = i128::from(held) + i128::from(self.truth.unproven_of(serial));
             if let Some(books) = books.filter(|books| *books != truth) {
                 let term = ("of this card that it holds", books, truth);
                 return self.truth.find(Some(rider), Violation::BooksUntrue { term });

@@ -148,6 +148,7 @@ impl Keys {
         se_tsm.generate(&token_key(), KeyAlgorithm::Aes128).expect(FITS);
         se_tsm.generate(&sealing_key(), KeyAlgorithm::Aes256).expect(FITS);
         clearing.generate(&parked_cards_key(), KeyAlgorithm::Aes256).expect(FITS);
+        clearing.generate(&frame_key(), KeyAlgorithm::Aes128).expect(FITS);
         import(&sp_tsm, &domain_root(), KeyAlgorithm::Aes128, &draw::<16>(random));
         let kek = draw::<32>(random);
         import(&se_tsm, &shared_kek(), KeyAlgorithm::Aes256, &kek);
@@ -277,6 +278,11 @@ pub fn sealing_key() -> KeyReference {
 /// The key that the centre seals the data of parked cards with.
 pub fn parked_cards_key() -> KeyReference {
     name(KeyPurpose::Sealing, CENTRE, "parked-cards")
+}
+
+/// The key of the frames between the operators of terminals and the centre.
+pub fn frame_key() -> KeyReference {
+    name(KeyPurpose::ClearingTransport, CENTRE, "terminals")
 }
 
 /// The KEK between the operator and the card issuer.

@@ -2,14 +2,16 @@
 //! everything that can go wrong going wrong. One seed says all of it, so that a run can be repeated.
 //!
 //! ```text
-//! riders          what people do in a day               rider.rs
+//! riders          what people do in a day               rider/
 //!   wallet core   -> handset -> software SE             phone.rs, card.rs
 //!   gates, POS    -> terminal -> the same SE            terminals.rs
+//!     notices, batches, files, lists -> the centre      delivery.rs, line.rs
 //! network         in process, with faults               network.rs
-//! servers         the real roles over memory stores     servers.rs, setup.rs
+//! servers         the real roles over memory stores     servers.rs, shop.rs
 //! executor        tasks, timers, processes, time        executor.rs
 //! checks          what must always be true              checks.rs, truth.rs
 //! cuts            one fault at each place, in turn      cuts/, placed.rs
+//! nights          settlement and reconciliation         nights.rs
 //! trace           what happened, in sentences           trace.rs
 //! ```
 //!
@@ -19,11 +21,14 @@
 pub mod card;
 mod checks;
 pub mod cuts;
+mod delivery;
 pub mod desk;
 pub mod executor;
 pub mod keys;
 pub mod kiosk;
+pub mod line;
 pub mod network;
+mod nights;
 pub mod phone;
 pub mod placed;
 pub mod planted;
@@ -35,6 +40,7 @@ mod shop;
 pub mod terminals;
 pub mod trace;
 pub mod truth;
+pub mod violation;
 pub mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,8 +50,41 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The SE-ID of phone `number`.
-pub const fn se_id(number: u32) -> [u8; 8] {
+/// Phones that a rider can have.
+pub const PHONES: usize = 3;
+
+/// A secure element: which rider's, in which of his phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Element {
+    /// The rider.
+    pub rider: u32,
+    /// The phone, counted from 0.
+    pub phone: u8,
+}
+
+impl Element {
+    /// Its SE-ID.
+    pub const fn id(self) -> [u8; 8] {
+        se_id(self.number())
+    }
+
+    /// A number that is no other element's. Nobody has sixteen million riders.
+    const fn number(self) -> u32 {
+        (self.phone as u32) << 24 | self.rider
+    }
+
+    const fn slot(self) -> usize {
+        self.phone as usize
+    }
+}
+
+/// The element of a rider's first phone.
+pub const fn first_phone(rider: u32) -> Element {
+    Element { rider, phone: 0 }
+}
+
+/// The SE-ID with this number.
+const fn se_id(number: u32) -> [u8; 8] {
     let [e, f, g, h] = number.to_be_bytes();
     [0x09, 0x99, 0x00, 0x01, e, f, g, h]
 }

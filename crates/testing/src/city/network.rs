@@ -134,6 +134,11 @@ impl Network {
         self.quiet.store(quiet, Ordering::Relaxed);
     }
 
+    /// Whether nothing goes wrong.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
     /// How many messages went wrong.
     pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tsm_domain::InstitutionId;
 use tsm_domain::SeId;
 use tsm_domain::money::PaymentState;
+use tsm_domain::money::settlement::{BusinessDay, Pair, Settlement};
 use tsm_domain::{Fen, OrderId, TransferId};
 use tsm_epurse::commands::{CreditForLoad, DebitForUnload};
 use tsm_epurse::host::load::LoadFacts;
@@ -19,9 +21,12 @@ use tsm_keys::{
     PublicKey, SignatureScheme,
 };
 use tsm_storage::PaymentStore as _;
+use tsm_storage::clearing::Books;
+use tsm_storage::clearing::settlement::Settlements as _;
 use tsm_storage::payment::Refund;
 use zeroize::Zeroizing;
 
+use super::terminals::{RAIL, SHOPS_AND_BUSES};
 use super::world::World;
 
 /// A planted bug.
@@ -35,6 +40,8 @@ pub enum Plant {
     ReusedTerminalNumber,
     /// The issuer believes a balance that the card did not prove.
     BelievedBalance,
+    /// What is settled for one operator is settled for another as well.
+    SettledForBoth,
 }
 
 /// How long the impatient cashier waits.
@@ -52,6 +59,30 @@ impl World {
                 }
             }
         });
+    }
+
+    /// Settles for the shops, too, whatever is settled for the gates.
+    pub(super) fn let_settlements_repeat(self: &Arc<Self>) {
+        let world = self.clone();
+        self.executor.spawn(self.executor.owner(), async move {
+            while !world.is_closing() {
+                world.executor.sleep(Duration::from_secs(1800)).await;
+                for row in world.closed_days() {
+                    world.settle_for_both(row.day).await;
+                }
+            }
+        });
+    }
+
+    async fn settle_for_both(&self, day: BusinessDay) {
+        let clearing = &self.servers.stores.clearing;
+        let (Ok(rail), Ok(shops)) = (RAIL.parse(), SHOPS_AND_BUSES.parse::<InstitutionId>()) else { return };
+        let settlements = clearing.settlements(day).await.unwrap_or_default();
+        for settlement in settlements.into_iter().filter(|settlement| settlement.pair.operator == rail) {
+            // The operator stands where the issuer belongs, so that the row is none of the true ones.
+            let pair = Pair { issuer: rail.clone(), operator: shops.clone() };
+            let _ = clearing.settle(Settlement { pair, ..settlement }, Books::default()).await;
+        }
     }
 
     async fn give_back(&self, order: OrderId, amount: u32) {

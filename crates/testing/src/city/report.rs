@@ -91,6 +91,16 @@ impl Summary {
         for (flow, count) in flows {
             line(&format!("  {}", format!("{flow:?}").to_lowercase()), count.to_string());
         }
+        let days: u64 = self.outcomes.iter().map(|outcome| outcome.days).sum();
+        let mut differences = BTreeMap::<&str, u64>::new();
+        for (cause, count) in self.outcomes.iter().flat_map(|outcome| &outcome.differences) {
+            *differences.entry(*cause).or_default() += count;
+        }
+        line("days settled", days.to_string());
+        line("differences", differences.values().sum::<u64>().to_string());
+        for (cause, count) in differences {
+            line(&format!("  {cause}"), count.to_string());
+        }
         line("messages", messages.to_string());
         line("faults", numbers.faults.to_string());
         line("operations per second", format!("{rate:.0}"));

@@ -1,9 +1,8 @@
 //! The servers: each role's real code over a store in memory, killed at a commit and started again over what it
 //! had stored.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +11,10 @@ use tsm_api::client::{ClearingPeer, Client, SeTsmPeer, SpTsmPeer, SpTsmTerminal}
 use tsm_api::problem::Problem;
 use tsm_api::se_tsm::wallet::Agreement;
 use tsm_api::sp_tsm::peer::HandoverWay;
+use tsm_domain::Fen;
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_domain::policy::Policy;
 use tsm_domain::provider::Provider;
-use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::Algorithm;
 use tsm_epurse::file::{CardKind, Management};
 use tsm_globalplatform::privileges::Privileges;
@@ -32,14 +31,20 @@ use tsm_storage::memory::{
     Crash, Faults, MemoryClearing, MemoryPayment, MemorySeTsm, MemorySpTsm, PlantedBug, SeTsmState,
 };
 
+use super::delivery::Centre;
 use super::desk::{self, Published};
 use super::executor::{Executor, MachineClock, Owner, Process};
 use super::keys::{self, Keys, Organisation};
+use super::line::Lines;
 use super::lock;
 use super::network::{Network, Role};
 use super::planted::{Credulous, Plant};
 use super::random::{Random, Stream};
+use super::terminals;
 use super::trace::{Event, Trace};
+
+/// The pause between two rounds of the centre's own work.
+const WORKED_EVERY: Duration = Duration::from_secs(30 * 60);
 
 /// The organisations of the city.
 pub struct Organisations {
@@ -49,8 +54,10 @@ pub struct Organisations {
     pub sp_tsm: Organisation,
     /// The payment platform.
     pub payment: Organisation,
-    /// The operator of gates and shops.
+    /// The operator of the gates.
     pub gates: Organisation,
+    /// The operator of shops and buses.
+    pub shops: Organisation,
 }
 
 /// What outlives a server's process.
@@ -90,8 +97,9 @@ pub struct Servers {
     executor: Executor,
     network: Arc<Network>,
     machines: [Machine; 4],
-    terminals: BTreeSet<TerminalNumber>,
     published: Mutex<Option<Published>>,
+    /// The centre, while its process lives.
+    centre: Mutex<Weak<clearing::Clearing>>,
     planted: Option<Plant>,
     kills: AtomicU64,
     holder_file: Mutex<sp_tsm::HolderFile>,
@@ -99,13 +107,7 @@ pub struct Servers {
 
 impl Servers {
     /// The servers of a city with these terminals. None runs yet.
-    pub fn new(
-        executor: &Executor,
-        network: &Arc<Network>,
-        seed: u64,
-        terminals: BTreeSet<TerminalNumber>,
-        planted: Option<Plant>,
-    ) -> Self {
+    pub fn new(executor: &Executor, network: &Arc<Network>, seed: u64, planted: Option<Plant>) -> Self {
         let mut random = Random::new(seed, 100);
         let entropy: Arc<dyn Entropy> = Arc::new(Stream::new(seed, 101));
         let machine = |role: Role| Machine {
@@ -125,14 +127,15 @@ impl Servers {
         match planted {
             Some(Plant::SkippedJournal) => stores.clearing.plant(PlantedBug::SkippedJournal),
             Some(Plant::ReusedTerminalNumber) => stores.sp_tsm.plant(PlantedBug::RepeatedTerminalNumber),
-            Some(Plant::RefundOnTimeout | Plant::BelievedBalance) | None => {}
+            Some(Plant::RefundOnTimeout | Plant::BelievedBalance | Plant::SettledForBoth) | None => {}
         }
         let mut organisation = |number| Organisation::new(number, &mut random);
         let organisations = Organisations {
             se_tsm: organisation("SE-TSM"),
             sp_tsm: organisation("SP-TSM"),
             payment: organisation("PAYMENT"),
-            gates: organisation("GATES"),
+            gates: organisation(terminals::RAIL),
+            shops: organisation(terminals::SHOPS_AND_BUSES),
         };
         Self {
             keys: Keys::draw(&entropy, &mut random),
@@ -141,8 +144,8 @@ impl Servers {
             executor: executor.clone(),
             network: network.clone(),
             machines,
-            terminals,
             published: Mutex::new(None),
+            centre: Mutex::default(),
             planted,
             kills: AtomicU64::new(0),
             holder_file: Mutex::default(),
@@ -238,7 +241,7 @@ impl Servers {
         let router = match role {
             Role::SeTsm => self.se_tsm(environment).await?,
             Role::SpTsm => self.sp_tsm(environment)?,
-            Role::Clearing => self.clearing(environment),
+            Role::Clearing => self.clearing(environment)?,
             Role::Payment => self.payment(environment),
         };
         self.network.host(role, InProcess::new(router), owner, machine.store.clone());
@@ -256,11 +259,40 @@ impl Servers {
         });
     }
 
-    /// A client of the gates' operator at the clearing centre.
-    pub fn gates_at_centre(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> ClearingPeer {
-        let gates = &self.organisations.gates;
-        let way = self.network.way(Role::Clearing, Some(gates.certificate.clone()));
-        ClearingPeer::new(Client::new(way).signing(gates.signing(clock, entropy)))
+    /// The operators of terminals.
+    pub fn operators(&self) -> [&Organisation; 2] {
+        [&self.organisations.gates, &self.organisations.shops]
+    }
+
+    /// The operators' clients at the clearing centre.
+    pub fn centre(self: &Arc<Self>, clock: &Arc<dyn Clock>, entropy: &Arc<dyn Entropy>) -> Centre {
+        let [rail, shops] = self.operators().map(|operator| {
+            let way = self.network.way(Role::Clearing, Some(operator.certificate.clone()));
+            ClearingPeer::new(Client::new(way).signing(operator.signing(clock.clone(), entropy.clone())))
+        });
+        Centre { rail, shops, lines: Lines(self.clone()) }
+    }
+
+    /// The card issuer's own client at the clearing centre.
+    pub(super) fn issuer_at_centre(&self) -> ClearingPeer {
+        ClearingPeer::new(self.link(&self.issuer(), Role::SpTsm, Role::Clearing))
+    }
+
+    /// The centre's process, with whose tasks it works; none while it is down.
+    pub(super) fn centre_at_work(&self) -> Option<(Arc<clearing::Clearing>, Owner)> {
+        let machine = &self.machines[Role::Clearing as usize];
+        let centre = lock(&self.centre).upgrade().filter(|_| !machine.store.is_down())?;
+        Some((centre, *lock(&machine.owner)))
+    }
+
+    /// Whether things go wrong at this time.
+    pub(super) fn may_fail(&self) -> bool {
+        !self.network.is_quiet()
+    }
+
+    /// Runs a task of a process.
+    pub(super) fn spawn_for(&self, owner: Owner, task: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(owner, task);
     }
 
     /// A client of a machine that takes cash, at the card issuer.
@@ -389,29 +421,37 @@ impl Servers {
         }
     }
 
-    fn clearing(&self, environment: Environment) -> axum::Router {
+    fn clearing(&self, environment: Environment) -> Result<axum::Router, Problem> {
+        let issuer = self.issuer().number;
+        let duties = clearing::Duties {
+            platforms: vec![self.payment_platform(&issuer, environment.clone())],
+            ..clearing::Duties::of_issuer(
+                keys::NUMBER_PREFIX,
+                issuer.parse().expect("an institution's number"),
+            )
+        };
+        let institutions = self.operators().map(Organisation::peer);
+        let terminals = self.operators().map(|operator| {
+            clearing::Terminals::of(&operator.number, terminals::numbers_of(&operator.number))
+        });
+        let [rail, shops] = terminals;
         let service = clearing::Clearing::new(clearing::Parts {
             store: self.stores.clearing.clone(),
             keys: Arc::new(self.keys.clearing.clone()),
             environment,
             sealing_key: keys::parked_cards_key(),
-            institutions: vec![
-                self.issuer().peer(),
-                self.organisations.gates.peer(),
-                self.organisations.payment.peer(),
-            ],
+            institutions: institutions
+                .into_iter()
+                .chain([self.issuer().peer(), self.organisations.payment.peer()])
+                .collect(),
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
-            duties: clearing::Duties::of_issuer(
-                keys::NUMBER_PREFIX,
-                self.issuer().peer().institution.parse().expect("an institution's number"),
-            ),
-            terminals: clearing::Terminals::of(
-                &self.organisations.gates.peer().institution,
-                self.terminals.iter().copied(),
-            )
-            .and(self.online_terminal()),
+            duties,
+            terminals: rail.and(shops).and(self.online_terminal()),
         });
-        clearing::routes(service).into_router()
+        clearing::start_jobs(&service, WORKED_EVERY);
+        service.start_collection();
+        *lock(&self.centre) = Arc::downgrade(&service);
+        Ok(clearing::routes(service).into_router())
     }
 
     fn payment(&self, environment: Environment) -> axum::Router {

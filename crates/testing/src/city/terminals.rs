@@ -1,14 +1,10 @@
 //! Gates and shops: the terminals that ship, each with its PSAM, its store, and a way to the centre that is not
 //! always there.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use tsm_api::clearing::collection::{BatchReceipt, FileStage};
-use tsm_api::clearing::{ConsumptionReport, ConsumptionVerdict};
-use tsm_api::client::ClearingPeer;
+use tsm_api::signature::MessageVerifier;
 use tsm_domain::money::fare::{DistanceBand, FareBook, FareRule, FareTable, StationId};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::commands::PurchaseKind;
@@ -21,8 +17,8 @@ use tsm_terminal::pos::PosProfile;
 use tsm_terminal::state::Limits;
 use tsm_terminal::store::{Line, StoreError};
 use tsm_terminal::{
-    Gate, GateProfile, ListInUse, Passage, Pos, PsamProfile, ReaderError, Receipt, RootKeys, TapError,
-    Terminal, TerminalClass, TerminalState, TerminalStore, UnmatchedJourney, upload,
+    Gate, GateProfile, ListInUse, ListPolicy, Passage, Pos, PsamProfile, ReaderError, Receipt, RootKeys,
+    TapError, Terminal, TerminalClass, TerminalState, TerminalStore, UnmatchedJourney,
 };
 
 use super::card::{Card, Exchange};
@@ -30,7 +26,8 @@ use super::executor::Executor;
 use super::lock;
 use super::random::{Random, Stream};
 use super::trace::{Event, Trace};
-use super::truth::{Truth, Violation};
+use super::truth::Truth;
+use super::violation::Violation;
 
 /// Stations of the city.
 pub const STATIONS: u16 = 12;
@@ -38,12 +35,15 @@ pub const STATIONS: u16 = 12;
 const GATES_PER_STATION: u16 = 2;
 /// Shops and buses.
 const SHOPS: u32 = 8;
-/// Transactions in one delivery.
-const BATCH: usize = 200;
+/// The operator of the gates.
+pub const RAIL: &str = "GATES";
+/// The operator of shops and buses.
+pub const SHOPS_AND_BUSES: &str = "SHOPS";
 
 /// Where a terminal keeps its state, which may fail.
 #[derive(Default)]
 pub struct Disk {
+    list: ListInUse,
     /// The state that survives, while a failure is prepared.
     saved: Option<TerminalState>,
     /// Writes until it fails.
@@ -70,7 +70,8 @@ impl TerminalStore for Disk {
         Ok(())
     }
 
-    fn keep_list(&mut self, _: &ListInUse) -> Result<(), StoreError> {
+    fn keep_list(&mut self, list: &ListInUse) -> Result<(), StoreError> {
+        self.list = list.clone();
         Ok(())
     }
 
@@ -112,8 +113,8 @@ enum Kind {
     Shop(Pos<RootKeys, SharedDisk>, PosProfile),
 }
 
-struct Post {
-    number: [u8; 6],
+pub(super) struct Post {
+    pub(super) number: [u8; 6],
     disk: SharedDisk,
     kind: Kind,
 }
@@ -142,25 +143,34 @@ pub enum Tapped {
 
 /// The terminals.
 pub struct Terminals {
-    executor: Executor,
+    pub(super) executor: Executor,
     keys: RootKeys,
-    posts: Vec<Mutex<Post>>,
-    random: Stream,
-    truth: Arc<Truth>,
-    trace: Arc<Trace>,
-    faults: Arc<AtomicU64>,
+    pub(super) posts: Vec<Mutex<Post>>,
+    pub(super) random: Stream,
+    pub(super) truth: Arc<Truth>,
+    pub(super) trace: Arc<Trace>,
+    pub(super) faults: Arc<AtomicU64>,
+    /// The centre's key for its lists, once a terminal has asked for it.
+    pub(super) list_key: Mutex<Option<MessageVerifier>>,
 }
 
 /// The number of terminal `index`.
-fn number(index: u32) -> [u8; 6] {
+pub(super) fn number(index: u32) -> [u8; 6] {
     let decimal = |value: u32| (value / 10 * 16 + value % 10) as u8;
     [0x09, 0x99, 0, 0, decimal(index / 100 % 100), decimal(index % 100)]
 }
 
-/// The numbers of all terminals of the city.
-pub fn numbers() -> BTreeSet<TerminalNumber> {
-    let all = (1..=count()).map(|index| TerminalNumber::from_bcd(number(index)));
-    all.collect::<Result<_, _>>().expect("the numbers are decimal")
+/// The numbers of all terminals of an operator.
+pub fn numbers_of(operator: &str) -> Vec<TerminalNumber> {
+    let own = (1..=count()).map(number).filter(|number| operator_of(*number) == operator);
+    own.map(TerminalNumber::from_bcd).collect::<Result<_, _>>().expect("the numbers are decimal")
+}
+
+/// Whose terminal it is.
+pub fn operator_of(terminal: [u8; 6]) -> &'static str {
+    let digits = |byte: u8| u32::from(byte / 16 * 10 + byte % 16);
+    let index = digits(terminal[4]) * 100 + digits(terminal[5]);
+    if index <= u32::from(STATIONS * GATES_PER_STATION) { RAIL } else { SHOPS_AND_BUSES }
 }
 
 const fn count() -> u32 {
@@ -201,6 +211,7 @@ impl Terminals {
             truth: truth.clone(),
             trace: trace.clone(),
             faults: faults.clone(),
+            list_key: Mutex::default(),
         })
     }
 
@@ -250,10 +261,12 @@ impl Terminals {
         let mut post = lock(&self.posts[index]);
         if let Some(TapFault::TerminalDies(writes)) = fault {
             let state = post.terminal().state().clone();
-            *lock(&post.disk.0) = Disk { saved: Some(state), left: writes };
+            let mut disk = lock(&post.disk.0);
+            (disk.saved, disk.left) = (Some(state), writes);
+            drop(disk);
         }
         card.reset(Interface::Contactless);
-        let before = self.truth.reading(card.rider());
+        let before = self.truth.reading(card.element());
         let mut field = Field { card, count: 0, fault };
         let outcome = work(&mut post, &mut field, at);
         // The card leaves the field.
@@ -269,7 +282,7 @@ impl Terminals {
             self.faults.fetch_add(1, Ordering::Relaxed);
             self.restart(&mut post, index, saved.unwrap_or_default());
         }
-        let after = self.truth.reading(card.rider());
+        let after = self.truth.reading(card.element());
         if let (Some(before), Some(after)) = (before, after)
             && before.state.offline() != after.state.offline()
             && !post.knows(after.serial, after.state.offline().value())
@@ -283,98 +296,12 @@ impl Terminals {
     /// The terminal starts again from what it had stored.
     fn restart(&self, post: &mut Post, index: usize, state: TerminalState) {
         self.trace.city(Event::TerminalRestarted(index as u32 + 1));
+        let list = lock(&post.disk.0).list.clone();
         let terminal = terminal(post.number, &self.keys, state, &post.disk);
+        let terminal = terminal.with_list(list, ListPolicy::default());
         match &mut post.kind {
             Kind::Gate(gate, profile) => *gate = Gate::new(profile.clone(), terminal),
             Kind::Shop(pos, profile) => *pos = Pos::new(*profile, terminal),
-        }
-    }
-
-    /// Lets every terminal deliver to the centre now and then, with hours in which it cannot.
-    pub fn deliver(self: &Arc<Self>, centre: &ClearingPeer, every: Duration) {
-        for index in 0..self.posts.len() {
-            let (terminals, centre) = (self.clone(), centre.clone());
-            self.executor.spawn(self.executor.owner(), async move {
-                loop {
-                    let offline = terminals.random.draw(|random| random.once_in(40));
-                    let factor = if offline { 30 } else { 1 };
-                    let jitter = terminals.random.draw(|random| random.between(50, 150));
-                    terminals.executor.sleep(every * factor * jitter as u32 / 100).await;
-                    terminals.deliver_one(index, &centre).await;
-                }
-            });
-        }
-    }
-
-    /// Lets every terminal deliver until nothing is left, or the patience is at its end.
-    pub async fn deliver_all(&self, centre: &ClearingPeer) {
-        for post in &self.posts {
-            let _ = lock(post).terminal_mut().abandon_pending();
-        }
-        for _ in 0..20 {
-            for index in 0..self.posts.len() {
-                self.deliver_one(index, centre).await;
-            }
-            if self.undelivered() == 0 {
-                return;
-            }
-            self.executor.sleep(Duration::from_secs(600)).await;
-        }
-    }
-
-    pub(super) async fn deliver_one(&self, index: usize, centre: &ClearingPeer) {
-        for _ in 0..50 {
-            let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
-            let Ok(Some(batch)) = batch else { return };
-            let report = upload::notice_of(&batch);
-            let count = report.transactions.len();
-            if count > 0 {
-                let Ok(receipt) = centre.consumption(&report).await else { return };
-                // What the centre cannot take yet is delivered again.
-                if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
-                    return;
-                }
-                self.check_verdicts(&report, &receipt.verdicts);
-            }
-            let mut post = lock(&self.posts[index]);
-            for row in batch.rows.iter().filter(|row| row.tac.is_none()) {
-                if let Ok(card) = row.card.as_bytes().try_into() {
-                    self.truth.unproven(card, row.offline_counter, post.number, row.amount_fen);
-                }
-            }
-            let taken = BatchReceipt {
-                terminal: batch.header.terminal,
-                sequence: batch.header.sequence,
-                stage: FileStage::Taken,
-                verdicts: Vec::new(),
-            };
-            let _ = upload::delivered(post.terminal_mut(), &taken);
-            self.trace.aside(&Event::Delivered(index as u32 + 1, count as u32));
-        }
-    }
-
-    /// A terminal delivers its next batch whole, once.
-    pub(super) async fn deliver_batch(&self, index: usize, centre: &ClearingPeer) {
-        let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
-        let Ok(Some(batch)) = batch else { return };
-        let Ok(receipt) = centre.batch(&batch).await else { return };
-        let taken = upload::delivered(lock(&self.posts[index]).terminal_mut(), &receipt);
-        if taken.is_ok() {
-            self.trace.aside(&Event::Delivered(index as u32 + 1, batch.rows.len() as u32));
-        }
-    }
-
-    /// All that the city's terminals deliver is true, so none of it may be refused for good.
-    fn check_verdicts(&self, report: &ConsumptionReport, verdicts: &[ConsumptionVerdict]) {
-        use ConsumptionVerdict as Verdict;
-        for (transaction, verdict) in report.transactions.iter().zip(verdicts) {
-            if matches!(verdict, Verdict::Recorded | Verdict::Duplicate | Verdict::NotYet) {
-                continue;
-            }
-            let serial = transaction.card.as_bytes().try_into().ok();
-            let rider = serial.and_then(|serial| self.truth.holder(serial));
-            let verdict = format!("{verdict:?} for {transaction:?}");
-            self.truth.find(rider, Violation::HonestRefused { verdict });
         }
     }
 
@@ -423,14 +350,14 @@ impl Post {
         all.any(|record| record.card.0 == serial && record.card_counter == counter)
     }
 
-    fn terminal(&self) -> &SimTerminal {
+    pub(super) fn terminal(&self) -> &SimTerminal {
         match &self.kind {
             Kind::Gate(gate, _) => gate.terminal(),
             Kind::Shop(pos, _) => pos.terminal(),
         }
     }
 
-    fn terminal_mut(&mut self) -> &mut SimTerminal {
+    pub(super) fn terminal_mut(&mut self) -> &mut SimTerminal {
         match &mut self.kind {
             Kind::Gate(gate, _) => gate.terminal_mut(),
             Kind::Shop(pos, _) => pos.terminal_mut(),

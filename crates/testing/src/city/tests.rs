@@ -2,7 +2,7 @@
 
 use super::planted::Plant;
 use super::report;
-use super::truth::Violation;
+use super::violation::Violation;
 use super::world::{self, Outcome, Plan};
 
 fn run(plan: Plan) -> Outcome {
@@ -76,4 +76,10 @@ fn a_reused_terminal_number_is_found() {
 fn a_believed_balance_is_found() {
     let outcome = found(Plant::BelievedBalance);
     assert!(matches!(violation(&outcome), Some(Violation::BelievedBalance { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_settlement_for_the_wrong_operator_is_found() {
+    let outcome = found(Plant::SettledForBoth);
+    assert!(matches!(violation(&outcome), Some(Violation::Settlement { .. })), "{outcome:?}");
 }

@@ -14,7 +14,7 @@ use super::lock;
 use super::network::Role;
 
 /// How many events are kept for each rider.
-const KEPT: usize = 60;
+const KEPT: usize = 240;
 
 /// What somebody did to the city or in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +35,16 @@ pub enum Event {
     Passed(&'static str, u32, u32),
     /// A gate or a shop did not.
     Turned(&'static str, String),
+    /// The card is reported lost.
+    Lost,
+    /// It is found again, and the centre knows.
+    Found,
+    /// The rider takes another phone.
+    TakesPhone(u8),
+    /// Another phone wants the rider's parked card at the same time.
+    Rival(u8),
+    /// The element holds a card that was elsewhere before, with this much.
+    Arrived(u32),
     /// The card has a purse.
     PurseMade,
     /// The purse took in this much; the balance after.
@@ -63,6 +73,8 @@ pub enum Event {
     Placed(String),
     /// What the next contact came to.
     Contact(String),
+    /// The reconciliation listed a difference of this cause, which stands so.
+    Difference(&'static str, &'static str),
     /// A terminal delivered so many transactions.
     Delivered(u32, u32),
 }
@@ -98,6 +110,8 @@ pub enum Flow {
     MigrateOut,
     /// Bringing a parked card to another phone.
     MigrateIn,
+    /// Giving that up.
+    CancelArrival,
     /// Cancelling a return or a migration.
     CancelClosing,
     /// Topping up with cash at a kiosk.
@@ -123,6 +137,7 @@ impl Flow {
             Self::Return => "returning the card",
             Self::MigrateOut => "parking the card at the centre",
             Self::MigrateIn => "bringing the parked card to this phone",
+            Self::CancelArrival => "giving the arrival of the card up",
             Self::CancelClosing => "cancelling the closing of the card",
             Self::Cash => "topping up with cash",
             Self::PayOnline => "paying a shop over the network",
@@ -147,6 +162,13 @@ impl fmt::Display for Event {
                 write!(f, "{place}: passed for {}, {} left", yuan(*fare), yuan(*balance))
             }
             Self::Turned(place, why) => write!(f, "{place}: not passed, {why}"),
+            Self::Lost => write!(f, "the card is reported lost"),
+            Self::Found => write!(f, "the card is reported found"),
+            Self::TakesPhone(phone) => write!(f, "the rider takes phone {phone}"),
+            Self::Rival(phone) => write!(f, "phone {phone} wants the parked card as well"),
+            Self::Arrived(held) => {
+                write!(f, "the secure element holds the card that was elsewhere, with {}", yuan(*held))
+            }
             Self::PurseMade => write!(f, "the secure element has a personalised purse now"),
             Self::Credited(amount, balance) => {
                 write!(f, "the purse takes in {} and holds {}", yuan(*amount), yuan(*balance))
@@ -168,6 +190,7 @@ impl fmt::Display for Event {
             Self::Unsettled(why) => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
             Self::Placed(what) => write!(f, "{what}"),
             Self::Contact(what) => write!(f, "the next contact: {what}"),
+            Self::Difference(cause, state) => write!(f, "the reconciliation lists {cause}, {state}"),
             Self::Delivered(number, count) => write!(f, "terminal {number} delivers {count} transactions"),
         }
     }

@@ -2,12 +2,12 @@
 //! from the payment platform's own records. The checks compare it with what the servers believe.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use tsm_domain::money::{CardAccountState, PaymentState, TopUpStage};
 use tsm_domain::{CardNumber, OrderId};
+use tsm_epurse::card::PurseState;
 use tsm_se::inspect::PurseReading;
 use tsm_storage::memory::{MemoryClearing, MemoryPayment, MemorySpTsm};
 use tsm_storage::sp_tsm::{SpTsmStore as _, TopUpOrderState};
@@ -17,166 +17,8 @@ use super::executor::Executor;
 use super::lock;
 use super::servers::Stores;
 use super::trace::{Event, Trace};
-
-/// What must never be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Violation {
-    /// A card took in money that nobody paid, or a second time.
-    CreditWithoutPayment {
-        /// How much.
-        amount: u32,
-    },
-    /// A payment was given back and is on the card as well.
-    RefundedAndCredited {
-        /// How much.
-        amount: u32,
-    },
-    /// A card's counter went back or stood still over a transaction.
-    CounterWentBack {
-        /// Online before and after, offline before and after.
-        counters: [u16; 4],
-    },
-    /// A card was shown a terminal number for a load a second time.
-    ReusedTerminalNumber {
-        /// The number, in hexadecimal.
-        number: String,
-    },
-    /// MAC2 reached a card, and the issuer had stored no intention.
-    CreditWithoutIntention {
-        /// The terminal number of the attempt, in hexadecimal.
-        number: String,
-    },
-    /// Two secure elements can spend the same card's money.
-    TwoSpendableCopies {
-        /// The card's last digits.
-        card: String,
-    },
-    /// The issuer keeps as proven what the card never held.
-    BelievedBalance {
-        /// What it keeps: balance and online counter.
-        believed: (u64, u16),
-    },
-    /// Money appeared on a card or left it outside any transaction.
-    MoneyOutOfNothing {
-        /// What it held before and after.
-        balances: (u32, u32),
-    },
-    /// The centre refuses for good what an honest card paid at an honest terminal.
-    HonestRefused {
-        /// How.
-        verdict: String,
-    },
-    /// A debit that no terminal knows of.
-    DebitWithoutRecord {
-        /// How much.
-        amount: u32,
-    },
-    /// The books do not add up.
-    Books {
-        /// Paid in, and found.
-        sums: (i128, i128),
-    },
-    /// The books add up and are not true.
-    BooksUntrue {
-        /// What is compared, what the books say, and what is so.
-        term: (&'static str, i128, i128),
-    },
-    /// The operator's records and the card's registry differ.
-    Inventory {
-        /// How.
-        difference: String,
-    },
-    /// The application's state in table S.1 is not that of the card.
-    State {
-        /// How.
-        state: String,
-    },
-    /// A client list shows the application where table S.2 does not, or does not show it where it does.
-    Lists {
-        /// How.
-        difference: String,
-    },
-    /// Nothing goes wrong any more, and a rider cannot bring card and servers to agree.
-    Unsettled {
-        /// Why.
-        why: String,
-    },
-    /// A journal's chain is broken.
-    Journal {
-        /// Which one and where.
-        place: String,
-    },
-    /// A step that moved money is in no journal.
-    Unjournalled {
-        /// What.
-        what: String,
-    },
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreditWithoutPayment { amount } => {
-                write!(f, "the card took in {amount} fen, for which there is no payment that waits for it")
-            }
-            Self::RefundedAndCredited { amount } => {
-                write!(f, "{amount} fen were given back to the payer and are on the card as well")
-            }
-            Self::CounterWentBack { counters: [online, later_online, offline, later_offline] } => write!(
-                f,
-                "the card's counters went from {online} online and {offline} offline to {later_online} and \
-                 {later_offline}"
-            ),
-            Self::ReusedTerminalNumber { number } => {
-                write!(f, "the terminal number {number} was used for a second load of the card")
-            }
-            Self::CreditWithoutIntention { number } => {
-                write!(f, "MAC2 of terminal number {number} reached the card, and no intention was stored")
-            }
-            Self::TwoSpendableCopies { card } => {
-                write!(f, "two secure elements can spend the money of the card that ends in {card}")
-            }
-            Self::BelievedBalance { believed: (balance, counter) } => write!(
-                f,
-                "the issuer keeps as proven that the card held {balance} fen at counter {counter}, which it never did"
-            ),
-            Self::MoneyOutOfNothing { balances: (before, after) } => {
-                write!(f, "the card's balance went from {before} to {after} fen outside any transaction")
-            }
-            Self::HonestRefused { verdict } => {
-                write!(f, "the centre refuses what the card paid: {verdict}")
-            }
-            Self::DebitWithoutRecord { amount } => {
-                write!(f, "the card paid {amount} fen, and no terminal keeps a record of it")
-            }
-            Self::Books { sums: (paid, found) } => {
-                write!(f, "the centre's books say that {paid} fen were paid in and find {found}")
-            }
-            Self::BooksUntrue { term: (what, books, truth) } => {
-                write!(f, "the centre's books say {what} {books} fen; in truth it is {truth}")
-            }
-            Self::Inventory { difference } => {
-                write!(f, "the operator's records and the card differ: {difference}")
-            }
-            Self::State { state } => write!(f, "the recorded state is not the card's: {state}"),
-            Self::Lists { difference } => write!(f, "the lists are not those of table S.2: {difference}"),
-            Self::Unsettled { why } => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
-            Self::Journal { place } => write!(f, "the journal is broken: {place}"),
-            Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),
-        }
-    }
-}
-
-/// A violation, where and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// What.
-    pub violation: Violation,
-    /// The rider whose card it concerns, if it concerns one.
-    pub rider: Option<u32>,
-    /// When, in nanoseconds since 1970.
-    pub at: i64,
-}
+use super::violation::{Found, Violation};
+use super::{Element, PHONES};
 
 /// A card's number as EF15 has it.
 type Serial = [u8; 10];
@@ -185,7 +27,8 @@ type Serial = [u8; 10];
 #[derive(Debug, Clone, Default)]
 struct Account {
     orders: Vec<Order>,
-    reading: Option<PurseReading>,
+    /// What each of the rider's elements holds.
+    readings: [Option<PurseReading>; PHONES],
     /// Every balance that each card held, with its online counter.
     held: BTreeSet<(Serial, u64, u16)>,
     /// Terminal numbers that were announced to each card for loads.
@@ -194,8 +37,18 @@ struct Account {
     paid: BTreeMap<(Serial, u16), (u32, [u8; 6])>,
     spent: u64,
     credited: u64,
-    /// Paid by debits that no terminal could prove to the centre.
-    unproven: u64,
+    /// What debits took that no terminal could prove to the centre, by the offline counter after them, and at
+    /// which terminal.
+    unproven: BTreeMap<(Serial, u16), (u32, [u8; 6])>,
+}
+
+/// One card, wherever it is: on an element, on several while it moves, or with the centre.
+#[derive(Debug, Clone, Copy)]
+struct Purse {
+    /// Who has or had it.
+    rider: u32,
+    /// What it holds by its last transaction.
+    state: PurseState,
 }
 
 #[derive(Debug, Clone)]
@@ -230,12 +83,10 @@ pub struct Truth {
 
 struct State {
     accounts: Vec<Account>,
-    /// Who can spend which card.
-    spendable: BTreeMap<Serial, BTreeSet<u32>>,
-    /// Who had or has which card.
-    holders: BTreeMap<Serial, u32>,
-    /// What was on purses that are gone.
-    departed: u64,
+    /// Which elements can spend which card.
+    spendable: BTreeMap<Serial, BTreeSet<Element>>,
+    /// Every card that ever was.
+    purses: BTreeMap<Serial, Purse>,
     found: Option<Found>,
 }
 
@@ -244,7 +95,7 @@ struct State {
 pub struct Sums {
     /// Paid at the platform and not given back.
     pub held: i128,
-    /// On cards.
+    /// On cards, those that the centre keeps included.
     pub on_cards: i128,
     /// Paid from cards.
     pub spent: i128,
@@ -252,8 +103,6 @@ pub struct Sums {
     pub in_flight: i128,
     /// Paid from cards, and not proven by any terminal.
     pub unproven: i128,
-    /// What was on purses that are gone.
-    pub departed: i128,
     /// What was given back of payments that had been on cards.
     pub returned: i128,
 }
@@ -271,8 +120,7 @@ impl Truth {
             state: Mutex::new(State {
                 accounts,
                 spendable: BTreeMap::new(),
-                holders: BTreeMap::new(),
-                departed: 0,
+                purses: BTreeMap::new(),
                 found: None,
             }),
         }
@@ -322,19 +170,21 @@ impl Truth {
     }
 
     /// The card answered INITIALIZE FOR LOAD with this terminal number.
-    pub fn announced(&self, rider: u32, number: [u8; 6]) {
+    pub fn announced(&self, element: Element, number: [u8; 6]) {
         let mut state = lock(&self.state);
-        let account = &mut state.accounts[rider as usize];
-        let new = account.reading.is_none_or(|reading| account.announced.insert((reading.serial, number)));
+        let account = &mut state.accounts[element.rider as usize];
+        let reading = account.readings[element.slot()];
+        let new = reading.is_none_or(|reading| account.announced.insert((reading.serial, number)));
         drop(state);
         if !new {
-            self.find(Some(rider), Violation::ReusedTerminalNumber { number: hex::encode(number) });
+            let number = hex::encode(number);
+            self.find(Some(element.rider), Violation::ReusedTerminalNumber { number });
         }
     }
 
     /// CREDIT FOR LOAD is about to reach a card that was shown this terminal number.
-    pub fn about_to_credit(&self, rider: u32, number: [u8; 6]) {
-        let serial = lock(&self.state).accounts[rider as usize].reading.map(|reading| reading.serial);
+    pub fn about_to_credit(&self, element: Element, number: [u8; 6]) {
+        let serial = self.reading(element).map(|reading| reading.serial);
         let Some(Ok(card)) = serial.map(|serial| CardNumber::from_application_serial(&serial)) else {
             return;
         };
@@ -347,64 +197,93 @@ impl Truth {
             _ => false,
         });
         if !intended {
-            self.find(Some(rider), Violation::CreditWithoutIntention { number: hex::encode(number) });
+            let number = hex::encode(number);
+            self.find(Some(element.rider), Violation::CreditWithoutIntention { number });
         }
     }
 
-    /// A rider's card was read after a command. `terminal` is the one that last announced a purchase.
-    pub fn read(&self, rider: u32, after: Option<PurseReading>, terminal: Option<[u8; 6]>) {
+    /// An element was read after a command. `terminal` is the one that last announced a purchase.
+    pub fn read(&self, element: Element, after: Option<PurseReading>, terminal: Option<[u8; 6]>) {
         let mut state = lock(&self.state);
-        let before = state.accounts[rider as usize].reading;
+        let account = &mut state.accounts[element.rider as usize];
+        let before = std::mem::replace(&mut account.readings[element.slot()], after);
         if before == after {
             return;
         }
-        state.accounts[rider as usize].reading = after;
-        let changed = state.note_spendable(rider, before, after);
         if let Some(after) = after {
-            state.holders.insert(after.serial, rider);
             let entry = (after.serial, u64::from(after.state.purse().fen()), after.state.online().value());
-            state.accounts[rider as usize].held.insert(entry);
+            account.held.insert(entry);
         }
+        let changed = state.note_spendable(element, before, after);
         drop(state);
         if let Err(violation) = changed {
-            self.find(Some(rider), violation);
+            self.find(Some(element.rider), violation);
         }
         match (before, after) {
-            (None, Some(after)) => self.made(rider, after),
-            (Some(before), None) => self.gone(rider, before),
-            (Some(before), Some(after)) => self.moved(rider, before, after, terminal.unwrap_or_default()),
+            (None, Some(after)) => self.made(element.rider, after),
+            (Some(before), None) => self.gone(element.rider, before),
+            (Some(before), Some(after)) => {
+                self.moved(element.rider, before, after, terminal.unwrap_or_default());
+            }
             (None, None) => {}
         }
     }
 
-    /// A purse went from its element. Money may go with it only when the centre keeps it.
+    /// A purse went from its element. Money may go with it only when the centre keeps it, or when the card is
+    /// on another element by then; what was left behind by a card that moved on is no money.
     fn gone(&self, rider: u32, before: PurseReading) {
         let held = before.state.purse().fen();
         self.trace.rider(rider, Event::PurseGone(held));
-        lock(&self.state).departed += u64::from(held);
         let Ok(card) = CardNumber::from_application_serial(&before.serial) else { return };
+        if held == 0 || !lock(&self.state).is_last_copy(rider, &before) {
+            return;
+        }
         // A centre that is down at this moment cannot be asked.
         let Some(Ok(account)) = self.centre.account(card).now_or_never() else { return };
-        let kept = account.is_some_and(|row| match row.account.state {
+        let kept = account.as_ref().is_some_and(|row| match row.account.state {
             CardAccountState::Parked { balance } => balance.get() == u64::from(held),
             CardAccountState::RefundPayable { .. } | CardAccountState::Refunded => true,
             _ => false,
         });
-        if held > 0 && !kept {
-            self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (held, 0) });
+        if !kept {
+            let account = format!("{:?}", account.map(|row| row.account.state));
+            self.find(Some(rider), Violation::MoneyGone { held, account });
         }
     }
 
+    /// An element holds a purse. A new card is empty; one that comes from elsewhere is what it was there.
     fn made(&self, rider: u32, after: PurseReading) {
-        self.trace.rider(rider, Event::PurseMade);
+        let mut state = lock(&self.state);
+        let known = state.purses.get(&after.serial).copied();
+        state.purses.entry(after.serial).or_insert(Purse { rider, state: after.state });
+        drop(state);
         let held = after.state.purse().fen();
-        if held > 0 {
-            self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (0, held) });
+        let Some(known) = known else {
+            self.trace.rider(rider, Event::PurseMade);
+            if held > 0 {
+                self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (0, held) });
+            }
+            return;
+        };
+        self.trace.rider(rider, Event::Arrived(held));
+        if known.state != after.state {
+            let balances = (known.state.purse().fen(), held);
+            self.find(Some(rider), Violation::MoneyOutOfNothing { balances });
         }
     }
 
     fn moved(&self, rider: u32, before: PurseReading, after: PurseReading, terminal: [u8; 6]) {
         let (old, new) = (before.state, after.state);
+        if before.spendable != after.spendable {
+            self.trace.rider(rider, Event::Spendable(after.spendable));
+        }
+        if old == new {
+            return;
+        }
+        let known = lock(&self.state).purses.insert(after.serial, Purse { rider, state: new });
+        if known.is_none_or(|known| known.state != old) {
+            self.find(Some(rider), Violation::StaleCopyMoved { card: last_digits(&after.serial) });
+        }
         let counters = [old.online(), new.online()].map(|counter| counter.value());
         let offline = [old.offline(), new.offline()].map(|counter| counter.value());
         if counters[1] < counters[0] || offline[1] < offline[0] {
@@ -415,16 +294,16 @@ impl Truth {
         if has > had && counters[1] == counters[0] + 1 {
             self.trace.rider(rider, Event::Credited(has - had, has));
             self.credited(rider, after.serial, has - had);
-        } else if has < had && offline[1] == offline[0] + 1 {
-            self.trace.rider(rider, Event::Debited(had - has, has));
+        } else if has <= had && offline[1] == offline[0] + 1 {
+            // An entry at a gate takes nothing.
+            if has < had {
+                self.trace.rider(rider, Event::Debited(had - has, has));
+            }
             let account = &mut lock(&self.state).accounts[rider as usize];
             account.spent += u64::from(had - has);
             account.paid.insert((after.serial, offline[1]), (had - has, terminal));
         } else if has != had {
             self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (had, has) });
-        }
-        if before.spendable != after.spendable {
-            self.trace.rider(rider, Event::Spendable(after.spendable));
         }
     }
 
@@ -474,9 +353,20 @@ impl Truth {
         Some(row.order.state)
     }
 
-    /// What a rider's card holds, if it has a purse.
-    pub fn reading(&self, rider: u32) -> Option<PurseReading> {
-        lock(&self.state).accounts[rider as usize].reading
+    /// What an element holds, if it has a purse.
+    pub fn reading(&self, element: Element) -> Option<PurseReading> {
+        lock(&self.state).accounts[element.rider as usize].readings[element.slot()]
+    }
+
+    /// The cards that can be spent from, each with its rider and what it holds.
+    pub fn in_use(&self) -> Vec<(u32, Serial, u32)> {
+        let state = lock(&self.state);
+        let in_use = state.spendable.iter().filter(|(_, copies)| !copies.is_empty());
+        let purse = |serial: &Serial| state.purses.get(serial).copied();
+        let entries = in_use.filter_map(|(serial, _)| {
+            purse(serial).map(|purse| (purse.rider, *serial, purse.state.purse().fen()))
+        });
+        entries.collect()
     }
 
     /// A rider's orders against the platform: what was given back is on no card that can be spent from.
@@ -496,52 +386,86 @@ impl Truth {
         }
     }
 
-    /// What the issuer keeps as proven of a rider's card against what the card ever held.
+    /// What the issuer keeps as proven of a rider's cards against what they ever held.
     pub fn check_proven(&self, rider: u32) {
-        let Some(reading) = self.reading(rider) else { return };
-        let Ok(card) = CardNumber::from_application_serial(&reading.serial) else { return };
-        let Some(Ok(Some(record))) = self.issuer.card(card).now_or_never() else { return };
-        let Some(proven) = record.proven else { return };
-        let believed = (proven.balance.get(), proven.counter.0);
-        let entry = (reading.serial, believed.0, believed.1);
-        let held = lock(&self.state).accounts[rider as usize].held.contains(&entry);
-        if !held {
-            self.find(Some(rider), Violation::BelievedBalance { believed });
+        let readings = lock(&self.state).accounts[rider as usize].readings;
+        for serial in readings.iter().flatten().map(|reading| reading.serial) {
+            let Ok(card) = CardNumber::from_application_serial(&serial) else { continue };
+            let Some(Ok(Some(record))) = self.issuer.card(card).now_or_never() else { continue };
+            let Some(proven) = record.proven else { continue };
+            let believed = (proven.balance.get(), proven.counter.0);
+            let entry = (serial, believed.0, believed.1);
+            let held = lock(&self.state).accounts[rider as usize].held.contains(&entry);
+            if !held {
+                self.find(Some(rider), Violation::BelievedBalance { believed });
+            }
         }
     }
 
     /// A terminal gives up proving a debit of this card at this counter. What the card did is known here.
     pub fn unproven(&self, serial: [u8; 10], counter: u16, terminal: [u8; 6], amount: u32) {
         let mut state = lock(&self.state);
-        let Some(rider) = state.holders.get(&serial).copied() else { return };
+        let Some(rider) = state.purses.get(&serial).map(|purse| purse.rider) else { return };
         let account = &mut state.accounts[rider as usize];
         if account.paid.get(&(serial, counter)) == Some(&(amount, terminal)) {
-            account.unproven += u64::from(amount);
+            account.unproven.insert((serial, counter), (amount, terminal));
         }
     }
 
-    /// What a rider's card paid and no terminal proved.
-    pub fn unproven_of(&self, rider: u32) -> u64 {
-        lock(&self.state).accounts[rider as usize].unproven
+    /// What was paid at these terminals, less what they could not prove.
+    pub fn proven_at(&self, is_of: impl Fn([u8; 6]) -> bool) -> i128 {
+        let state = lock(&self.state);
+        let mut sum = 0;
+        for account in &state.accounts {
+            let paid = account.paid.values().filter(|(_, terminal)| is_of(*terminal));
+            sum += paid.map(|(amount, _)| i128::from(*amount)).sum::<i128>();
+            let unproven = account.unproven.values().filter(|(_, terminal)| is_of(*terminal));
+            sum -= unproven.map(|(amount, _)| i128::from(*amount)).sum::<i128>();
+        }
+        sum
+    }
+
+    /// What a rider's cards paid and no terminal proved.
+    pub fn unproven_of_rider(&self, rider: u32) -> u64 {
+        lock(&self.state).accounts[rider as usize].unproven()
+    }
+
+    /// What a card paid and no terminal proved.
+    pub fn unproven_of(&self, serial: [u8; 10]) -> u64 {
+        let state = lock(&self.state);
+        let Some(purse) = state.purses.get(&serial) else { return 0 };
+        state.accounts[purse.rider as usize].unproven_of(serial).map(|(_, amount)| u64::from(amount)).sum()
+    }
+
+    /// The offline counters after debits of a card that no terminal proved.
+    pub fn unproven_counters(&self, serial: [u8; 10]) -> Vec<u16> {
+        let state = lock(&self.state);
+        let Some(purse) = state.purses.get(&serial) else { return Vec::new() };
+        state.accounts[purse.rider as usize].unproven_of(serial).map(|(counter, _)| counter).collect()
+    }
+
+    /// The terminal that proved what a card paid at this offline counter.
+    pub fn proven_by(&self, serial: [u8; 10], counter: u16) -> Option<[u8; 6]> {
+        let state = lock(&self.state);
+        let rider = state.purses.get(&serial)?.rider;
+        let account = &state.accounts[rider as usize];
+        let (_, terminal) = account.paid.get(&(serial, counter))?;
+        (!account.unproven.contains_key(&(serial, counter))).then_some(*terminal)
     }
 
     /// The rider who has or had the card with this number.
     pub fn holder(&self, serial: [u8; 10]) -> Option<u32> {
-        lock(&self.state).holders.get(&serial).copied()
+        lock(&self.state).purses.get(&serial).map(|purse| purse.rider)
     }
 
     /// The sums over all riders; none while the platform cannot be asked.
     pub fn sums(&self) -> Option<Sums> {
         let mut sums = Sums::default();
-        let (accounts, departed) = {
-            let state = lock(&self.state);
-            (state.accounts.clone(), state.departed)
-        };
-        sums.departed = i128::from(departed);
-        for account in &accounts {
-            sums.on_cards += account.reading.map_or(0, |reading| i128::from(reading.state.purse().fen()));
+        let state = lock(&self.state);
+        sums.on_cards = state.purses.values().map(|purse| i128::from(purse.state.purse().fen())).sum();
+        for account in &state.accounts {
             sums.spent += i128::from(account.spent);
-            sums.unproven += i128::from(account.unproven);
+            sums.unproven += i128::from(account.unproven());
             for order in &account.orders {
                 if order.money != Money::Platform {
                     if order.credited.is_some() {
@@ -562,30 +486,52 @@ impl Truth {
         Some(sums)
     }
 
-    /// What a rider's card has spent in all.
+    /// What a rider's cards have spent in all.
     pub fn spent(&self, rider: u32) -> u64 {
         lock(&self.state).accounts[rider as usize].spent
+    }
+}
+
+impl Account {
+    fn unproven(&self) -> u64 {
+        self.unproven.values().map(|(amount, _)| u64::from(*amount)).sum()
+    }
+
+    /// Offline counter and amount of each debit of a card that no terminal proved.
+    fn unproven_of(&self, serial: Serial) -> impl Iterator<Item = (u16, u32)> {
+        let of_card = self.unproven.iter().filter(move |((card, _), _)| *card == serial);
+        of_card.map(|((_, counter), (amount, _))| (*counter, *amount))
     }
 }
 
 impl State {
     fn note_spendable(
         &mut self,
-        rider: u32,
+        element: Element,
         before: Option<PurseReading>,
         after: Option<PurseReading>,
     ) -> Result<(), Violation> {
         if let Some(before) = before.filter(|before| before.spendable) {
-            self.spendable.entry(before.serial).or_default().remove(&rider);
+            self.spendable.entry(before.serial).or_default().remove(&element);
         }
         let Some(after) = after.filter(|after| after.spendable) else { return Ok(()) };
         let copies = self.spendable.entry(after.serial).or_default();
-        copies.insert(rider);
+        copies.insert(element);
         if copies.len() > 1 {
-            let digits = hex::encode(after.serial);
-            let card = digits[digits.len() - 4..].to_owned();
-            return Err(Violation::TwoSpendableCopies { card });
+            return Err(Violation::TwoSpendableCopies { card: last_digits(&after.serial) });
         }
         Ok(())
     }
+
+    /// Whether what an element held is what the card holds, and no other element of this rider holds it.
+    fn is_last_copy(&self, rider: u32, copy: &PurseReading) -> bool {
+        let is_latest = self.purses.get(&copy.serial).is_some_and(|purse| purse.state == copy.state);
+        let mut readings = self.accounts[rider as usize].readings.iter().flatten();
+        is_latest && readings.all(|reading| reading.serial != copy.serial)
+    }
+}
+
+fn last_digits(serial: &Serial) -> String {
+    let digits = hex::encode(serial);
+    digits[digits.len() - 4..].to_owned()
 }

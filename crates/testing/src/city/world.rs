@@ -1,27 +1,33 @@
 //! The city as its parts see it, and a whole run of it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tsm_api::clearing::lists::LostCard;
 use tsm_api::client::SpTsmTerminal;
-use tsm_domain::environment::Entropy as _;
+use tsm_domain::environment::{Clock, Entropy};
+use tsm_domain::money::reconciliation::Cause;
 use tsm_storage::memory::Crash;
 
+use super::Element;
 use super::card::Card;
+use super::delivery::Centre;
 use super::executor::{Executor, Halt, MachineClock};
 use super::lock;
 use super::network::{Network, Role};
+use super::nights::Until;
 use super::phone::Phone;
 use super::planted::Plant;
 use super::random::{Random, Stream};
 use super::rider::Rider;
 use super::servers::Servers;
-use super::terminals::{self, Terminals};
+use super::terminals::Terminals;
 use super::trace::{self, Event, Flow, Trace};
-use super::truth::{Found, Truth};
+use super::truth::Truth;
+use super::violation::Found;
 
 /// What a run is made of.
 #[derive(Clone)]
@@ -90,6 +96,10 @@ pub struct Outcome {
     pub operations: u64,
     /// How many of each flow finished.
     pub flows: BTreeMap<Flow, u64>,
+    /// Days that the centre settled and reconciled.
+    pub days: u64,
+    /// What the reconciliation listed, by cause.
+    pub differences: BTreeMap<&'static str, u64>,
     /// Messages, cards, phones, terminals, servers and clocks that went wrong.
     pub faults: u64,
     /// Messages sent.
@@ -113,6 +123,15 @@ pub struct Report {
     pub story: Vec<String>,
 }
 
+/// What is heard of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is lost.
+    Lost,
+    /// It is found.
+    Found,
+}
+
 /// A city while it runs.
 pub struct World {
     /// What the run is made of.
@@ -133,7 +152,10 @@ pub struct World {
     faults: Arc<AtomicU64>,
     operations: AtomicU64,
     flows: Mutex<BTreeMap<Flow, u64>>,
+    differences: Mutex<BTreeMap<&'static str, u64>>,
     closing: AtomicBool,
+    /// When the last count ended; the quiet nights after it are no measure of speed.
+    busy_until: AtomicI64,
     settled: AtomicU32,
     machines: Arc<Stream>,
     unsettled: Mutex<Vec<(u32, String)>>,
@@ -142,10 +164,11 @@ pub struct World {
 impl World {
     pub(super) fn new(plan: Plan) -> Arc<Self> {
         let seed = plan.seed;
-        let start: Timestamp = "2026-11-20T16:00:00Z".parse().expect("a moment");
+        // Eight in the evening: even a short run has a midnight in it.
+        let start: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a moment");
         let executor = Executor::new(start, Random::new(seed, 1));
         let network = Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults);
-        let servers = Servers::new(&executor, &network, seed, terminals::numbers(), plan.planted);
+        let servers = Servers::new(&executor, &network, seed, plan.planted);
         let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
         let truth = Truth::new(&executor, &trace, &servers.stores, plan.riders);
         let (truth, faults) = (Arc::new(truth), Arc::<AtomicU64>::default());
@@ -164,7 +187,9 @@ impl World {
             faults,
             operations: AtomicU64::new(0),
             flows: Mutex::default(),
+            differences: Mutex::default(),
             closing: AtomicBool::new(false),
+            busy_until: AtomicI64::new(i64::MAX),
             settled: AtomicU32::new(0),
         })
     }
@@ -228,30 +253,52 @@ impl World {
         self.settled.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A new phone of a rider.
-    pub(super) fn phone(&self, number: u32) -> Phone {
-        let keys = &self.servers.keys;
-        let card = Card::new(number, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
-        let clock = Arc::new(MachineClock::new(self.executor.clone()));
-        let entropy = Arc::new(Stream::new(self.plan.seed, 20_000 + u64::from(number)));
-        Phone::new(&self.executor, &self.network, card, clock, entropy)
-    }
-
     fn admit_riders(self: &Arc<Self>) {
         let people = self.executor.owner();
         for number in 0..self.plan.riders {
-            let phone = self.phone(number);
-            self.executor.spawn(people, Rider::new(self, number, phone).live());
+            self.executor.spawn(people, Rider::new(self, number).live());
         }
     }
 
-    fn let_terminals_deliver(self: &Arc<Self>) {
-        self.terminals.deliver(&self.gates_at_centre(400), Duration::from_secs(900));
+    /// A new phone with a new element.
+    pub(super) fn new_phone(&self, element: Element) -> Phone {
+        let keys = &self.servers.keys;
+        let card = Card::new(element, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
+        let clock = Arc::new(MachineClock::new(self.executor.clone()));
+        let entropy = Arc::new(Stream::new(self.plan.seed, (3 << 32) + u64::from(element.number())));
+        Phone::new(&self.executor, &self.network, card, clock, entropy)
     }
 
-    pub(super) fn gates_at_centre(&self, stream: u64) -> tsm_api::client::ClearingPeer {
-        let clock = Arc::new(MachineClock::new(self.executor.clone()));
-        self.servers.gates_at_centre(clock, Arc::new(Stream::new(self.plan.seed, stream)))
+    /// The virtual time in seconds since 1970.
+    pub(super) fn seconds(&self) -> i64 {
+        self.executor.nanoseconds() / 1_000_000_000
+    }
+
+    fn let_terminals_deliver(self: &Arc<Self>) {
+        self.terminals.deliver(&self.centre(400), Duration::from_secs(900));
+    }
+
+    /// The operators' ways to the centre.
+    pub(super) fn centre(&self, stream: u64) -> Centre {
+        let clock: Arc<dyn Clock> = Arc::new(MachineClock::new(self.executor.clone()));
+        let entropy: Arc<dyn Entropy> = Arc::new(Stream::new(self.plan.seed, stream));
+        self.servers.centre(&clock, &entropy)
+    }
+
+    /// The issuer's desk tells the centre that a card is lost, or found again. Says whether the centre has heard
+    /// it.
+    pub(super) async fn tell_lost(&self, card: [u8; 10], news: News) -> bool {
+        let desk = self.servers.issuer_at_centre();
+        let card = LostCard { card: card.to_vec().into() };
+        match news {
+            News::Lost => desk.report_lost(&card).await.is_ok(),
+            News::Found => desk.report_found(&card).await.is_ok(),
+        }
+    }
+
+    /// The reconciliation listed a difference.
+    pub(super) fn differed(&self, cause: Cause) {
+        *lock(&self.differences).entry(cause.name()).or_default() += 1;
     }
 
     /// Servers die and clocks go wrong until the days are over.
@@ -331,6 +378,7 @@ impl World {
                 return false;
             }
             self.check_books();
+            self.check_settlements(Until::Now);
             if self.truth.found().is_some() {
                 return false;
             }
@@ -355,16 +403,24 @@ impl World {
                 break;
             }
         }
-        let (terminals, centre) = (self.terminals.clone(), self.gates_at_centre(401));
+        let (terminals, centre) = (self.terminals.clone(), self.centre(401));
         self.executor.spawn(self.executor.owner(), async move { terminals.deliver_all(&centre).await });
         let end = self.executor.now().saturating_add(SignedDuration::from_hours(6));
         if self.run_until(end.unwrap_or(Timestamp::MAX)) {
             self.check_books();
             self.check_everything();
         }
+        self.busy_until.store(self.executor.nanoseconds(), Ordering::Relaxed);
+        // The last days are settled and reconciled like all others.
+        if self.truth.found().is_none() && self.run_until(self.two_nights_on()) {
+            self.check_books();
+            self.check_settlements(Until::TheEnd);
+            self.check_reconciliation();
+        }
     }
 
-    fn outcome(&self, start: Timestamp) -> Outcome {
+    fn outcome(&self, began: i64) -> Outcome {
+        let until = self.executor.nanoseconds().min(self.busy_until.load(Ordering::Relaxed));
         let violation = self.truth.found().map(|found| {
             let mut story = self.trace.story(found.rider);
             story.push(format!("{}  {}", trace::clock(found.at), found.violation));
@@ -374,9 +430,11 @@ impl World {
             seed: self.plan.seed,
             operations: self.operations.load(Ordering::Relaxed),
             flows: lock(&self.flows).clone(),
+            days: self.closed_days().len() as u64,
+            differences: lock(&self.differences).clone(),
             faults: self.faults.load(Ordering::Relaxed) + self.network.faults(),
             messages: self.network.messages(),
-            virtual_s: u64::try_from(self.executor.now().duration_since(start).as_secs()).unwrap_or(0),
+            virtual_s: u64::try_from((until - began) / 1_000_000_000).unwrap_or(0),
             digest: self.trace.digest(),
             unsettled: lock(&self.unsettled)
                 .iter()
@@ -390,7 +448,7 @@ impl World {
 /// Runs a city.
 pub fn run(plan: Plan) -> Outcome {
     let world = World::new(plan);
-    let start = world.executor.now();
+    let start = world.executor.nanoseconds();
     let servers = world.servers.clone();
     let up = world.executor.complete(async move { servers.bring_up().await });
     up.expect("an undisturbed city comes up");
@@ -399,6 +457,9 @@ pub fn run(plan: Plan) -> Outcome {
     world.let_things_happen();
     if world.planted(Plant::RefundOnTimeout) {
         world.let_a_cashier_be_impatient();
+    }
+    if world.planted(Plant::SettledForBoth) {
+        world.let_settlements_repeat();
     }
     world.network.set_quiet(false);
     if world.days() {

@@ -31,7 +31,7 @@ use crate::stored;
 pub(super) use batch::{batch, batch_state};
 pub(super) use files::{file, file_content, file_piece, results, verdict_of};
 pub(super) use judge::{Judge, Row};
-pub use transport::{FileServer, Protection, TransportSettings, serve_files};
+pub use transport::{FileServer, Protection, TransportSettings, serve_files, serve_line};
 pub(super) use views::{gaps, quarantine};
 
 fn problem(error: StorageError) -> Problem {

@@ -81,6 +81,21 @@ pub fn serve_files(
     Ok(FileServer { address, _stop: stop })
 }
 
+/// Carries one conversation over a line that is open already: a leased line, a modem, a pipe. The MAC of each
+/// institution's agreed key is all that protects it.
+pub async fn serve_line<S: AsyncRead + AsyncWrite + Unpin>(
+    centre: &Arc<Clearing>,
+    line: S,
+    keys: BTreeMap<String, KeyReference>,
+) -> io::Result<()> {
+    let settings = TransportSettings { protection: Protection::MacOnly, keys };
+    let carried = Session::new(centre, line, &settings, None).run().await;
+    carried.map_err(|error| match error {
+        SessionError::Io(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
 async fn accept(
     centre: Arc<Clearing>,
     listener: TcpListener,

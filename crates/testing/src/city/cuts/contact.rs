@@ -8,6 +8,7 @@ use tsm_wallet::{NetworkError, Quiet, WalletError};
 use super::flows::Flow;
 use super::point::Next;
 use super::stage::{Broke, Stage};
+use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 use crate::city::trace::{Event, Flow as Doing};
 
@@ -30,11 +31,11 @@ impl Stage {
         self.wait(60).await;
         self.clean_up(person).await?;
         let number = self.people[person].number;
-        if self.world.truth.reading(number).is_some_and(|reading| reading.spendable) {
+        if self.world.truth.reading(first_phone(number)).is_some_and(|reading| reading.spendable) {
             self.synchronise_purse(person).await?;
         }
         self.synchronise(person).await?;
-        self.world.check_inventory(number, &self.people[person].phone.card);
+        self.world.check_inventory(&self.people[person].phone.card);
         self.check_lists(person).await
     }
 
@@ -88,7 +89,11 @@ impl Stage {
     /// Table S.2: what may be done with the card now is what the wallet is offered.
     async fn check_lists(&mut self, person: usize) -> Result<(), Broke> {
         let lists = self.with_wallet(person, Doing::Synchronise, async |wallet| wallet.lists().await).await?;
-        let spendable = self.world.truth.reading(self.people[person].number).map(|reading| reading.spendable);
+        let spendable = self
+            .world
+            .truth
+            .reading(first_phone(self.people[person].number))
+            .map(|reading| reading.spendable);
         let offered = [&lists.delete, &lists.lock, &lists.unlock]
             .map(|list| list.iter().any(|listed| listed.aid == TRANSIT.into()));
         let expected = match spendable {

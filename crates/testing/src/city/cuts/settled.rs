@@ -15,6 +15,7 @@ use tsm_storage::{ClearingStore as _, PaymentStore as _, SeTsmStore as _};
 
 use super::stage::{Person, Stage};
 use crate::city::checks::now;
+use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 
 /// Whether the terminals have delivered all that cards paid.
@@ -109,7 +110,7 @@ impl Stage {
     fn check_issuer(&self, person: &Person, delivered: Delivered, findings: &mut Findings) {
         let Ok(se) = SeId::new(&crate::city::se_id(person.number)) else { return };
         let issuer = &self.world.servers.stores.sp_tsm;
-        let reading = self.world.truth.reading(person.number);
+        let reading = self.world.truth.reading(first_phone(person.number));
         let cards = now(issuer.cards_on(se)).unwrap_or_default();
         for card in &cards {
             self.check_card(card, reading.as_ref(), findings);
@@ -191,7 +192,7 @@ impl Stage {
         let held = held.map_or(0, |reading| i128::from(reading.state.purse().fen()));
         // What the card paid and no terminal can prove stays in the books as its own.
         let unproven: u64 =
-            self.people.iter().map(|person| self.world.truth.unproven_of(person.number)).sum();
+            self.people.iter().map(|person| self.world.truth.unproven_of_rider(person.number)).sum();
         let held = if held > 0 { held + i128::from(unproven) } else { held };
         // What a card that moved holds is said by the check of the phone that has it.
         let elsewhere = card.state == CardState::Closed && booked != Some(0) && self.is_held(card);
@@ -201,7 +202,8 @@ impl Stage {
     }
 
     fn is_held(&self, card: &CardRecord) -> bool {
-        let readings = self.people.iter().filter_map(|person| self.world.truth.reading(person.number));
+        let readings =
+            self.people.iter().filter_map(|person| self.world.truth.reading(first_phone(person.number)));
         readings.into_iter().any(|reading| is_of(&reading, card))
     }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tsm_api::HexBytes;
-use tsm_api::client::{ClearingPeer, Client};
+use tsm_api::client::Client;
 use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::se_tsm::operator;
 use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_wallet::service::{Entrance, OnlinePayment, PaidTopUp, Rights, TopUpResult};
 use tsm_wallet::{Quiet, WalletError};
 
+use crate::city::delivery::Centre;
 use crate::city::desk::{self, CARD_NAME};
+use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 use crate::city::kiosk::{Cash, Kept};
 use crate::city::network::Role;
@@ -79,7 +81,7 @@ pub struct Stage {
     /// What the shop on the network has ordered.
     pub shop_orders: Vec<(tsm_domain::OrderId, u32)>,
     /// The gates' operator at the centre.
-    pub centre: ClearingPeer,
+    pub centre: Centre,
 }
 
 fn transit() -> HexBytes {
@@ -89,10 +91,15 @@ fn transit() -> HexBytes {
 impl Stage {
     /// The people come in; nobody has anything.
     pub fn new(world: &Arc<World>) -> Self {
-        let person =
-            |number| Person { number, phone: world.phone(number), cash: None, inside: false, wallet: None };
+        let person = |number| Person {
+            number,
+            phone: world.new_phone(first_phone(number)),
+            cash: None,
+            inside: false,
+            wallet: None,
+        };
         let people = (0..world.plan.riders).map(person).collect();
-        let centre = world.gates_at_centre(450);
+        let centre = world.centre(450);
         Self { world: world.clone(), people, tap_fault: None, shop_orders: Vec::new(), centre }
     }
 
@@ -214,7 +221,7 @@ impl Stage {
         let cash = match rider.cash {
             Some(cash) => cash,
             None => {
-                let reading = self.world.truth.reading(number);
+                let reading = self.world.truth.reading(first_phone(number));
                 let serial = reading.ok_or_else(|| Broke::Other("there is no card".into()))?.serial;
                 self.world.take_cash(number, serial, amount)
             }
