@@ -9,7 +9,6 @@ use tsm_api::HexBytes;
 use tsm_api::clearing::fares::{
     FareDecision, FareList, FareRecord, NewFares, ProposedFares, PublishedFares, SignedFares,
 };
-use tsm_api::clearing::lists::Decision;
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::InstitutionId;
@@ -25,6 +24,7 @@ use tsm_storage::shared::{ChainKey, Note};
 use super::Clearing;
 use super::access::Institution;
 use super::collection::institution_id;
+use super::lists::{decision_of, verdict_of};
 use crate::server::Call;
 use crate::staff::clerks::name_of;
 use crate::stored;
@@ -77,10 +77,7 @@ pub(super) async fn decide(
     if row.by == by {
         return Err(ProblemCode::FourEyes.into());
     }
-    let verdict = match call.request.decision {
-        Decision::Approve => ProposalVerdict::Approved,
-        Decision::Refuse => ProposalVerdict::Refused,
-    };
+    let verdict = verdict_of(call.request.decision);
     let detail =
         json!({ "version": version, "digest": hex::encode(row.head.digest.0), "proposed_by": row.by });
     let event = match verdict {
@@ -209,10 +206,7 @@ fn record_of(row: &FareRow) -> FareRecord {
         digest: HexBytes(digest.0.to_vec()),
         proposed_by: name_of(&row.by),
         proposed_at: row.at,
-        decision: row.decided.as_ref().map(|decided| match decided.verdict {
-            ProposalVerdict::Approved => Decision::Approve,
-            ProposalVerdict::Refused => Decision::Refuse,
-        }),
+        decision: row.decided.as_ref().map(|decided| decision_of(decided.verdict)),
         decided_by: row.decided.as_ref().map(|decided| name_of(&decided.by)),
     }
 }

@@ -242,10 +242,7 @@ pub(super) async fn decide(
     let proposal = centre.store.proposal(id).await.map_err(problem)?;
     let proposal = proposal.filter(|proposal| proposal.institution == institution);
     let proposal = proposal.ok_or(ProblemCode::UnknownId)?;
-    let verdict = match call.request.decision {
-        Decision::Approve => ProposalVerdict::Approved,
-        Decision::Refuse => ProposalVerdict::Refused,
-    };
+    let verdict = verdict_of(call.request.decision);
     let said = json!({ "proposed_by": proposal.by, "decided_by": by, "proposal": id });
     let note = centre.note(proposal.card, institution.as_str(), "list-decided", &said);
     let books = Books { notes: vec![note], ..Books::default() };
@@ -279,6 +276,22 @@ fn refused(error: &StorageError) -> Problem {
     }
 }
 
+/// What a second person says, as it is kept.
+pub(super) const fn verdict_of(decision: Decision) -> ProposalVerdict {
+    match decision {
+        Decision::Approve => ProposalVerdict::Approved,
+        Decision::Refuse => ProposalVerdict::Refused,
+    }
+}
+
+/// What a second person said.
+pub(super) const fn decision_of(verdict: ProposalVerdict) -> Decision {
+    match verdict {
+        ProposalVerdict::Approved => Decision::Approve,
+        ProposalVerdict::Refused => Decision::Refuse,
+    }
+}
+
 fn record_of(row: &ProposalRow) -> ProposalRecord {
     ProposalRecord {
         proposal: ListProposal {
@@ -292,12 +305,10 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
         },
         proposed_by: name_of(&row.by),
         proposed_at: row.at,
-        decided: row.decided.as_ref().map(|decided| ProposalDecision {
-            decision: match decided.verdict {
-                ProposalVerdict::Approved => Decision::Approve,
-                ProposalVerdict::Refused => Decision::Refuse,
-            },
-        }),
+        decided: row
+            .decided
+            .as_ref()
+            .map(|decided| ProposalDecision { decision: decision_of(decided.verdict) }),
         decided_by: row.decided.as_ref().map(|decided| name_of(&decided.by)),
     }
 }

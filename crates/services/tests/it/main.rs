@@ -14,6 +14,7 @@ mod institution;
 mod issuer;
 mod manual_time;
 mod merchants;
+mod neighbours;
 mod number_change;
 mod opening;
 mod ordered_migrations;

@@ -1,59 +1,23 @@
 //! Two processes of the SE-TSM on one store: a conversation lives in one of them, and the other brings it what its
 //! wallet says, a cancel too.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use tsm_api::HexBytes;
-use tsm_api::client::{Client, SeTsmWallet, Transport, TransportError, WireReply, WireRequest};
+use tsm_api::client::{Client, SeTsmWallet};
 use tsm_api::conversation::{
     ConversationReply, IfBusy, OutcomeDetail, OutcomeResult, StartOptions, TurnRequest,
 };
 use tsm_api::ids::ConversationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::wallet::{Operation, StartRequest};
 use tsm_api::signature::MessageVerifier;
 use tsm_services::se_tsm;
 use tsm_services::server::{InProcess, Peer};
-use tsm_services::siblings::Siblings;
 
+use crate::neighbours::{Direct, Neighbours, Places};
 use crate::phone::Phone;
 use crate::world::World;
-
-type Places = Arc<Mutex<HashMap<&'static str, Client>>>;
-
-struct Neighbours {
-    here: &'static str,
-    peer: Peer,
-    all: Places,
-}
-
-#[async_trait]
-impl Siblings for Neighbours {
-    fn here(&self) -> &str {
-        self.here
-    }
-
-    fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    async fn at(&self, address: &str) -> Result<Client, Problem> {
-        let known = self.all.lock().unwrap().get(address).cloned();
-        known.ok_or_else(|| ProblemCode::Unavailable.into())
-    }
-}
-
-/// A call within this process. Wallets show no certificate.
-struct Direct(InProcess);
-
-#[async_trait]
-impl Transport for Direct {
-    async fn send(&self, request: WireRequest) -> Result<WireReply, TransportError> {
-        Ok(self.0.call(None, request).await)
-    }
-}
 
 fn process(world: &World, here: &'static str, all: &Places) -> Client {
     let verifier = world.sp.1.signer().unwrap().public_key();
@@ -64,7 +28,7 @@ fn process(world: &World, here: &'static str, all: &Places) -> Client {
         verifier: MessageVerifier::from_point(verifier.as_bytes()).unwrap(),
     };
     let tsm = world.process(Arc::new(Neighbours { here, peer, all: all.clone() }));
-    let client = Client::new(Arc::new(Direct(InProcess::new(se_tsm::routes(tsm).into_router()))));
+    let client = Client::new(Arc::new(Direct(InProcess::new(se_tsm::routes(tsm).into_router()), None)));
     all.lock().unwrap().insert(here, client.clone());
     client
 }

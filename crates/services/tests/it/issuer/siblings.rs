@@ -1,65 +1,29 @@
 //! Two processes of a role on one store: a conversation lives in one of them, and the other brings it what its
 //! wallet says.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use tsm_api::client::{Client, PaymentUser, SpTsmWallet, Transport, TransportError, WireReply, WireRequest};
+use tsm_api::client::{Client, PaymentUser, SpTsmWallet};
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeResult};
 use tsm_api::payment::purse::CardChoice;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::Operation;
-use tsm_services::server::{InProcess, Peer};
-use tsm_services::siblings::Siblings;
+use tsm_services::server::InProcess;
 use tsm_services::{payment_sandbox, sp_tsm};
 
 use crate::issuer::city::City;
 use crate::issuer::online::{booked, converse, loaded, ordered, paid, request, to_the_debit};
 use crate::issuer::phone::Phone;
 use crate::issuer::top_up::opened;
+use crate::neighbours::{Direct, Neighbours, Places};
 use crate::support::environment;
-
-type Places = Arc<Mutex<HashMap<&'static str, Client>>>;
-
-struct Neighbours {
-    here: &'static str,
-    peer: Peer,
-    all: Places,
-}
-
-#[async_trait]
-impl Siblings for Neighbours {
-    fn here(&self) -> &str {
-        self.here
-    }
-
-    fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    async fn at(&self, address: &str) -> Result<Client, Problem> {
-        let known = self.all.lock().unwrap().get(address).cloned();
-        known.ok_or_else(|| ProblemCode::Unavailable.into())
-    }
-}
-
-/// A call within this process, as TLS with the SP-TSM's own certificate would carry it.
-struct Direct(InProcess, tsm_api::HexBytes);
-
-#[async_trait]
-impl Transport for Direct {
-    async fn send(&self, request: WireRequest) -> Result<WireReply, TransportError> {
-        Ok(self.0.call(Some(self.1.clone()), request).await)
-    }
-}
 
 fn process(city: &City, here: &'static str, all: &Places) -> Client {
     let peer = city.sp_tsm.peer();
     let neighbours = Neighbours { here, peer: peer.clone(), all: all.clone() };
     let tsm = city.sp_tsm_among(city.payment_platform(), environment(), Some(Arc::new(neighbours)));
     let app = InProcess::new(sp_tsm::routes(tsm).into_router());
-    let client = Client::new(Arc::new(Direct(app, peer.certificate.clone())));
+    let client = Client::new(Arc::new(Direct(app, Some(peer.certificate.clone()))));
     all.lock().unwrap().insert(here, client.clone().signing(city.sp_tsm.signing()));
     client
 }
@@ -70,7 +34,7 @@ fn payment_process(city: &City, here: &'static str, all: &Places) -> PaymentUser
     let neighbours = Neighbours { here, peer: peer.clone(), all: all.clone() };
     let sandbox = city.sandbox_among(payment_sandbox::Faults::default(), Some(Arc::new(neighbours)));
     let app = InProcess::new(payment_sandbox::routes(sandbox).into_router());
-    let client = Client::new(Arc::new(Direct(app, peer.certificate.clone())));
+    let client = Client::new(Arc::new(Direct(app, Some(peer.certificate.clone()))));
     all.lock().unwrap().insert(here, client.clone());
     PaymentUser::new(client)
 }
