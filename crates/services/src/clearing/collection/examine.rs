@@ -3,7 +3,8 @@
 use serde_json::json;
 use tsm_api::problem::Problem;
 use tsm_domain::money::{
-    AccountKind, CardAccountState, CardTransaction, Examined, Finding, ListReason, TransactionType, examine,
+    AccountKind, CardAccountState, CardTransaction, Doubt, Examined, Finding, ListReason, TransactionType,
+    examine,
 };
 use tsm_domain::{Fen, IncidentId};
 use tsm_storage::clearing::Books;
@@ -42,8 +43,12 @@ impl Clearing {
             }
             CardAccountState::RefundPayable { .. } | CardAccountState::Refunded => return Ok(None),
         }
-        let transactions = self.store.transactions_of(doubt.card, usize::MAX).await.map_err(problem)?;
         let numbering = self.store.numbering(Counted::Card(doubt.card)).await.map_err(problem)?;
+        // Cards wait for days until every terminal has delivered; only then are their transactions worth reading.
+        if doubt.doubt == Doubt::Balance && !numbering.is_whole() {
+            return Ok(Some(Finding::Waits));
+        }
+        let transactions = self.store.transactions_of(doubt.card, usize::MAX).await.map_err(problem)?;
         let purse = self.store.balance(doubt.card, AccountKind::Purse).await.map_err(problem)?;
         let in_flight = self.store.balance(doubt.card, AccountKind::InFlight).await.map_err(problem)?;
         let last = transactions.iter().find(|transaction| {

@@ -1,6 +1,7 @@
 //! The collection of terminal transactions in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use async_trait::async_trait;
 use tsm_domain::money::ledger::LedgerView as _;
@@ -19,7 +20,10 @@ pub(super) struct CollectionState {
     files: BTreeMap<FileKey, (FileRow, Vec<u8>)>,
     outcomes: BTreeMap<FileKey, Vec<RowOutcome>>,
     pub(super) aside: BTreeMap<AsideId, AsideRow>,
+    aside_of: BTreeSet<(CardNumber, AsideId)>,
     numberings: BTreeMap<Counted, Numbering>,
+    /// Those with something missing, by their keys.
+    gaps: BTreeMap<String, Counted>,
     doubts: BTreeMap<CardNumber, DoubtRow>,
     pub(super) locks: BTreeMap<(CardNumber, String, u64), LockRow>,
 }
@@ -36,7 +40,18 @@ impl CollectionState {
     }
 
     fn take(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) {
-        self.numberings.entry(counted).or_default().take(number, at);
+        let mut numbering = self.numberings.get(&counted).cloned().unwrap_or_default();
+        numbering.take(number, at);
+        self.count(counted, numbering);
+    }
+
+    fn count(&mut self, counted: Counted, numbering: Numbering) {
+        if numbering.is_whole() {
+            self.gaps.remove(&counted.key());
+        } else {
+            self.gaps.insert(counted.key(), counted);
+        }
+        self.numberings.insert(counted, numbering);
     }
 }
 
@@ -81,11 +96,13 @@ impl ClearingState {
 
     fn finish(&mut self, taking: Taking, file: Option<FileRow>) -> Result<Vec<RowOutcome>> {
         for (counted, numbering) in taking.changed() {
-            self.collection.numberings.insert(counted, numbering.clone());
+            self.collection.count(counted, numbering.clone());
         }
         for (row, note) in taking.aside {
             if !self.collection.aside.contains_key(&row.reported.id) {
                 self.book(Step::default(), Books { notes: note.into_iter().collect(), ..Books::default() })?;
+                let of = row.reported.card.map(|card| (card, row.reported.id));
+                self.collection.aside_of.extend(of);
                 self.collection.aside.insert(row.reported.id, row);
             }
         }
@@ -215,7 +232,10 @@ impl Collection for Memory<ClearingState> {
 
     async fn aside_of(&self, card: CardNumber, limit: usize) -> Result<Vec<AsideRow>> {
         self.read(|state| {
-            let of = state.collection.aside.values().filter(|row| row.reported.card == Some(card));
+            let (first, last) =
+                (AsideId::from_uuid(uuid::Uuid::nil()), AsideId::from_uuid(uuid::Uuid::max()));
+            let of = state.collection.aside_of.range((card, first)..=(card, last));
+            let of = of.filter_map(|(_, id)| state.collection.aside.get(id));
             let mut found: Vec<_> = of.cloned().collect();
             found.sort_by_key(AsideRow::place);
             found.truncate(limit);
@@ -248,12 +268,11 @@ impl Collection for Memory<ClearingState> {
     async fn gaps(&self, after: Option<Counted>, limit: usize) -> Result<Vec<(Counted, Numbering)>> {
         self.read(|state| {
             let after = after.map(Counted::key).unwrap_or_default();
-            let all = state.collection.numberings.iter();
-            let open = all.filter(|(counted, numbering)| !numbering.is_whole() && counted.key() > after);
-            let mut found: Vec<_> = open.map(|(counted, numbering)| (*counted, numbering.clone())).collect();
-            found.sort_by_key(|(counted, _)| counted.key());
-            found.truncate(limit);
-            Ok(found)
+            let later = state.collection.gaps.range((Bound::Excluded(after), Bound::Unbounded));
+            let found = later.filter_map(|(_, counted)| {
+                state.collection.numberings.get(counted).map(|numbering| (*counted, numbering.clone()))
+            });
+            Ok(found.take(limit).collect())
         })
     }
 

@@ -35,6 +35,7 @@ pub(super) struct Sheets {
     settlements: BTreeMap<(OperatorDay, InstitutionId), Settlement>,
     files: BTreeMap<(OperatorDay, u32), SettlementFile>,
     differences: BTreeMap<(BusinessDay, DifferenceId), Difference>,
+    days_of_differences: BTreeMap<DifferenceId, BusinessDay>,
     confirmed: BTreeSet<OrderId>,
 }
 
@@ -64,7 +65,8 @@ impl Sheets {
     }
 
     fn by_id(&self, id: DifferenceId) -> Option<&Difference> {
-        self.differences.values().find(|difference| difference.id == id)
+        let day = self.days_of_differences.get(&id)?;
+        self.differences.get(&(*day, id))
     }
 }
 
@@ -303,6 +305,7 @@ impl Settlements for Memory<ClearingState> {
                 let key = (difference.day, difference.id);
                 if let std::collections::btree_map::Entry::Vacant(place) = state.sheets.differences.entry(key)
                 {
+                    state.sheets.days_of_differences.entry(difference.id).or_insert(difference.day);
                     place.insert(difference);
                     new += 1;
                 }
