@@ -214,6 +214,13 @@ pub struct DoubtRow {
     pub since: jiff::Timestamp,
 }
 
+impl DoubtRow {
+    /// Its place in the order of doubts.
+    pub(crate) const fn place(&self) -> (jiff::Timestamp, CardNumber) {
+        (self.since, self.card)
+    }
+}
+
 /// The place of a row in the order in which rows were kept aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AsidePlace {
@@ -267,8 +274,8 @@ pub trait Collection: Send + Sync {
     async fn numbering(&self, of: Counted) -> Result<Numbering>;
     /// Sequences with missing numbers, in order, from `after` on.
     async fn gaps(&self, after: Option<Counted>, limit: usize) -> Result<Vec<(Counted, Numbering)>>;
-    /// Cards that have to be examined, longest first.
-    async fn doubts(&self, limit: usize) -> Result<Vec<DoubtRow>>;
+    /// Cards that have to be examined, longest first, from after `after` on.
+    async fn doubts(&self, after: Option<DoubtRow>, limit: usize) -> Result<Vec<DoubtRow>>;
     /// Ends a doubt, and freezes the card if that is what the examination found.
     async fn settle_doubt(&self, doubt: DoubtRow, freeze: Option<String>, books: Books) -> Result<()>;
 }

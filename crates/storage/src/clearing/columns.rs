@@ -6,7 +6,8 @@ use tsm_domain::money::{
     TransferCode, TransferKind,
 };
 
-use crate::columns::{amount, from_text, instant};
+use super::collection::DoubtRow;
+use crate::columns::{amount, from_text, instant, nanoseconds};
 use crate::error::{Result, StorageError};
 
 /// The columns of a [`TransferRow`], in order.
@@ -63,6 +64,11 @@ fn account(kind: &str, card: Option<&str>) -> Result<Account> {
         Some(card) => Account::Card(from_text("account", card)?, kind),
         None => Account::Control(kind),
     })
+}
+
+/// After which place of the doubts, as columns; before all of them where none is named.
+pub(crate) fn place_of(after: Option<&DoubtRow>) -> (i64, &str) {
+    after.map_or((i64::MIN, ""), |doubt| (nanoseconds(doubt.since), doubt.card.as_str()))
 }
 
 /// The columns of a [`TransactionRow`], in order.

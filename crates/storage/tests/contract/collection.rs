@@ -317,28 +317,30 @@ async fn a_card_in_doubt_is_examined_and_may_be_frozen() {
     on_clearing(async |store| {
         card_with(store, 100).await;
         take(store, &[spent(1, 1, 10, 90)]).await;
-        assert_eq!(store.doubts(10).await.unwrap(), [], "its balance follows");
+        assert_eq!(store.doubts(None, 10).await.unwrap(), [], "its balance follows");
         take(store, &[spent(2, 2, 10, 95)]).await;
         let balance = DoubtRow { card: card_number(1), doubt: Doubt::Balance, since: at(2) };
-        assert_eq!(store.doubts(10).await.unwrap(), [balance]);
+        assert_eq!(store.doubts(None, 10).await.unwrap(), [balance]);
         take(store, &[spent(3, 2, 20, 60)]).await;
         let copy = DoubtRow { card: card_number(1), doubt: Doubt::SameCounter, since: at(3) };
-        assert_eq!(store.doubts(10).await.unwrap(), [copy], "a proof outweighs a balance");
+        assert_eq!(store.doubts(None, 10).await.unwrap(), [copy], "a proof outweighs a balance");
+        assert_eq!(store.doubts(Some(balance), 10).await.unwrap(), [copy], "later than the first doubt");
+        assert_eq!(store.doubts(Some(copy), 10).await.unwrap(), [], "there is none after it");
         store.settle_doubt(balance, Some("x".into()), Books::default()).await.unwrap();
-        assert_eq!(store.doubts(10).await.unwrap(), [copy], "it was another doubt");
+        assert_eq!(store.doubts(None, 10).await.unwrap(), [copy], "it was another doubt");
         let reason = "copied: two purchases have counter 2".to_owned();
         for _ in 0..2 {
             store.settle_doubt(copy, Some(reason.clone()), Books::default()).await.unwrap();
         }
-        assert_eq!(store.doubts(10).await.unwrap(), []);
+        assert_eq!(store.doubts(None, 10).await.unwrap(), []);
         let account = store.account(card_number(1)).await.unwrap().unwrap().account;
         assert_eq!(account.freeze.unwrap().reason, reason);
         let listing = store.listing(card_number(1)).await.unwrap().unwrap();
         assert_eq!((listing.listed.kind, listing.listed.reason), (ListKind::Grey, ListReason::Copied));
         take(store, &[spent(4, 3, 10, 1)]).await;
-        let again = store.doubts(10).await.unwrap()[0];
+        let again = store.doubts(None, 10).await.unwrap()[0];
         store.settle_doubt(again, None, Books::default()).await.unwrap();
-        assert_eq!(store.doubts(10).await.unwrap(), []);
+        assert_eq!(store.doubts(None, 10).await.unwrap(), []);
     })
     .await;
 }

@@ -15,21 +15,27 @@ use super::problem;
 use crate::clearing::Clearing;
 use crate::names;
 
-/// Cards that one round looks at.
+/// Cards that are looked at in one go.
 const MOST: usize = 1_000;
 
 impl Clearing {
     pub(super) async fn examine_doubts(&self) -> Result<(), Problem> {
-        for doubt in self.store.doubts(MOST).await.map_err(problem)? {
-            match self.examine(doubt).await? {
-                Some(Finding::Waits) => {}
-                Some(Finding::Suspicious(reason)) => self.freeze(doubt, reason).await?,
-                Some(Finding::Follows) | None => {
-                    self.store.settle_doubt(doubt, None, Books::default()).await.map_err(problem)?;
+        // All of them: any number of cards may wait, and one that was copied must not stand behind them.
+        let mut after = None;
+        loop {
+            let doubts = self.store.doubts(after, MOST).await.map_err(problem)?;
+            let Some(last) = doubts.last() else { return Ok(()) };
+            after = Some(*last);
+            for doubt in doubts {
+                match self.examine(doubt).await? {
+                    Some(Finding::Waits) => {}
+                    Some(Finding::Suspicious(reason)) => self.freeze(doubt, reason).await?,
+                    Some(Finding::Follows) | None => {
+                        self.store.settle_doubt(doubt, None, Books::default()).await.map_err(problem)?;
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// What is found about a card; nothing about one that is no longer in use.

@@ -207,9 +207,13 @@ async fn missing_batches_and_records_are_listed_until_they_come() {
     }
     assert_eq!(gaps().await, []);
     assert_eq!(world.spent().await, 600);
-    assert_eq!(world.store.doubts(10).await.unwrap().len(), 1, "the last gap closed: the card is looked at");
+    assert_eq!(
+        world.store.doubts(None, 10).await.unwrap().len(),
+        1,
+        "the last gap closed: the card is looked at"
+    );
     world.centre.collect().await.unwrap();
-    assert_eq!(world.store.doubts(10).await.unwrap(), [], "and its balance follows");
+    assert_eq!(world.store.doubts(None, 10).await.unwrap(), [], "and its balance follows");
     assert_eq!(world.frozen(&card).await, None);
     assert!(world.other_peer().gaps(&PageQuery::default()).await.unwrap().gaps.is_empty());
 }

@@ -82,13 +82,13 @@ async fn more_than_the_books_show_is_waited_for_but_not_for_ever() {
     let rows = [trips(&mut card, 1, &[100]), trips(&mut second, 2, &[100])].concat();
     world.peer.batch(&batch(1, &rows)).await.unwrap();
     world.centre.collect().await.unwrap();
-    assert_eq!(world.store.doubts(10).await.unwrap().len(), 2);
+    assert_eq!(world.store.doubts(None, 10).await.unwrap().len(), 2);
     assert_eq!((world.frozen(&card).await, world.frozen(&second).await), (None, None));
     world.peer.credit(&reports[0]).await.unwrap();
     time.pass(SignedDuration::from_hours(73));
     world.centre.collect().await.unwrap();
     assert_eq!(world.frozen(&card).await, None, "its credit came");
     assert!(world.frozen(&second).await.is_some());
-    assert_eq!(world.store.doubts(10).await.unwrap(), []);
+    assert_eq!(world.store.doubts(None, 10).await.unwrap(), []);
     assert_eq!(world.spent().await, 200);
 }

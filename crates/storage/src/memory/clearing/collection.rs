@@ -276,10 +276,12 @@ impl Collection for Memory<ClearingState> {
         })
     }
 
-    async fn doubts(&self, limit: usize) -> Result<Vec<DoubtRow>> {
+    async fn doubts(&self, after: Option<DoubtRow>, limit: usize) -> Result<Vec<DoubtRow>> {
         self.read(|state| {
-            let mut found: Vec<_> = state.collection.doubts.values().copied().collect();
-            found.sort_by_key(|row| (row.since, row.card));
+            let all = state.collection.doubts.values().copied();
+            let later = all.filter(|row| after.is_none_or(|after| row.place() > after.place()));
+            let mut found: Vec<_> = later.collect();
+            found.sort_by_key(DoubtRow::place);
             found.truncate(limit);
             Ok(found)
         })

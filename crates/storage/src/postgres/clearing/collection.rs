@@ -9,6 +9,7 @@ use tsm_domain::{AsideId, CardNumber, InstitutionId};
 use super::lists::put_lock;
 use super::{ClearingTables, Postgres, balance, book, change_account, record};
 use crate::clearing::collection::*;
+use crate::clearing::columns::place_of;
 use crate::clearing::{AccountChange, Books, Step};
 use crate::error::{Result, StorageError};
 use crate::postgres::database::{Db, single, step};
@@ -349,13 +350,10 @@ impl Collection for Postgres<ClearingTables> {
         rows.iter().map(|(key, text)| Ok((Counted::from_key(key)?, parse("numbering", text)?))).collect()
     }
 
-    async fn doubts(&self, most: usize) -> Result<Vec<DoubtRow>> {
-        single!(
-            self,
-            db,
-            many(db, "doubt", "SELECT body FROM doubts ORDER BY since, card LIMIT $1", params![limit(most)])
-                .await
-        )
+    async fn doubts(&self, after: Option<DoubtRow>, most: usize) -> Result<Vec<DoubtRow>> {
+        let (since, card) = place_of(after.as_ref());
+        let sql = "SELECT body FROM doubts WHERE (since, card) > ($1, $2) ORDER BY since, card LIMIT $3";
+        single!(self, db, many(db, "doubt", sql, params![since, card, limit(most)]).await)
     }
 
     async fn settle_doubt(&self, settled: DoubtRow, freeze: Option<String>, books: Books) -> Result<()> {

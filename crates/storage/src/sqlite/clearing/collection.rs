@@ -9,6 +9,7 @@ use tsm_domain::{AsideId, CardNumber, InstitutionId};
 use super::lists::put_lock;
 use super::{ClearingSchema, Sqlite, View, book, change_account, record};
 use crate::clearing::collection::*;
+use crate::clearing::columns::place_of;
 use crate::clearing::{AccountChange, Books, Step};
 use crate::error::{Result, StorageError};
 use crate::sqlite::rows::{all, body, limit, many, nanoseconds, one, parse, run};
@@ -325,9 +326,11 @@ impl Collection for Sqlite<ClearingSchema> {
         rows.iter().map(|(key, text)| Ok((Counted::from_key(key)?, parse("numbering", text)?))).collect()
     }
 
-    async fn doubts(&self, most: usize) -> Result<Vec<DoubtRow>> {
+    async fn doubts(&self, after: Option<DoubtRow>, most: usize) -> Result<Vec<DoubtRow>> {
+        let (since, card) = place_of(after.as_ref());
         self.read(|db| {
-            many(db, "doubt", "SELECT body FROM doubts ORDER BY since, card LIMIT ?1", [limit(most)])
+            let sql = "SELECT body FROM doubts WHERE (since, card) > (?1, ?2) ORDER BY since, card LIMIT ?3";
+            many(db, "doubt", sql, params![since, card, limit(most)])
         })
     }
 
