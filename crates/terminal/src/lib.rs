@@ -34,6 +34,7 @@ pub mod reader;
 pub mod record;
 pub mod service;
 pub mod state;
+pub mod steps;
 pub mod store;
 pub mod terminal;
 pub mod timing;

@@ -19,21 +19,21 @@ use core::fmt;
 
 use tsm_api::{
     HexBytes,
-    conversation::{CardFault, ConversationReply, Outcome, OutcomeDetail, OutcomeResult, Step, TurnRequest},
+    conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest},
     ids::{ConversationId, OperationId, RequestId},
     problem::Problem,
     sp_tsm::terminal::{CashTopUpRecord, CashTopUpReply, CashTopUpRequest, CashTopUpState},
 };
-use tsm_epurse::{Amount, DateTime, TerminalNumber, file::ApplicationSerial, select};
-use tsm_iso7816::{CommandApdu, ResponseApdu};
+use tsm_epurse::{Amount, DateTime, TerminalNumber, file::ApplicationSerial};
 use uuid::Uuid;
 
 use crate::{
     card::PurseCard,
     cash::{CashChange, CashPlace, CashRecord},
     psam::PsamState,
-    reader::{CardReader, ReaderError},
+    reader::CardReader,
     state::TerminalState,
+    steps::carry,
     store::{Change, Line, StoreError, TerminalStore},
     terminal::{TapError, TerminalClass},
 };
@@ -443,35 +443,6 @@ impl CashOutcome {
             }
         }
     }
-}
-
-/// Carries steps to the card in order, up to the first unexpected status word or the card's leaving (W-6.6.c).
-fn carry(reader: &mut impl CardReader, steps: &[Step]) -> (Vec<HexBytes>, Option<CardFault>) {
-    let mut responses = Vec::with_capacity(steps.len());
-    for step in steps {
-        let (command, expected) = match step {
-            Step::Select { aid, expected } => match aid.to_aid() {
-                Ok(aid) => (select::select(&aid), expected),
-                Err(_) => return (responses, Some(CardFault::AccessDenied)),
-            },
-            Step::Transmit { apdu, expected } => match CommandApdu::parse(apdu.as_bytes()) {
-                Ok(command) => (command, expected),
-                Err(_) => return (responses, Some(CardFault::AccessDenied)),
-            },
-        };
-        let response: ResponseApdu = match reader.transmit(&command) {
-            Ok(response) => response,
-            Err(ReaderError::CardLeft | ReaderError::NotAResponse) => {
-                return (responses, Some(CardFault::CardLost));
-            }
-        };
-        let fits = expected.iter().any(|pattern| pattern.fits(response.status));
-        responses.push(HexBytes(response.to_bytes()));
-        if !fits {
-            break;
-        }
-    }
-    (responses, None)
 }
 
 /// The issuer as a terminal reaches it, for terminals that may wait for each answer.

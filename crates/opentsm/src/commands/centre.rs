@@ -15,6 +15,7 @@ use tsm_api::endpoint::Nothing;
 use tsm_domain::environment::Entropy as _;
 use uuid::Uuid;
 
+use super::output::Output;
 use crate::city::centre::Centre;
 use crate::city::plan::CityPlan;
 use crate::environment::SystemEntropy;
@@ -34,9 +35,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// One JSON object: the whole reply.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 
     #[command(subcommand)]
     matter: Matter,
@@ -163,7 +163,7 @@ async fn decide(
         Matter::Differences => {
             let query = DifferenceQuery::default();
             let reply = client.call(&settlement::DIFFERENCES, &[], &query).await;
-            shown(options, reply, |found| {
+            options.output.show(reply, |found| {
                 found.differences.iter().filter(|one| is_open(one)).for_each(show_difference);
             })
         }
@@ -177,35 +177,35 @@ async fn decide(
             };
             let proposal = NewProposal { action: action.to_wire(), card, note: note.clone() };
             let reply = client.call(&settlement::PROPOSE, &[&difference.to_string()], &proposal).await;
-            shown(options, reply, show_difference)
+            options.output.show(reply, show_difference)
         }
         Matter::Approve { difference } => {
             let reply = client.call(&settlement::APPROVE, &[&difference.to_string()], &Nothing {}).await;
-            shown(options, reply, show_difference)
+            options.output.show(reply, show_difference)
         }
         Matter::Reject { difference } => {
             let reply = client.call(&settlement::REJECT, &[&difference.to_string()], &Nothing {}).await;
-            shown(options, reply, show_difference)
+            options.output.show(reply, show_difference)
         }
         Matter::Fares => {
             let reply = client.call(&fares::VERSIONS, &[], &Nothing {}).await;
-            shown(options, reply, |known| known.fares.iter().for_each(show_fares))
+            options.output.show(reply, |known| known.fares.iter().for_each(show_fares))
         }
         Matter::ProposeFares { file, from, until } => {
             let text =
                 std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
             let new = NewFares { valid_from: *from, valid_until: *until, text };
-            shown(options, client.call(&fares::PROPOSE, &[], &new).await, show_fares)
+            options.output.show(client.call(&fares::PROPOSE, &[], &new).await, show_fares)
         }
         Matter::PublishFares { version } => {
-            shown(options, fares_decided(client, *version, Decision::Approve).await, show_fares)
+            options.output.show(fares_decided(client, *version, Decision::Approve).await, show_fares)
         }
         Matter::RefuseFares { version } => {
-            shown(options, fares_decided(client, *version, Decision::Refuse).await, show_fares)
+            options.output.show(fares_decided(client, *version, Decision::Refuse).await, show_fares)
         }
         Matter::Clerks => {
             let reply = client.call(&people::CLERKS, &[], &Nothing {}).await;
-            shown(options, reply, |known| {
+            options.output.show(reply, |known| {
                 for one in &known.clerks {
                     let closed = one.closed_until.map(|until| format!(", closed until {until}"));
                     println!("{}: {:?}{}", one.person, one.roles, closed.unwrap_or_default());
@@ -220,14 +220,14 @@ async fn decide(
             let new = NewClerk { person: name.clone(), roles, first_password };
             let reply = client.call(&people::ADD_CLERK, &[], &new).await;
             let reply = reply.map(|line| Added { person: line.person, first_password: new.first_password });
-            shown(options, reply, |added| {
+            options.output.show(reply, |added| {
                 println!("{} logs in with {} and changes it", added.person, added.first_password);
             })
         }
         Matter::Password { file } => {
             let old = password.ok_or("give the present password with --password-file")?;
             let reply = client.call(&people::PASSWORD, &[], &ClerkPassword { old, new: secret(file)? }).await;
-            shown(options, reply, |_| println!("the password is changed"))
+            options.output.show(reply, |_| println!("the password is changed"))
         }
     }
 }
@@ -250,20 +250,6 @@ async fn fares_decided(client: &Client, version: u32, decision: Decision) -> Res
 fn secret(file: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(text.trim_end().to_owned())
-}
-
-fn shown<T: Serialize>(
-    options: &Options,
-    reply: Result<T, ClientError>,
-    show: impl FnOnce(&T),
-) -> Result<(), String> {
-    let reply = reply.map_err(|error| error.to_string())?;
-    if options.json {
-        println!("{}", serde_json::to_string(&reply).map_err(|error| error.to_string())?);
-    } else {
-        show(&reply);
-    }
-    Ok(())
 }
 
 fn is_open(one: &DifferenceRecord) -> bool {

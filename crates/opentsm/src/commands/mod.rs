@@ -7,6 +7,7 @@ pub mod desk;
 pub mod doctor;
 pub mod explain;
 pub mod load;
+pub mod output;
 pub mod receipt;
 pub mod se;
 pub mod serve;

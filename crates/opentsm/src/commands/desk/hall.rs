@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tsm_api::HexBytes;
 use tsm_api::client::{ClientError, SpTsmDesk};
-use tsm_api::conversation::{
-    CardFault, ConversationReply, Outcome, OutcomeDetail, OutcomeResult, StatusPattern, Step, TurnRequest,
-};
+use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
 use tsm_api::sp_tsm::desk::{CardMatter, HallSession, HallWork};
 use tsm_iso7816::CommandApdu;
 use tsm_se::Interface;
 use tsm_se::readers::RemoteCard;
+use tsm_terminal::ReaderError;
+use tsm_terminal::steps;
 
 use super::OnCard;
 use crate::commands::se::{Addresses, CARD_ADDRESS};
@@ -52,6 +51,7 @@ impl Visit {
         matter: CardMatter,
     ) -> Result<Result<Outcome, ClientError>, String> {
         let mut card = self.card()?;
+        let mut reader = |command: &CommandApdu| card.exchange(command).ok_or(ReaderError::CardLeft);
         let work = match self.work {
             Work::Unlock => HallWork::Unlock,
             Work::Return => HallWork::Return,
@@ -65,7 +65,8 @@ impl Visit {
             let (conversation, request) = match reply {
                 ConversationReply::Outcome { outcome, .. } => return Ok(Ok(outcome)),
                 ConversationReply::Steps { conversation, turn, steps, .. } => {
-                    (conversation, carried(&mut card, turn, &steps))
+                    let (responses, fault) = steps::carry(&mut reader, &steps);
+                    (conversation, TurnRequest { turn, responses, fault, ticket: None })
                 }
                 ConversationReply::Queued { conversation, turn, .. } => {
                     (conversation, TurnRequest { turn, ..TurnRequest::default() })
@@ -117,34 +118,5 @@ impl Visit {
             }
         };
         println!("{}", spoken.choose(english, chinese));
-    }
-}
-
-/// Carries a list to the card, up to the first answer that is not expected.
-fn carried(card: &mut CardLink, turn: u32, steps: &[Step]) -> TurnRequest {
-    let mut responses = Vec::new();
-    for step in steps {
-        let Some((command, expected)) = command_of(step) else {
-            return TurnRequest { turn, responses, fault: Some(CardFault::CardLost), ticket: None };
-        };
-        let Some(response) = card.exchange(&command) else {
-            return TurnRequest { turn, responses, fault: Some(CardFault::CardLost), ticket: None };
-        };
-        let fits = expected.iter().any(|pattern| pattern.fits(response.status));
-        responses.push(HexBytes(response.to_bytes()));
-        if !fits {
-            break;
-        }
-    }
-    TurnRequest { turn, responses, fault: None, ticket: None }
-}
-
-fn command_of(step: &Step) -> Option<(CommandApdu, &[StatusPattern])> {
-    match step {
-        Step::Select { aid, expected } => {
-            let select = CommandApdu::new(0x00, 0xA4, 0x04, 0x00);
-            Some((select.with_data(aid.as_bytes()).with_any_response(), expected))
-        }
-        Step::Transmit { apdu, expected } => Some((CommandApdu::parse(apdu.as_bytes()).ok()?, expected)),
     }
 }

@@ -13,7 +13,7 @@ use tsm_api::se_tsm::migrations::{
 use tsm_iso7816::Aid;
 use tsm_wallet::storage::WalletStorage as _;
 
-use super::{Options, shown};
+use super::Options;
 use crate::city::plan::CityPlan;
 use crate::city::{self, desk, roles};
 use crate::commands::wallet::Spoken;
@@ -76,16 +76,16 @@ pub async fn run(plan: &CityPlan, options: &Options, matter: &Matter) -> Result<
                     MigrationDesk::CustomerService
                 },
             };
-            shown(options, staff.order_migration(&from, &order).await, |order| show(spoken, order))
+            options.output.show(staff.order_migration(&from, &order).await, |order| show(spoken, order))
         }
         What::List { phone } => {
             let phone = element(&options.city, phone).await?;
-            shown(options, staff.migrations(&phone).await, |known| show_all(spoken, known))
+            options.output.show(staff.migrations(&phone).await, |known| show_all(spoken, known))
         }
         What::Withdraw { migration, reason } => {
             let withdrawal = Withdrawal { reason: reason.clone() };
             let withdrawn = staff.withdraw_migration(OperationId(*migration), &withdrawal).await;
-            shown(options, withdrawn, |order| show(spoken, order))
+            options.output.show(withdrawn, |order| show(spoken, order))
         }
     }
 }

@@ -6,13 +6,13 @@ mod migrations;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use tsm_api::client::{ClientError, SpTsmDesk};
+use tsm_api::client::SpTsmDesk;
 use tsm_api::ids::{OperationId, RequestId};
 use tsm_api::sp_tsm::desk::{
     CardMatter, CasesQuery, Clerk, DeskMatterKind, DeskRecord, PayoutRecord, PayoutState,
 };
 
+use super::output::Output;
 use super::wallet::Spoken;
 use crate::city::centre::Centre;
 use crate::city::plan::CityPlan;
@@ -30,9 +30,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     clerk: String,
 
-    /// One JSON object: the whole reply.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 
     /// The language of everything shown.
     #[arg(long, value_enum, default_value_t = Spoken::En)]
@@ -118,37 +117,43 @@ async fn decide(plan: &CityPlan, options: &Options) -> Result<(), String> {
     match &options.matter {
         Matter::Payout(on) => {
             let asked = matter(plan, options, on).await?;
-            shown(options, desk.propose_payout(&asked).await, show_payout)
+            options.output.show(desk.propose_payout(&asked).await, show_payout)
         }
-        Matter::Approve(on) => shown(options, desk.approve_payout(payout(on), &clerk()).await, show_payout),
-        Matter::Reject(on) => shown(options, desk.reject_payout(payout(on), &clerk()).await, show_payout),
+        Matter::Approve(on) => {
+            options.output.show(desk.approve_payout(payout(on), &clerk()).await, show_payout)
+        }
+        Matter::Reject(on) => {
+            options.output.show(desk.reject_payout(payout(on), &clerk()).await, show_payout)
+        }
         Matter::Lost(on) => {
             let asked = matter(plan, options, on).await?;
-            shown(options, desk.report_lost(&asked).await, show_case)
+            options.output.show(desk.report_lost(&asked).await, show_case)
         }
         Matter::Unlock(on) => {
             let asked = matter(plan, options, on).await?;
-            shown(options, desk.allow_unlock(&asked).await, show_case)
+            options.output.show(desk.allow_unlock(&asked).await, show_case)
         }
         Matter::ReleaseClaim(on) => {
             let asked = matter(plan, options, on).await?;
-            shown(options, desk.release_claim(&asked).await, |released| {
+            options.output.show(desk.release_claim(&asked).await, |released| {
                 println!("the claim of {} is released; another phone can take it in", released.card_number);
             })
         }
         Matter::ReturnClaimed(on) => {
             let asked = matter(plan, options, on).await?;
-            shown(options, desk.propose_claim_return(&asked).await, show_case)
+            options.output.show(desk.propose_claim_return(&asked).await, show_case)
         }
         Matter::ApproveReturn(on) => {
-            shown(options, desk.approve_claim_return(OperationId(on.case), &clerk()).await, show_case)
+            options.output.show(desk.approve_claim_return(OperationId(on.case), &clerk()).await, show_case)
         }
         Matter::RejectReturn(on) => {
-            shown(options, desk.reject_claim_return(OperationId(on.case), &clerk()).await, show_case)
+            options.output.show(desk.reject_claim_return(OperationId(on.case), &clerk()).await, show_case)
         }
         Matter::Serve(visit) => {
             let asked = matter(plan, options, &visit.on).await?;
-            shown(options, visit.carry(&desk, asked).await?, |outcome| visit.show(options.language, outcome))
+            options
+                .output
+                .show(visit.carry(&desk, asked).await?, |outcome| visit.show(options.language, outcome))
         }
         Matter::Migrate(_) => Ok(()),
         Matter::Cases { number } => show_cases(plan, options, &desk, number).await,
@@ -178,26 +183,12 @@ async fn show_cases(
     number: &str,
 ) -> Result<(), String> {
     let card = card(plan, number).await?;
-    shown(options, desk.cases(&CasesQuery { card }).await, |known| {
+    options.output.show(desk.cases(&CasesQuery { card }).await, |known| {
         if known.cases.is_empty() {
             println!("nothing was decided about this card");
         }
         known.cases.iter().for_each(show_case);
     })
-}
-
-fn shown<T: Serialize>(
-    options: &Options,
-    reply: Result<T, ClientError>,
-    show: impl FnOnce(&T),
-) -> Result<(), String> {
-    let reply = reply.map_err(|error| error.to_string())?;
-    if options.json {
-        println!("{}", serde_json::to_string(&reply).map_err(|error| error.to_string())?);
-    } else {
-        show(&reply);
-    }
-    Ok(())
 }
 
 fn show_payout(payout: &PayoutRecord) {
