@@ -6,6 +6,7 @@ mod city;
 mod commands;
 mod demo;
 mod environment;
+mod errors;
 mod folders;
 mod handset;
 mod live;

@@ -10,7 +10,7 @@
 //!                                   |      |      |
 //!                                psam   store   black_list
 //!                                          |
-//!                                       upload -> clearing centre
+//!                                       round -> clearing centre   batches up; lists, fares down
 //! ```
 //!
 //! What it never does: charge a trip twice. A debit whose answer was lost is settled from the
@@ -32,6 +32,7 @@ pub mod pos;
 pub mod psam;
 pub mod reader;
 pub mod record;
+pub mod round;
 pub mod service;
 pub mod state;
 pub mod steps;

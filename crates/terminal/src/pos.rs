@@ -9,12 +9,13 @@ use tsm_epurse::{
 
 use crate::{
     card::PurseCard,
+    centre_fares::Due,
     fares::{self, Priced},
     gate::{serial_field, terminal_field},
     psam::CardKeys,
     purchase::{CacheFacts, Purchase},
     reader::CardReader,
-    record::{Purpose, TerminalRecord},
+    record::{Purpose, Refusal, TerminalRecord},
     settle::Settled,
     store::TerminalStore,
     terminal::{Service, TapError, Terminal},
@@ -98,12 +99,13 @@ impl<K: CardKeys, S: TerminalStore> Pos<K, S> {
         self.book(reader, &card, sale).map(Receipt::Paid)
     }
 
-    /// Takes the fare of a ride that is paid on boarding, and says how it came about. A ride that this card left
-    /// without an answer and that was paid counts as this one.
+    /// Takes the fare of a ride that is paid on boarding, by the centre's table that is in force, and before its
+    /// first version by the one that the POS was `installed` with. Says how it came about. A ride that this card
+    /// left without an answer and that was paid counts as this one.
     pub fn ride(
         &mut self,
         reader: &mut impl CardReader,
-        table: &FareTable,
+        installed: &FareTable,
         at: DateTime,
     ) -> Result<(Receipt, Option<Fare>), TapError> {
         let card = self.terminal.admit(reader, at, Service::Value)?;
@@ -113,6 +115,13 @@ impl<K: CardKeys, S: TerminalStore> Pos<K, S> {
             return Ok((Receipt::PaidBefore(record), None));
         }
         let trip = (self.profile.industry, Journey::Boarding, at);
+        let table = match self.terminal.fares_due(installed, at) {
+            Due::InForce(table) => table,
+            Due::OutOfDate { due, .. } => {
+                return Err(self.terminal.refuse(Some(&card), at, Refusal::FaresOutOfDate { due })?);
+            }
+        };
+        let fare_version = table.version();
         let priced = match fares::price(reader, &card, table, trip) {
             Err(TapError::Refused(refusal)) => {
                 return Err(self.terminal.refuse(Some(&card), at, refusal)?);
@@ -120,7 +129,7 @@ impl<K: CardKeys, S: TerminalStore> Pos<K, S> {
             priced => priced?,
         };
         let (amount, fare) = (priced.amount, priced.fare.clone());
-        let (kind, fare_version) = (PurchaseKind::Composite, table.version());
+        let kind = PurchaseKind::Composite;
         let sale = Sale { kind, amount, at, fare_version, priced: Some(priced) };
         let record = self.book(reader, &card, sale)?;
         Ok((Receipt::Paid(record), Some(fare)))

@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use tsm_api::HexBytes;
+use tsm_api::clearing::Books;
+use tsm_api::clearing::collection::{FileStage, RowVerdict};
 use tsm_api::clearing::evidence::{CardLine, CardsQuery, ComparisonPage, ComparisonQuery, SealsQuery};
 use tsm_api::clearing::settlement::{self, DifferenceQuery, DifferenceRecord, SettlementRecord};
 use tsm_api::clearing::watch::{self, Census, WatchRecord};
-use tsm_api::clearing::{Books, ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::{ClearingPeer, SpTsmPeer};
 use tsm_api::endpoint::Nothing;
+use tsm_api::signature::{MessageSigner, MessageVerifier};
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_services::runtime::Environment;
+use tsm_terminal::round::{self, Round};
 
 use super::plan::{CityPlan, Role};
+use super::terminals::Signed;
 use super::{CityError, in_step, roles};
+use crate::errors;
 use crate::report::MoneyEquation;
 
 /// How often, and how long apart, the centre is asked again.
@@ -124,25 +129,35 @@ impl Centre {
         Ok(all)
     }
 
-    /// Delivers a gate's transactions until the centre has taken them all. It takes them only after
-    /// the credits that come before them on the card, which reach it through the SP-TSM's outbox.
-    pub async fn deliver(&self, batch: &ConsumptionReport) -> Result<(), CityError> {
+    /// A terminal delivers what it has recorded, in batches that it signs, and fetches the list of refused cards and
+    /// the fare tables.
+    pub async fn round(&self, terminal: &mut impl Signed) -> Result<Round, CityError> {
+        let step = "the terminal's round";
+        let key = self.link.list_key().await.map_err(in_step(step))?;
+        let key = MessageVerifier::from_point(key.point.as_bytes()).map_err(in_step(step))?;
+        let signer = terminal.signer();
+        let signer = signer.as_ref().map(|signer| signer as &dyn MessageSigner);
+        let centre = round::Centre { line: &self.link, key: &key, signer };
+        let round = centre.round(terminal, self.environment.clock.now()).await;
+        round.map_err(|error| in_step(step)(errors::chain(&error)))
+    }
+
+    /// Waits until the centre has taken every row of a terminal's last batch. It takes them only after the credits
+    /// that come before them on the card, which reach it through the SP-TSM's outbox.
+    pub async fn has_worked_through(&self, terminal: &mut impl Signed) -> Result<(), CityError> {
         let step = "delivering a gate's transactions";
+        let (number, last) = terminal.lend(|terminal| (terminal.number(), terminal.state().batches().last));
+        if last == 0 {
+            return Ok(());
+        }
+        let batch = format!("{}-{last}", hex::encode(number.to_bytes()));
         for _ in 0..PATIENCE {
-            let receipt = self.link.consumption(batch).await.map_err(in_step(step))?;
-            let refused = receipt.verdicts.iter().find(|verdict| match verdict {
-                ConsumptionVerdict::Recorded | ConsumptionVerdict::Duplicate | ConsumptionVerdict::NotYet => {
-                    false
-                }
-                ConsumptionVerdict::TacWrong
-                | ConsumptionVerdict::UnknownCard
-                | ConsumptionVerdict::Contradicts
-                | ConsumptionVerdict::Malformed => true,
-            });
+            let state = self.link.batch_state(&batch).await.map_err(in_step(step))?;
+            let refused = state.verdicts.iter().find(|verdict| !is_taken(**verdict));
             if let Some(verdict) = refused {
                 return Err(in_step(step)(format!("the centre refused one: {verdict:?}")));
             }
-            if !receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
+            if state.stage == FileStage::Taken && !state.verdicts.contains(&RowVerdict::NotYet) {
                 return Ok(());
             }
             self.environment.timer.sleep(PAUSE).await;
@@ -199,6 +214,14 @@ impl Centre {
         let books = self.link.books().await.map_err(in_step("reading the clearing centre's books"))?;
         Ok(equation(&books))
     }
+}
+
+/// Whether the centre has a row, or will have it without anybody's doing.
+const fn is_taken(verdict: RowVerdict) -> bool {
+    matches!(
+        verdict,
+        RowVerdict::Recorded | RowVerdict::Duplicate | RowVerdict::LockRecorded | RowVerdict::NotYet
+    )
 }
 
 fn equation(books: &Books) -> MoneyEquation {

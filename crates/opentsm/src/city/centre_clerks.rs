@@ -3,9 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 use tsm_api::clearing::clerks::{self as api, ClerkLogin, ClerkPassword, ClerkRole, NewClerk};
+use tsm_api::clearing::fares::{self, FareDecision, NewFares};
+use tsm_api::clearing::lists::Decision;
 use tsm_api::client::Client;
 use tsm_api::endpoint::Nothing;
 use tsm_domain::environment::Entropy;
+use tsm_domain::money::fare::FareTable;
+use tsm_domain::money::settlement::BusinessDay;
 use tsm_services::clearing::FirstClerk;
 
 use super::plan::{CityPlan, Role};
@@ -66,6 +70,25 @@ impl CentreClerks {
             self.choose(plan, name, &new.first_password).await?;
         }
         root.call(&api::LOGOUT, &[], &Nothing {}).await.map(drop).map_err(in_step(step))
+    }
+
+    /// One clerk proposes a fare table that is in force from the beginning of this day; the other publishes it.
+    pub async fn publish_fares(&self, plan: &CityPlan, table: &FareTable) -> Result<(), CityError> {
+        let step = "publishing the fare table";
+        let [proposer, publisher] = PEOPLE;
+        let text = serde_json::to_string(table).map_err(in_step(step))?;
+        let today = BusinessDay::of(roles::runtime_of(plan).clock.now());
+        let new = NewFares { valid_from: today.previous().cut(), valid_until: None, text };
+        let proposer = self.log_in(plan, proposer, None).await?;
+        let proposed = proposer.call(&fares::PROPOSE, &[], &new).await.map_err(in_step(step))?;
+        let decision = FareDecision { digest: proposed.digest, decision: Decision::Approve };
+        let publisher = self.log_in(plan, publisher, None).await?;
+        let version = proposed.version.to_string();
+        publisher.call(&fares::DECIDE, &[&version], &decision).await.map_err(in_step(step))?;
+        for person in [proposer, publisher] {
+            person.call(&api::LOGOUT, &[], &Nothing {}).await.map_err(in_step(step))?;
+        }
+        Ok(())
     }
 
     /// A client with the session of a person, whose password is the plan's unless another one is given.

@@ -73,8 +73,8 @@ pub struct TerminalSecrets {
     pub block: [u8; 16],
     /// Chains what a terminal writes down.
     pub store: [u8; 32],
-    /// Sign the batches of the terminals of `opentsm terminal`, in PEM, in their order; none in a city of an earlier
-    /// version.
+    /// Sign the terminals' batches, in PEM, in the order of [`super::terminals::numbers`]; some or none in a city of
+    /// an earlier version.
     #[serde(default)]
     pub signing: Vec<String>,
 }

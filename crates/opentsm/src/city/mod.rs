@@ -24,6 +24,7 @@ pub mod centre_clerks;
 pub mod ceremony;
 pub mod desk;
 pub mod folder;
+pub mod gates;
 pub mod host;
 pub mod issuer_desk;
 pub mod lines;
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod roles;
 pub mod siblings;
 pub mod stores;
+pub mod terminals;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +47,7 @@ use tsm_domain::environment::Entropy;
 
 use centre::Centre;
 use centre_clerks::CentreClerks;
-use ceremony::{CardMakerKeys, TerminalRoots, TerminalSecrets};
+use ceremony::{CardMakerKeys, TerminalSecrets};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
 use host::{Apart, Host, Listeners, Together};
@@ -117,7 +119,7 @@ impl City {
         place: Place,
         database: Option<&str>,
         progress: &mut dyn Progress,
-    ) -> Result<(Self, TerminalRoots), CityError> {
+    ) -> Result<Self, CityError> {
         Self::bring_up_with(folder, place, database, Nights::Real, progress).await
     }
 
@@ -128,7 +130,7 @@ impl City {
         database: Option<&str>,
         nights: Nights,
         progress: &mut dyn Progress,
-    ) -> Result<(Self, TerminalRoots), CityError> {
+    ) -> Result<Self, CityError> {
         let (_, entropy) = environment::real();
         let listeners = Listeners::anywhere().await.map_err(in_step("binding to loopback"))?;
         let mut secret = [0; 16];
@@ -161,10 +163,15 @@ impl City {
         publish_receipt_key(folder, &mut plan).await?;
         if let Some(clerks) = &plan.centre_clerks {
             clerks.set_up(&plan).await?;
+            progress.done(
+                "clearing centre, payment sandbox and SP-TSM serve, and the centre's clerks can log in",
+            );
+            let fares = gates::fares().map_err(in_step("writing the fare table"))?;
+            clerks.publish_fares(&plan, &fares).await?;
+            progress
+                .done("the fare table: proposed by one clerk, published by another, signed by the centre");
         }
-        progress
-            .done("clearing centre, payment sandbox and SP-TSM serve, and the centre's clerks can log in");
-        Ok((Self { plan, maker, host }, terminal_roots))
+        Ok(Self { plan, maker, host })
     }
 
     /// Starts a city again from the plan, keys and stores in `folder`, in this process. A shared database
@@ -226,11 +233,10 @@ async fn publish_receipt_key(folder: &CityFolder, plan: &mut CityPlan) -> Result
     keep(folder, plan)
 }
 
-/// Draws the keys with which the terminals of `opentsm terminal` sign their batches; the centre knows the public
-/// halves.
+/// Draws the keys with which the city's terminals sign their batches; the centre knows the public halves.
 fn terminal_keys(plan: &mut CityPlan) -> Result<Vec<String>, pki::PkiError> {
     let mut private = Vec::new();
-    for terminal in roles::BY_HAND {
+    for terminal in terminals::numbers() {
         let key = pki::SigningIdentity::generate()?;
         plan.terminal_keys.insert(hex::encode(terminal), key.signer()?.public_key());
         private.push(key.to_pem().to_owned());

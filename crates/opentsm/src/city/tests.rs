@@ -53,7 +53,7 @@ impl Town {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let home = CityFolder::new(&folder).unwrap();
-        let (city, _) = City::bring_up(&home, Place::Together, None, &mut Silent).await.unwrap();
+        let city = City::bring_up(&home, Place::Together, None, &mut Silent).await.unwrap();
         Self { city, folder }
     }
 

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use crate::city::centre::Centre;
 use crate::city::folder::CityFolder;
+use crate::city::gates::{self, CityGate};
+use crate::city::terminals::CityTerminals;
 use crate::city::{City, CityError, Place, in_step};
 use crate::commands::se;
-use crate::demo::gates::CityGate;
 use crate::demo::here::PhoneHere;
 use crate::demo::narrator::{Audience, Narrator};
-use crate::demo::{gates, story};
+use crate::demo::story;
 use crate::folders::{self, TemporaryFolder};
 use crate::handset::Watched;
 use crate::live::LivePage;
@@ -78,12 +79,14 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     let mut narrator = Narrator::new(audience);
     let (city, gates) = if folder.plan().exists() {
         narrator.chapter("The city comes up again");
-        (City::reopen(&folder, options.database.as_deref(), &mut narrator).await?, open_gates(&folder)?)
+        let city = City::reopen(&folder, options.database.as_deref(), &mut narrator).await?;
+        let gates = open_gates(&folder, &city)?;
+        (city, gates)
     } else {
         bring_up(&folder, options.database.as_deref(), &mut narrator).await?
     };
     let money = Centre::of(&city.plan)?.balanced().await?;
-    let streets = Streets::new(Some(gates));
+    let streets = Streets::new(gates);
     let page = LivePage::open(&city.plan, streets.clone()).await?;
     if options.traffic > 0 {
         streets.let_live(&folder, &city, options.traffic)?;
@@ -108,8 +111,12 @@ async fn bring_up(
     narrator: &mut Narrator,
 ) -> Result<(City, [CityGate; 2]), CityError> {
     narrator.chapter("The city comes up");
-    let (city, _) = City::bring_up(folder, Place::Together, database, narrator).await?;
-    let mut gates = open_gates(folder)?;
+    let city = City::bring_up(folder, Place::Together, database, narrator).await?;
+    let mut gates = open_gates(folder, &city)?;
+    let centre = Centre::of(&city.plan)?;
+    for gate in &mut gates {
+        centre.round(gate).await?;
+    }
     for (number, msisdn, amount_fen) in RIDERS {
         narrator.chapter(&format!("Phone {number}"));
         let element = se::city_element(folder, &city.maker, number).map_err(in_step("making a phone"))?;
@@ -117,18 +124,18 @@ async fn bring_up(
         let phone = PhoneHere::switch_on(&servers, &home, element, Watched::No).await?;
         story::commuter(Box::new(phone), msisdn, amount_fen, &mut gates, narrator).await?;
     }
-    let centre = Centre::of(&city.plan)?;
-    for batch in gates::batches(&gates) {
-        centre.deliver(&batch).await?;
+    for gate in &mut gates {
+        centre.round(gate).await?;
+        centre.has_worked_through(gate).await?;
     }
     Ok((city, gates))
 }
 
 /// The city's gates as they were left.
-fn open_gates(folder: &CityFolder) -> Result<[CityGate; 2], CityError> {
+fn open_gates(folder: &CityFolder, city: &City) -> Result<[CityGate; 2], CityError> {
     let step = "opening the gates";
-    let secrets = folder.read_terminals().map_err(in_step(step))?;
-    gates::open_in(folder, &secrets).map_err(in_step(step))
+    let terminals = CityTerminals::of(folder, &city.plan).map_err(in_step(step))?;
+    gates::open(&terminals).map_err(in_step(step))
 }
 
 fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEquation, options: &Options) {

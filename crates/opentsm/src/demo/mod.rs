@@ -16,7 +16,6 @@
 
 mod apart;
 mod cut;
-pub mod gates;
 pub mod here;
 pub mod narrator;
 pub mod rider;
@@ -32,7 +31,8 @@ use tsm_se::memory::LoadFileLibrary;
 
 use crate::city::centre::Centre;
 use crate::city::folder::CityFolder;
-use crate::city::{City, CityError, Nights, Place, ceremony, in_step, se_id};
+use crate::city::terminals::CityTerminals;
+use crate::city::{City, CityError, Nights, Place, ceremony, gates, in_step, se_id};
 use crate::folders::TemporaryFolder;
 use crate::handset::Watched;
 use crate::report::{RunReport, cost_table};
@@ -89,19 +89,26 @@ async fn tell(
 ) -> Result<RunReport, CityError> {
     narrator.chapter("The city comes up");
     let folder = CityFolder::new(folder).map_err(in_step("making the city's folder"))?;
-    let (city, roots) = City::bring_up_with(&folder, place, None, Nights::PassQuickly, narrator).await?;
+    let city = City::bring_up_with(&folder, place, None, Nights::PassQuickly, narrator).await?;
     let phones = Phones { city: &city, folder: &folder, place, watched, library: LoadFileLibrary::new() };
-    let mut gates = gates::open(&roots).map_err(in_step("opening the gates"))?;
+    let step = "opening the gates";
+    let terminals = CityTerminals::of(&folder, &city.plan).map_err(in_step(step))?;
+    let mut gates = gates::open(&terminals).map_err(in_step(step))?;
+    let centre = Centre::of(&city.plan)?;
+    for gate in &mut gates {
+        centre.round(gate).await?;
+    }
+    narrator.happened("both gates fetch the fare table and the list of refused cards, and verify them");
     let mut steps = Vec::new();
     story::first_rider(phones.switch_on(1).await?, &mut gates, &city.plan, narrator, &mut steps).await?;
     story::second_rider(phones.switch_on(2).await?, &mut gates, narrator, &mut steps).await?;
     story::new_phone(phones.switch_on(3).await?, &mut gates, narrator, &mut steps).await?;
     narrator.chapter("The clearing centre closes the day");
-    let centre = Centre::of(&city.plan)?;
-    for batch in gates::batches(&gates) {
-        centre.deliver(&batch).await?;
+    for gate in &mut gates {
+        centre.round(gate).await?;
+        centre.has_worked_through(gate).await?;
     }
-    narrator.happened("the gates, offline all day, deliver their transactions: each TAC is verified");
+    narrator.happened("the gates, offline all day, deliver batches that they sign: each TAC is verified");
     centre.settled().await?;
     let agrees = story::close_the_day(&centre, &city.plan, narrator).await?;
     let money = centre.settled().await?;

@@ -11,10 +11,10 @@ use tsm_services::payment::{PaymentPlatform as _, PlatformState};
 use tsm_terminal::gate::Passage;
 use tsm_terminal::terminal::TapError;
 
-use super::gates::{self, CityGate};
 use super::narrator::Narrator;
 use super::rider::{Deletion, RiderPhone};
 use crate::city::centre::Centre;
+use crate::city::gates::CityGate;
 use crate::city::plan::CityPlan;
 use crate::city::{CityError, TRANSIT_AID, in_step, payments, roles};
 use crate::environment::{ShiftedClock, SystemClock};
@@ -237,7 +237,7 @@ impl Rider<'_> {
         let step = "entering at Harbour";
         let phone = self.phone.hold_to_gate()?;
         let before = phone.spent();
-        let passage = gates::enter(harbour, phone, SystemClock.now()).map_err(in_step(step))?;
+        let passage = harbour.enter(phone, SystemClock.now()).map_err(in_step(step))?;
         let cost = phone.spent() - before;
         let Passage::Entered { balance, .. } = passage else {
             return Err(in_step(step)("the gate let the rider out"));
@@ -247,7 +247,7 @@ impl Rider<'_> {
         let step = "leaving at Lighthouse";
         let phone = self.phone.hold_to_gate()?;
         let before = phone.spent();
-        let passage = gates::leave(lighthouse, phone, SystemClock.now()).map_err(in_step(step))?;
+        let passage = lighthouse.leave(phone, SystemClock.now()).map_err(in_step(step))?;
         let cost = phone.spent() - before;
         let Passage::Left { fare, balance, .. } = passage else {
             return Err(in_step(step)("the gate let the rider in"));
@@ -262,7 +262,7 @@ impl Rider<'_> {
         let cost = self.phone.lock(aid, self.narrator).await?;
         self.book("lock", cost);
         let step = "holding a locked card to a gate";
-        match gates::enter(gate, self.phone.hold_to_gate()?, SystemClock.now()) {
+        match gate.enter(self.phone.hold_to_gate()?, SystemClock.now()) {
             Err(TapError::Refused(why)) => {
                 self.narrator.happened(&format!("the card is locked; the gate says: {why}"));
             }

@@ -293,13 +293,19 @@ fn gates(gates: &[GateSeen], riders: u32, language: Language) -> Markup {
     html! {
         section aria-labelledby="gates" {
             h2 #gates { (language.choose("Gates", "闸机")) }
-            @if gates.is_empty() { p.none { (language.choose("The gates of this city are closed.", "本城市的闸机未开启。")) } }
             ul.gates {
                 @for gate in gates {
                     li {
                         strong { (language.choose(gate.english, gate.chinese)) } " "
                         span.faint { (gate.terminal) } br;
                         (gate.taps) " " (language.choose("taps", "次刷卡")) " · "
+                        @match gate.fares {
+                            0 => (language.choose("fares as installed", "出厂票价表")),
+                            version => {
+                                (language.choose("fares, version ", "票价表第 ")) (version) (language.choose("", " 版"))
+                            }
+                        }
+                        " · "
                         (gate.waiting) " " (language.choose("not delivered yet", "笔待上传"))
                     }
                 }

@@ -8,20 +8,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tsm_api::clearing::ConsumptionVerdict;
-use tsm_api::clearing::collection::{BatchReceipt, FileStage};
+use tsm_api::signature::SoftwareSigner;
 use tsm_domain::environment::{Clock as _, Entropy};
 use tsm_se::SecureElement;
 use tsm_se::card::SystemRandomness;
 use tsm_se::memory::LoadFileLibrary;
 use tsm_terminal::gate::Passage;
-use tsm_terminal::upload;
+use tsm_terminal::psam::RootKeys;
+use tsm_terminal::round::Lent;
+use tsm_terminal::store::{FileStore, Folder};
 use tsm_wallet::Quiet;
 
 use crate::city::centre::Centre;
 use crate::city::folder::CityFolder;
+use crate::city::gates::CityGate;
+use crate::city::terminals::{CityTerminal, Signed};
 use crate::city::{City, CityError, ceremony, in_step, roles, se_id};
-use crate::demo::gates::{self, CityGate};
 use crate::demo::here::PhoneHere;
 use crate::demo::rider::RiderPhone as _;
 use crate::environment::{self, SystemClock};
@@ -31,8 +33,6 @@ use crate::handset::Watched;
 const TRANSIT_CARD: &str = "Harbour Transit Card";
 /// How often gates deliver.
 const DELIVERY: Duration = Duration::from_secs(3);
-/// Transactions in one delivery.
-const BATCH: usize = 200;
 /// Below this a rider tops up first.
 const LEAST_FEN: u32 = 600;
 /// The names of the gates.
@@ -49,27 +49,30 @@ pub struct GateSeen {
     pub terminal: String,
     /// Taps since the city came up.
     pub taps: u64,
+    /// The version of the fare table that is in force in it; 0 when none of the centre's is.
+    pub fares: u32,
     /// Transactions that it has not delivered yet.
     pub waiting: usize,
 }
 
 /// The gates, and how many riders there are.
-#[derive(Default)]
 pub struct Streets {
-    gates: Mutex<Option<[CityGate; 2]>>,
+    gates: Mutex<[CityGate; 2]>,
     taps: [AtomicU64; 2],
     riders: AtomicU32,
     stopped: watch::Sender<bool>,
 }
 
 impl Streets {
-    /// A city with these gates; one that was started again has none open.
-    pub fn new(gates: Option<[CityGate; 2]>) -> Arc<Self> {
-        Arc::new(Self { gates: Mutex::new(gates), ..Self::default() })
+    /// A city with these gates.
+    pub fn new(gates: [CityGate; 2]) -> Arc<Self> {
+        let (taps, riders, stopped) = Default::default();
+        Arc::new(Self { gates: Mutex::new(gates), taps, riders, stopped })
     }
 
     /// The gates now.
     pub fn gates(&self) -> Vec<GateSeen> {
+        let now = SystemClock.now();
         self.with_gates(|gates| {
             let all = gates.iter().zip(NAMES).zip(&self.taps);
             all.map(|((gate, (english, chinese)), taps)| GateSeen {
@@ -77,11 +80,11 @@ impl Streets {
                 chinese,
                 terminal: hex::encode(gate.terminal().number().to_bytes()),
                 taps: taps.load(Ordering::Relaxed),
+                fares: gate.terminal().fare_version(now),
                 waiting: gate.terminal().state().undelivered(),
             })
             .collect()
         })
-        .unwrap_or_default()
     }
 
     /// How many riders live in the city.
@@ -89,8 +92,8 @@ impl Streets {
         self.riders.load(Ordering::Relaxed)
     }
 
-    fn with_gates<T>(&self, work: impl FnOnce(&mut [CityGate; 2]) -> T) -> Option<T> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(work)
+    fn with_gates<T>(&self, work: impl FnOnce(&mut [CityGate; 2]) -> T) -> T {
+        work(&mut self.gates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets riders live in the city until [`Self::stop`].
@@ -101,7 +104,7 @@ impl Streets {
         riders: u32,
     ) -> Result<(), CityError> {
         let centre = Centre::of(&city.plan)?;
-        tokio::spawn(deliver(self.clone(), centre));
+        tokio::spawn(go_round(self.clone(), centre));
         let library = LoadFileLibrary::new();
         let (_, entropy) = environment::real();
         let free = (1..).filter(|number| !folder.phone(*number).exists()).take(riders as usize);
@@ -135,34 +138,38 @@ impl Streets {
     }
 }
 
-/// Gates deliver what they have; what the centre cannot take yet comes again.
-async fn deliver(streets: Arc<Streets>, centre: Centre) {
+/// Gates deliver what they have and fetch lists and fares; what fails is done by the next round.
+async fn go_round(streets: Arc<Streets>, centre: Centre) {
     let timer = roles::runtime().timer;
     while !streets.is_stopped() {
         timer.sleep(DELIVERY).await;
         for number in [0, 1] {
-            let batch =
-                streets.with_gates(|gates| upload::next_batch(gates[number].terminal_mut(), BATCH, None));
-            let Some(Ok(Some(batch))) = batch else { continue };
-            let report = upload::notice_of(&batch);
-            if !report.transactions.is_empty() {
-                let Ok(receipt) = centre.link().consumption(&report).await else { continue };
-                if receipt.verdicts.contains(&ConsumptionVerdict::NotYet) {
-                    continue;
-                }
-            }
-            let taken = BatchReceipt {
-                terminal: batch.header.terminal,
-                sequence: batch.header.sequence,
-                stage: FileStage::Taken,
-                verdicts: Vec::new(),
-            };
-            let forgotten =
-                streets.with_gates(|gates| upload::delivered(gates[number].terminal_mut(), &taken));
-            if let Some(Err(error)) = forgotten {
-                tracing::warn!(%error, "a gate could not forget what it delivered");
+            let mut gate = StreetGate { streets: &streets, number };
+            if let Err(error) = centre.round(&mut gate).await {
+                tracing::debug!(%error, "a gate's round ended early");
             }
         }
+    }
+}
+
+/// One of the gates, between the riders who pass it.
+struct StreetGate<'a> {
+    streets: &'a Streets,
+    number: usize,
+}
+
+impl Lent for StreetGate<'_> {
+    type Keys = RootKeys;
+    type Store = FileStore<Folder>;
+
+    fn lend<T>(&mut self, work: impl FnOnce(&mut CityTerminal) -> T) -> T {
+        self.streets.with_gates(|gates| gates[self.number].lend(work))
+    }
+}
+
+impl Signed for StreetGate<'_> {
+    fn signer(&self) -> Option<SoftwareSigner> {
+        self.streets.with_gates(|gates| gates[self.number].signer())
     }
 }
 
@@ -201,16 +208,15 @@ impl Rider {
     /// In at one station and out at the other, where the gates are open.
     async fn ride(&mut self, phone: &mut PhoneHere) -> Result<(), CityError> {
         let first = usize::from(self.random() % 2);
-        for (gate, tap) in [(first, gates::enter as Tap), (1 - first, gates::leave as Tap)] {
+        for (gate, tap) in [(first, CityGate::enter as Tap), (1 - first, CityGate::leave as Tap)] {
             let link = phone.hold_to_gate()?;
             let passed = self.streets.with_gates(|gates| tap(&mut gates[gate], link, SystemClock.now()));
             match passed {
-                None => return Ok(()),
-                Some(Ok(Passage::Entered { balance, .. } | Passage::Left { balance, .. })) => {
+                Ok(Passage::Entered { balance, .. } | Passage::Left { balance, .. }) => {
                     self.balance_fen = balance.fen();
                     self.streets.taps[gate].fetch_add(1, Ordering::Relaxed);
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(%error, "a gate refused a rider");
                     self.balance_fen = 0;
                     return Ok(());

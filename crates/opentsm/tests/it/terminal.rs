@@ -68,7 +68,7 @@ fn fares_are_published_by_two_and_fetched_by_gates() {
         let left = terminal(&folder, "4", &["gate", "2", "leave"]);
         (left["fare_fen"].as_u64().unwrap(), left["fare_version"].as_u64().unwrap())
     };
-    assert_eq!(ride(), (400, 1), "the table that the gates were installed with");
+    assert_eq!(ride(), (400, 1), "the table that the gates were installed with: they have fetched none");
 
     let centre = |clerk: &str, matter: &[&str]| {
         opentsm(&[&["centre", "--city", folder.text(), "--clerk", clerk, "--json"], matter].concat())
@@ -76,7 +76,8 @@ fn fares_are_published_by_two_and_fetched_by_gates() {
     let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let table = folder.file("fares.json");
     std::fs::write(&table, r#"{"version":2,"rule":{"flat":250}}"#).unwrap();
-    let proposal = ["propose-fares", &table, "--from", "2026-01-01T00:00:00+08:00"];
+    let now = jiff::Timestamp::now().to_string();
+    let proposal = ["propose-fares", &table, "--from", &now];
     let wrong = folder.file("wrong-password");
     std::fs::write(&wrong, "a guess at it").unwrap();
     let guessed = centre("clerk-1", &[&["--password-file", wrong.as_str()][..], &["fares"]].concat());

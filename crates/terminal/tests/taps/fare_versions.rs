@@ -13,7 +13,7 @@ use tsm_domain::{
     money::fare::{FareBook, FareHead, FareRule, FareTable},
 };
 use tsm_terminal::{
-    FileStore, Gate, Passage, Refusal, RootKeys, Terminal, TerminalClass,
+    FileStore, Gate, Passage, Receipt, Refusal, RootKeys, Terminal, TerminalClass, TerminalState,
     centre_fares::{CentreFares, FaresUpdateError},
     state::Limits,
     store::{Cut, MemoryMedium, OnLoss, Opened, Remark, StoreKey},
@@ -23,7 +23,7 @@ use crate::{
     FARE_FEN, at, fen, gate_profile,
     hostile::refused,
     phone::{Field, Phone},
-    psam_profile, root_keys,
+    pos, psam_profile, root_keys, terminal,
 };
 
 type StoredGate = Gate<RootKeys, FileStore<MemoryMedium>>;
@@ -147,6 +147,30 @@ fn a_gate_whose_fares_are_out_of_date_lets_nobody_in() {
     let mut phone = Phone::new();
     inside.enter(&mut Field::of(&mut phone, None), at(10, 20, 0)).unwrap();
     assert_eq!(inside.terminal().fare_version(moment("10:20")), 9);
+}
+
+/// A bus takes the centre's fare of its time, before the first version the one that it was installed with, and nobody
+/// while its fares are out of date.
+#[test]
+fn a_bus_charges_by_the_version_in_force() {
+    let publisher = Publisher::new();
+    let installed = FareTable::new(1, FareRule::Flat(Fen::new(200))).unwrap();
+    let mut bus = pos(TerminalClass::B, 0x21);
+    let fares = CentreFares { operator: "METRO".into(), book: FareBook::default() };
+    let inside = bus.terminal_mut();
+    *inside = terminal(TerminalClass::B, 0x21, TerminalState::default()).with_fares(fares);
+    let fares = publisher.publish(8, 250, "09:00", Some("10:00"));
+    inside.announce_fares(std::slice::from_ref(&fares.head), &publisher.centre, moment("06:00")).unwrap();
+    inside.take_fares(&fares, &publisher.centre, moment("06:00")).unwrap();
+    let mut phone = Phone::new();
+    for (hour, version, price) in [(8, 1, 200), (9, 8, 250)] {
+        let paid = bus.ride(&mut Field::of(&mut phone, None), &installed, at(hour, 30, 0)).unwrap();
+        let (Receipt::Paid(record), Some(fare)) = paid else { panic!("{hour}: {paid:?}") };
+        assert_eq!((record.amount_fen, record.fare_version), (price, version));
+        assert_eq!(fare.amount, Fen::new(price.into()));
+    }
+    let late = bus.ride(&mut Field::of(&mut phone, None), &installed, at(10, 30, 0));
+    assert_eq!(refused(late), Refusal::FaresOutOfDate { due: 8 });
 }
 
 /// Forged heads, changed tables, another operator's fares: none is taken, and what was in force stays. A power

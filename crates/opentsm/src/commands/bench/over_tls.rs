@@ -45,7 +45,7 @@ pub fn measure(database: Option<&str>) -> Result<Rates, String> {
 }
 
 async fn measure_in(folder: &CityFolder, database: Option<&str>) -> Result<Rates, String> {
-    let (city, _) = City::bring_up(folder, Place::Together, database, &mut Silent)
+    let city = City::bring_up(folder, Place::Together, database, &mut Silent)
         .await
         .map_err(|error| error.to_string())?;
     let library = LoadFileLibrary::new();

@@ -3,7 +3,6 @@
 //! Each is the terminal that ships, with its PSAM's keys and a store in the city's folder, so that it goes on
 //! where it was left, offline or not.
 
-mod fares;
 mod times;
 mod words;
 
@@ -12,36 +11,31 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use tsm_api::clearing::lists::ChangesQuery;
-use tsm_api::client::{ClearingPeer, ClientError, SpTsmTerminal};
-use tsm_api::pki::SigningIdentity;
-use tsm_api::signature::{MessageSigner, MessageVerifier, SoftwareSigner};
+use tsm_api::client::{ClientError, SpTsmTerminal};
 use tsm_domain::environment::{Clock as _, Entropy as _};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_epurse::file::Industry;
-use tsm_epurse::{Algorithm, Amount, DateTime, Key, KeyVersion, TerminalNumber};
+use tsm_epurse::{Amount, DateTime, TerminalNumber};
 use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::readers::RemoteCard;
 use tsm_services::purse::card_time;
-use tsm_terminal::centre_fares::CentreFares;
 use tsm_terminal::gate::Booking;
 use tsm_terminal::pos::PosProfile;
-use tsm_terminal::state::Limits;
-use tsm_terminal::store::{FileStore, Folder, OnLoss, Opened, Remark, StoreKey};
+use tsm_terminal::store::{Opened, Remark};
 use tsm_terminal::top_up::{Answer, Ask, CashOutcome, TopUpHost, TopUpTerminal, run as hold};
-use tsm_terminal::upload::{self, Delivery};
-use tsm_terminal::{
-    Gate, Passage, Pos, PsamProfile, ReaderError, Receipt, RootKeys, Terminal, TerminalClass, service,
-};
+use tsm_terminal::{Gate, Passage, Pos, ReaderError, Receipt, TerminalClass, service};
 
 use super::se::{Addresses, CARD_ADDRESS};
 use super::wallet::Spoken;
-use crate::city::ceremony::{ISSUER_FACTOR, TerminalSecrets};
+use crate::city::centre::Centre;
+use crate::city::ceremony::ISSUER_FACTOR;
 use crate::city::folder::CityFolder;
+use crate::city::gates;
 use crate::city::plan::{CityPlan, Role};
 use crate::city::roles::{self, BY_HAND};
-use crate::demo::gates;
+use crate::city::terminals::{AtHand, CityTerminal, CityTerminals};
 use crate::environment::{SystemClock, SystemEntropy};
+use crate::errors::chain;
 
 /// Options of `opentsm terminal`.
 #[derive(Debug, Args)]
@@ -131,21 +125,15 @@ impl Station {
     const ALL: [Self; 4] = [Self::Gate(1), Self::Gate(2), Self::Till, Self::Cash];
 
     const fn number(self) -> [u8; 6] {
-        BY_HAND[self.place()]
-    }
-
-    /// Its place among the terminals of the command line.
-    const fn place(self) -> usize {
+        let [harbour, lighthouse, till, cash] = BY_HAND;
         match self {
-            Self::Gate(1) => 0,
-            Self::Gate(_) => 1,
-            Self::Till => 2,
-            Self::Cash => 3,
+            Self::Gate(1) => harbour,
+            Self::Gate(_) => lighthouse,
+            Self::Till => till,
+            Self::Cash => cash,
         }
     }
 }
-
-type Store = FileStore<Folder>;
 
 /// Runs one operation.
 pub fn run(options: &Options) -> Result<(), String> {
@@ -169,7 +157,7 @@ struct Place<'a> {
     options: &'a Options,
     folder: CityFolder,
     plan: CityPlan,
-    secrets: TerminalSecrets,
+    terminals: CityTerminals,
 }
 
 impl<'a> Place<'a> {
@@ -179,8 +167,8 @@ impl<'a> Place<'a> {
         }
         let folder = CityFolder::new(&options.city).map_err(|error| error.to_string())?;
         let plan = CityPlan::read(&folder.plan()).map_err(|error| error.to_string())?;
-        let secrets = folder.read_terminals().map_err(|error| error.to_string())?;
-        Ok(Self { options, folder, plan, secrets })
+        let terminals = CityTerminals::of(&folder, &plan).map_err(|error| chain(&error))?;
+        Ok(Self { options, folder, plan, terminals })
     }
 
     fn card(&self) -> Result<Field, String> {
@@ -195,56 +183,26 @@ impl<'a> Place<'a> {
         Ok(Field(card))
     }
 
-    fn open(&self, station: Station) -> Result<Opened<Folder>, String> {
-        let number = station.number();
-        let path = self.folder.path().join("terminals").join(hex::encode(number));
-        let disk = Folder::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let key = StoreKey::new(self.secrets.store);
-        let opened = FileStore::open(disk, key, TerminalNumber::new(number), OnLoss::Refuse)
-            .map_err(|error| format!("the terminal's store in {}: {error}", path.display()))?;
-        for remark in &opened.remarks {
+    fn terminal(&self, station: Station) -> Result<AtHand, String> {
+        let at_hand = self.terminals.open(station.number()).map_err(|error| chain(&error))?;
+        self.remark(&at_hand.remarks);
+        Ok(at_hand)
+    }
+
+    fn remark(&self, remarks: &[Remark]) {
+        for remark in remarks {
             if let Remark::TornWrite { bytes } = remark {
                 eprintln!("{}", words::torn_write(self.options.language, *bytes));
             }
         }
-        Ok(opened)
-    }
-
-    fn terminal(&self, station: Station) -> Result<Terminal<RootKeys, Store>, String> {
-        let Opened { store, state, list, fares, .. } = self.open(station)?;
-        let key = |value: &[u8; 16]| Key::new(Algorithm::TripleDes, *value);
-        let keys = RootKeys {
-            purchase: vec![(KeyVersion(1), key(&self.secrets.purchase))],
-            block: Some(key(&self.secrets.block)),
-        };
-        let number = station.number();
-        let [a, b, c, d, e, f] = number;
-        let psam = PsamProfile {
-            terminal: TerminalNumber::new(number),
-            serial: [0, 0, 0, 0, a, b, c, d, e, f],
-            purchase_key_index: 1,
-            wrong_mac2_limit: 1_000,
-        };
-        let terminal = Terminal::start(TerminalClass::A, psam, keys, state, store, Limits::default());
-        let terminal = terminal.map_err(|error| error.to_string())?;
-        let operator = self.plan.sp_tsm.institution.clone();
-        let fares = CentreFares { operator, book: fares.unwrap_or_default() };
-        Ok(terminal.with_list(list.unwrap_or_default(), Default::default()).with_fares(fares))
-    }
-
-    /// The key with which the terminal signs its batches; none in a city of an earlier version.
-    fn signer(&self, station: Station) -> Result<Option<SoftwareSigner>, String> {
-        let key = self.secrets.signing.get(station.place());
-        let signer = key.map(|pem| SigningIdentity::from_pem(pem).and_then(|key| key.signer())).transpose();
-        signer.map_err(|error| words::chain(&error))
     }
 
     fn fares(&self) -> Result<(), String> {
         let now = SystemClock.now();
         let mut gates = Vec::new();
         for station in [1, 2] {
-            let terminal = self.terminal(Station::Gate(station))?;
-            gates.push(fares::versions(&terminal, now));
+            let terminal = self.terminal(Station::Gate(station))?.terminal;
+            gates.push(versions(&terminal, now));
             if !self.options.json {
                 println!("{}", words::fares(self.options.language, station, &terminal, now));
             }
@@ -257,13 +215,13 @@ impl<'a> Place<'a> {
 
     fn gate(&self, station: u16, side: Side) -> Result<(), String> {
         let profile = gates::profile(station).map_err(|error| error.to_string())?;
-        let mut gate = Gate::new(profile, self.terminal(Station::Gate(station))?);
+        let mut gate = Gate::new(profile, self.terminal(Station::Gate(station))?.terminal);
         let mut card = self.card()?;
         let passage = match side {
             Side::Enter => gate.enter(&mut card, now()),
             Side::Leave => gate.leave(&mut card, now()),
         };
-        let passage = passage.map_err(|error| words::chain(&error))?;
+        let passage = passage.map_err(|error| chain(&error))?;
         let version = gate.terminal().state().records().last().map_or(0, |record| record.fare_version);
         let why = gate.last_fare().map(|fare| self.options.language.choose(fare.english(), fare.chinese()));
         match passage {
@@ -292,10 +250,10 @@ impl<'a> Place<'a> {
             city: [0x99, 0x90],
             acquirer: ISSUER_FACTOR.to_bytes(),
         };
-        let mut pos = Pos::new(profile, self.terminal(Station::Till)?);
+        let mut pos = Pos::new(profile, self.terminal(Station::Till)?.terminal);
         let kind = if composite { PurchaseKind::Composite } else { PurchaseKind::Simple };
         let receipt = pos.sell(&mut self.card()?, kind, Amount::from_fen(amount_fen), now());
-        let (record, before) = match receipt.map_err(|error| words::chain(&error))? {
+        let (record, before) = match receipt.map_err(|error| chain(&error))? {
             Receipt::Paid(record) => (record, false),
             Receipt::PaidBefore(record) => (record, true),
         };
@@ -310,7 +268,9 @@ impl<'a> Place<'a> {
     }
 
     fn top_up(&self, amount_fen: Option<u32>, again: Option<uuid::Uuid>) -> Result<(), String> {
-        let Opened { store, state, .. } = self.open(Station::Cash)?;
+        let opened = self.terminals.store(Station::Cash.number()).map_err(|error| chain(&error))?;
+        self.remark(&opened.remarks);
+        let Opened { store, state, .. } = opened;
         let number = TerminalNumber::new(Station::Cash.number());
         let mut terminal = TopUpTerminal::new(TerminalClass::A, number, state, store);
         let mut card = self.card()?;
@@ -323,13 +283,13 @@ impl<'a> Place<'a> {
                 terminal.insert(&mut card, Amount::from_fen(amount.unwrap_or_default()), operation, now())
             }
         };
-        let begun = begun.map_err(|error| words::chain(&error))?;
+        let begun = begun.map_err(|error| chain(&error))?;
         let environment = roles::runtime();
         let line = roles::client_of(&self.plan, Role::SpTsm, self.plan.sp_tsm.address, &environment);
         let line = SpTsmTerminal::new(line.map_err(|error| error.to_string())?);
         let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
         let outcome = hold(&mut terminal, &mut card, &mut Issuer { line, runtime }, begun);
-        let outcome = outcome.map_err(|error| words::chain(&error))?;
+        let outcome = outcome.map_err(|error| chain(&error))?;
         let cash = terminal.state().cash();
         let word = match &outcome {
             CashOutcome::ToppedUp { .. } => "topped-up",
@@ -351,7 +311,7 @@ impl<'a> Place<'a> {
     }
 
     fn read(&self) -> Result<(), String> {
-        let summary = service::read_card(&mut self.card()?).map_err(|error| words::chain(&error))?;
+        let summary = service::read_card(&mut self.card()?).map_err(|error| chain(&error))?;
         let number = summary.public_information.serial.digits();
         self.say(
             &words::read(self.options.language, &number, summary.balance.fen(), summary.log.len()),
@@ -365,20 +325,13 @@ impl<'a> Place<'a> {
 
     fn upload(&self) -> Result<(), String> {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-        let environment = roles::runtime();
-        let line = roles::client_of(&self.plan, Role::SpTsm, self.plan.clearing.address, &environment);
-        let centre = ClearingPeer::new(line.map_err(|error| error.to_string())?);
+        let centre = Centre::of(&self.plan).map_err(|error| error.to_string())?;
         let (mut delivered, mut waiting) = (0, 0);
         for station in Station::ALL {
-            let mut terminal = self.terminal(station)?;
-            let signer = self.signer(station)?;
-            let signer = signer.as_ref().map(|signer| signer as &dyn MessageSigner);
-            while let Some(count) = deliver(&mut terminal, signer, &centre, &runtime)? {
-                delivered += count;
-            }
-            refresh_list(&mut terminal, &centre, &runtime)?;
-            fares::refresh(&mut terminal, &centre, &runtime, SystemClock.now())?;
-            waiting += terminal.state().undelivered();
+            let round = runtime.block_on(centre.round(&mut self.terminal(station)?));
+            let round = round.map_err(|error| error.to_string())?;
+            delivered += round.delivered;
+            waiting += round.waiting;
         }
         self.say(
             &words::delivered(self.options.language, delivered, waiting),
@@ -392,42 +345,20 @@ impl<'a> Place<'a> {
     }
 }
 
-/// How many records go in one batch.
-const BATCH: usize = 500;
-
-/// Delivers one batch; how many records the centre took, or none when nothing more can be delivered now.
-fn deliver(
-    terminal: &mut Terminal<RootKeys, Store>,
-    signer: Option<&dyn MessageSigner>,
-    centre: &ClearingPeer,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<Option<usize>, String> {
-    let batch = upload::next_batch(terminal, BATCH, signer).map_err(|error| words::chain(&error))?;
-    let Some(batch) = batch else { return Ok(None) };
-    let receipt = runtime.block_on(centre.batch(&batch));
-    let receipt = receipt.map_err(|error| format!("the centre did not take the batch: {error}"))?;
-    let count = batch.rows.len();
-    match upload::delivered(terminal, &receipt).map_err(|error| words::chain(&error))? {
-        Delivery::Taken => Ok(Some(count)),
-        Delivery::SendAgain => Ok(None),
-    }
-}
-
-/// Brings a terminal's list of refused cards up to date. The centre's key comes over the institution's own
-/// connection; a terminal in the field has it in its configuration.
-fn refresh_list(
-    terminal: &mut Terminal<RootKeys, Store>,
-    centre: &ClearingPeer,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<(), String> {
-    let since = terminal.list().list.version().0;
-    let (key, update) = runtime
-        .block_on(async {
-            Ok((centre.list_key().await?, centre.list_changes(&ChangesQuery { since }).await?))
+/// The versions of the fare table that a terminal knows.
+fn versions(terminal: &CityTerminal, now: jiff::Timestamp) -> serde_json::Value {
+    let book = terminal.fare_book();
+    let versions = book.into_iter().flat_map(|book| book.heads().map(move |head| (book, head)));
+    let versions: Vec<_> = versions
+        .map(|(book, head)| {
+            json!({
+                "version": head.version, "from": head.valid_from, "until": head.valid_until,
+                "held": book.table(head.version).is_some(),
+            })
         })
-        .map_err(|error: ClientError| format!("the centre's list could not be read: {error}"))?;
-    let key = MessageVerifier::from_point(key.point.as_bytes()).map_err(|error| words::chain(&error))?;
-    terminal.update_list(&update, &key).map_err(|error| words::chain(&error))
+        .collect();
+    json!({ "terminal": hex::encode(terminal.number().to_bytes()), "in_use": terminal.fare_version(now),
+        "versions": versions })
 }
 
 /// The issuer, over TLS.

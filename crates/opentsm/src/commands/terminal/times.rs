@@ -24,7 +24,8 @@ use tsm_terminal::{
 };
 
 use crate::city::ceremony::with_rom_applets;
-use crate::demo::gates;
+use crate::city::gates;
+use crate::errors::chain;
 use crate::sample_card;
 
 /// How often each tap is measured; the median counts.
@@ -177,7 +178,7 @@ impl Stations {
 
     fn taps(&mut self, card: &mut SecureElement, round: u32) -> Result<[Tally; 4], String> {
         let at = |minute| moment(round, minute);
-        let failed = |error: tsm_terminal::TapError| super::words::chain(&error);
+        let failed = |error: tsm_terminal::TapError| chain(&error);
         let entry = metered(card, |reader| {
             self.entry.enter(&mut |command: &_| reader(command), at(0)).map(drop).map_err(failed)
         })?;
@@ -211,7 +212,7 @@ fn terminal(number: u8) -> Result<Terminal<RootKeys, InMemory>, String> {
     };
     let (state, store) = (TerminalState::default(), InMemory::default());
     Terminal::start(TerminalClass::A, psam, keys, state, store, Limits::default())
-        .map_err(|error| super::words::chain(&error))
+        .map_err(|error| chain(&error))
 }
 
 /// A load as the terminal carries it: the purse is found, then SELECT, INITIALIZE FOR LOAD, CREDIT FOR LOAD.
@@ -220,7 +221,7 @@ fn load(
     round: u32,
 ) -> Result<(), String> {
     let mut reader = |command: &CommandApdu| reader(command);
-    let card = PurseCard::find(&mut reader).map_err(|error| super::words::chain(&error))?;
+    let card = PurseCard::find(&mut reader).map_err(|error| chain(&error))?;
     let mut ask = |command: &CommandApdu| -> Result<Vec<u8>, String> {
         let answer = reader(command).map_err(|error| error.to_string())?;
         if answer.status.is_success() { Ok(answer.data) } else { Err(answer.status.to_string()) }

@@ -1,25 +1,11 @@
 //! The terminals' sentences in both languages.
 
-use std::error::Error;
-
 use jiff::Timestamp;
 use tsm_domain::money::fare::{FareBook, FaresAt};
 use tsm_terminal::{CardKeys, Terminal, TerminalStore};
 
 use super::money;
 use crate::commands::wallet::Spoken;
-
-/// An error with what caused it.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
 
 pub fn entered(language: Spoken, balance: u32) -> String {
     let balance = money(balance);
