@@ -50,6 +50,16 @@ pub fn requested() -> impl Future<Output = ()> {
     }
 }
 
+/// Does `work`, unless the program is asked to stop first: then `None`, and what the work holds is dropped, so that
+/// folders and processes of its own go away with it.
+pub async fn unless_asked<T>(work: impl Future<Output = T>) -> Option<T> {
+    let requested = requested();
+    tokio::select! {
+        done = work => Some(done),
+        () = requested => None,
+    }
+}
+
 /// A thread of its own reads, because a read that waits would keep the runtime from ending.
 async fn input_closed() {
     let (closed, waiting) = tokio::sync::oneshot::channel();

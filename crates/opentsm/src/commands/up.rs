@@ -21,7 +21,7 @@ use crate::handset::Watched;
 use crate::live::LivePage;
 use crate::live::traffic::Streets;
 use crate::report::MoneyEquation;
-use crate::stop::Attendance;
+use crate::stop::{self, Attendance};
 
 /// The riders that a new city has: phone, number, and what they paid in.
 const RIDERS: [(u32, &str, u32); 3] =
@@ -77,14 +77,10 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     };
     let audience = if options.json { Audience::Program } else { Audience::Person };
     let mut narrator = Narrator::new(audience);
-    let (city, gates) = if folder.plan().exists() {
-        narrator.chapter("The city comes up again");
-        let city = City::reopen(&folder, options.database.as_deref(), &mut narrator).await?;
-        let gates = open_gates(&folder, &city)?;
-        (city, gates)
-    } else {
-        bring_up(&folder, options.database.as_deref(), &mut narrator).await?
+    let Some(up) = stop::unless_asked(come_up(&folder, options, &mut narrator)).await else {
+        return Err(in_step("bringing the city up")("it was stopped before it served"));
     };
+    let (city, gates) = up?;
     let money = Centre::of(&city.plan)?.balanced().await?;
     let streets = Streets::new(gates);
     let page = LivePage::open(&city.plan, streets.clone()).await?;
@@ -102,6 +98,21 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     } else {
         city.stop_and_forget().await
     }
+}
+
+/// The city of the folder, or a new one.
+async fn come_up(
+    folder: &CityFolder,
+    options: &Options,
+    narrator: &mut Narrator,
+) -> Result<(City, [CityGate; 2]), CityError> {
+    if !folder.plan().exists() {
+        return bring_up(folder, options.database.as_deref(), narrator).await;
+    }
+    narrator.chapter("The city comes up again");
+    let city = City::reopen(folder, options.database.as_deref(), narrator).await?;
+    let gates = open_gates(folder, &city)?;
+    Ok((city, gates))
 }
 
 /// A new city, and riders who have used it.

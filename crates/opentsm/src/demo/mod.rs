@@ -36,6 +36,7 @@ use crate::city::{City, CityError, Nights, Place, ceremony, gates, in_step, se_i
 use crate::folders::TemporaryFolder;
 use crate::handset::Watched;
 use crate::report::{RunReport, cost_table};
+use crate::stop;
 
 use apart::PhoneApart;
 use here::PhoneHere;
@@ -67,8 +68,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         tokio::runtime::Runtime::new().map_err(|error| format!("the demo cannot start: {error}"))?;
     let folder = TemporaryFolder::new().map_err(|error| format!("the demo has no folder: {error}"))?;
     let mut narrator = Narrator::new(audience);
-    let told = runtime.block_on(tell(folder.path(), place, &mut narrator, watched));
+    let told = runtime.block_on(stop::unless_asked(tell(folder.path(), place, &mut narrator, watched)));
     runtime.shutdown_timeout(Duration::from_secs(5));
+    let told =
+        told.unwrap_or_else(|| Err(in_step("the demo")("it was stopped; nothing of it is left behind")));
     let report = match told {
         Ok(report) => report,
         Err(error) if options.json => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::running::{assert_money_adds_up, last_line, opentsm};
+use crate::running::{Folder, Running, assert_money_adds_up, last_line, opentsm};
 
 fn tell(arguments: &[&str]) -> Value {
     let output = opentsm(arguments);
@@ -84,4 +84,19 @@ fn both_demos_cost_the_same() {
         costs.collect::<Vec<_>>()
     };
     assert_eq!(costs(tell(&["demo", "--json"])), costs(tell(&["demo", "--processes", "--json"])));
+}
+
+/// Whoever stops a demo or a city that comes up, at whatever step, leaves nothing of it behind.
+#[cfg(unix)]
+#[test]
+fn nothing_is_left_of_what_was_stopped() {
+    for (arguments, step) in [(&["demo"][..], "The first phone"), (&["demo", "--processes"], "serve")] {
+        let temporary = Folder::new("stopped");
+        let mut demo = Running::start_in(&temporary, arguments);
+        let mut lines = std::iter::repeat_with(|| demo.line()).take_while(|line| !line.is_empty());
+        assert!(lines.any(|line| line.contains(step)), "it ended before");
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1, "the demo has its folder");
+        assert!(!demo.terminate().success());
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "{arguments:?}");
+    }
 }

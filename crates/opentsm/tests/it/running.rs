@@ -31,8 +31,16 @@ pub struct Running {
 impl Running {
     /// Starts the program.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::run(Command::new(PROGRAM).args(arguments))
+    }
+
+    /// Starts the program with its temporary files in a folder.
+    pub fn start_in(temporary: &Folder, arguments: &[&str]) -> Self {
+        Self::run(Command::new(PROGRAM).env("TMPDIR", temporary.path()).args(arguments))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
