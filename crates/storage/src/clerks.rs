@@ -22,6 +22,10 @@ pub enum ClerkRole {
     Proposer,
     /// Approves what another proposed, or sends it back.
     Approver,
+    /// Has riders and their cards before him, in a hall of the card issuer.
+    Hall,
+    /// Looks after riders who are not here.
+    CustomerService,
 }
 
 /// A person's account.

@@ -17,6 +17,7 @@ use tsm_iso7816::Aid;
 pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData};
 pub use desk::DeskCases;
 
+use crate::clerks::Clerks;
 use crate::error::Result;
 use crate::shared::{
     Chains, ConversationEnd, Conversations, Delivery, Fence, Incident, Incidents, Note, Outbox, Sessions,
@@ -150,7 +151,9 @@ pub struct With {
 
 /// The store of the SP-TSM.
 #[async_trait]
-pub trait SpTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Arrivals + DeskCases {
+pub trait SpTsmStore:
+    Conversations + Sessions + Outbox + Incidents + Chains + Clerks + Arrivals + DeskCases
+{
     // Consent.
 
     /// Records a consent or refusal, or gives the one that was recorded for the same conversation and purpose.

@@ -24,6 +24,9 @@ pub const PASSWORD: Endpoint<ClerkPassword, Nothing> = Endpoint::post(
     Access::Peer,
     "Changes the person's own password; one that was assigned must be changed before anything else.",
 );
+/// Who one is.
+pub const WHOAMI: Endpoint<Nothing, ClerkSelf> =
+    Endpoint::get("/peer/v1/clerks/self", Access::Peer, "Whose session it is, and what the person may do.");
 /// Adds a person.
 pub const ADD_CLERK: Endpoint<NewClerk, ClerkLine> = Endpoint::post(
     "/peer/v1/clerks",
@@ -34,9 +37,51 @@ pub const ADD_CLERK: Endpoint<NewClerk, ClerkLine> = Endpoint::post(
 pub const CLERKS: Endpoint<Nothing, ClerkList> =
     Endpoint::get("/peer/v1/clerks", Access::Peer, "The institution's people. For its administrators.");
 
+/// All of them, for whoever speaks of a desk without saying which.
+pub const ENDPOINTS: ClerkEndpoints = ClerkEndpoints {
+    login: LOGIN,
+    logout: LOGOUT,
+    password: PASSWORD,
+    whoami: WHOAMI,
+    add: ADD_CLERK,
+    list: CLERKS,
+};
+
 /// Every endpoint of this module.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![LOGIN.describe(), LOGOUT.describe(), PASSWORD.describe(), ADD_CLERK.describe(), CLERKS.describe()]
+    ENDPOINTS.describe()
+}
+
+/// The endpoints of the people at a desk: those of the centre, and of the card issuer.
+
+pub struct ClerkEndpoints {
+    /// Logs in.
+    pub login: Endpoint<ClerkLogin, ClerkSession>,
+    /// Logs out.
+    pub logout: Endpoint<Nothing, Nothing>,
+    /// Changes one's own password.
+    pub password: Endpoint<ClerkPassword, Nothing>,
+    /// Who one is.
+    pub whoami: Endpoint<Nothing, ClerkSelf>,
+    /// Adds a person.
+    pub add: Endpoint<NewClerk, ClerkLine>,
+    /// The desk's people.
+    pub list: Endpoint<Nothing, ClerkList>,
+}
+
+impl ClerkEndpoints {
+    /// Each of them as the documents show it.
+    pub fn describe(&self) -> Vec<EndpointInfo> {
+        let Self { login, logout, password, whoami, add, list } = self;
+        vec![
+            login.describe(),
+            logout.describe(),
+            password.describe(),
+            whoami.describe(),
+            add.describe(),
+            list.describe(),
+        ]
+    }
 }
 
 /// A login.
@@ -79,7 +124,8 @@ impl std::fmt::Debug for ClerkSession {
     }
 }
 
-/// What a person may do at the centre.
+/// What a person may do. At the centre people propose and approve; at the card issuer's desk they are in a hall or at
+/// customer service. Both have administrators.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClerkRole {
@@ -89,6 +135,24 @@ pub enum ClerkRole {
     Proposer,
     /// Approves what another proposed.
     Approver,
+    /// At the card issuer: has riders and their cards before him, in a hall.
+    Hall,
+    /// At the card issuer: looks after riders who are not here.
+    CustomerService,
+}
+
+/// Whose session it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClerkSelf {
+    /// The person's institution.
+    pub institution: String,
+    /// The person.
+    pub person: String,
+    /// What the person may do.
+    pub roles: Vec<ClerkRole>,
+    /// Until when the session lasts.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
 }
 
 /// A change of one's own password.

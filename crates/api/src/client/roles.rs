@@ -223,9 +223,9 @@ role_client! {
         /// Proposes a payout.
         propose_payout(; desk::CardMatter) -> desk::PayoutRecord = desk::PROPOSE_PAYOUT;
         /// Approves a payout.
-        approve_payout(payout: OperationId; desk::Clerk) -> desk::PayoutRecord = desk::APPROVE_PAYOUT;
+        approve_payout(payout: OperationId;) -> desk::PayoutRecord = desk::APPROVE_PAYOUT;
         /// Rejects a payout.
-        reject_payout(payout: OperationId; desk::Clerk) -> desk::PayoutRecord = desk::REJECT_PAYOUT;
+        reject_payout(payout: OperationId;) -> desk::PayoutRecord = desk::REJECT_PAYOUT;
         /// Reads a payout.
         payout(payout: OperationId;) -> desk::PayoutRecord = desk::PAYOUT;
         /// Records a lost card.
@@ -237,9 +237,9 @@ role_client! {
         /// Proposes to return a card whose claim may be live.
         propose_claim_return(; desk::CardMatter) -> desk::DeskRecord = desk::PROPOSE_CLAIM_RETURN;
         /// Approves that.
-        approve_claim_return(case: OperationId; desk::Clerk) -> desk::DeskRecord = desk::APPROVE_CLAIM_RETURN;
+        approve_claim_return(case: OperationId;) -> desk::DeskRecord = desk::APPROVE_CLAIM_RETURN;
         /// Rejects that.
-        reject_claim_return(case: OperationId; desk::Clerk) -> desk::DeskRecord = desk::REJECT_CLAIM_RETURN;
+        reject_claim_return(case: OperationId;) -> desk::DeskRecord = desk::REJECT_CLAIM_RETURN;
         /// Begins a conversation with a card on the hall's reader.
         hall_session(; desk::HallSession) -> ConversationReply = desk::HALL_SESSION;
         /// Answers a turn of it.

@@ -1,8 +1,8 @@
 //! SP-TSM, as the issuer's own halls and customer service see it: what people decide about a card.
 //!
-//! The desk's system shows the issuer's certificate and signs, and vouches for the person that it names; the
-//! SP-TSM knows which persons there are and what each may do. Every request that does something names the
-//! person, and each decision stands in the card's journal under that name.
+//! The desk's system shows a certificate of its own and signs; that says which desk it is and nothing about a person.
+//! Each person logs in ([`super::clerks`]), shows the session with every request, and stands in the card's journal
+//! under the name that the session has. No request names anybody.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,13 @@ pub const PROPOSE_PAYOUT: Endpoint<CardMatter, PayoutRecord> = Endpoint::post(
     "Proposes to pay out in cash what no payment takes back of a returned card; repeating it gives the same payout.",
 );
 /// Approves a payout.
-pub const APPROVE_PAYOUT: Endpoint<Clerk, PayoutRecord> = Endpoint::post(
+pub const APPROVE_PAYOUT: Endpoint<Nothing, PayoutRecord> = Endpoint::post(
     "/desk/v1/payouts/{payout}/approval",
     Access::Peer,
     "Approves a payout that another person proposed; it is booked at the centre, once.",
 );
 /// Rejects a payout.
-pub const REJECT_PAYOUT: Endpoint<Clerk, PayoutRecord> = Endpoint::post(
+pub const REJECT_PAYOUT: Endpoint<Nothing, PayoutRecord> = Endpoint::post(
     "/desk/v1/payouts/{payout}/rejection",
     Access::Peer,
     "Rejects a proposed payout; nothing is paid.",
@@ -64,13 +64,13 @@ pub const PROPOSE_CLAIM_RETURN: Endpoint<CardMatter, DeskRecord> = Endpoint::pos
      is on the black list of every terminal, and nothing was spent of it since it was parked.",
 );
 /// Approves it.
-pub const APPROVE_CLAIM_RETURN: Endpoint<Clerk, DeskRecord> = Endpoint::post(
+pub const APPROVE_CLAIM_RETURN: Endpoint<Nothing, DeskRecord> = Endpoint::post(
     "/desk/v1/claims/returns/{case}/approval",
     Access::Peer,
     "Approves it, as another person; the centre is asked for its evidence once more.",
 );
 /// Rejects it.
-pub const REJECT_CLAIM_RETURN: Endpoint<Clerk, DeskRecord> =
+pub const REJECT_CLAIM_RETURN: Endpoint<Nothing, DeskRecord> =
     Endpoint::post("/desk/v1/claims/returns/{case}/rejection", Access::Peer, "Rejects it; nothing moves.");
 /// A card lies on the hall's own reader.
 pub const HALL_SESSION: Endpoint<HallSession, ConversationReply> = Endpoint::post(
@@ -107,13 +107,6 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     ]
 }
 
-/// Who acts.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Clerk {
-    /// The person's name at the desk.
-    pub clerk: String,
-}
-
 /// A person decides something about a card.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CardMatter {
@@ -121,8 +114,6 @@ pub struct CardMatter {
     pub request: RequestId,
     /// The card.
     pub card: HexBytes,
-    /// The person's name at the desk.
-    pub clerk: String,
     /// Why.
     pub reason: String,
 }

@@ -1,5 +1,6 @@
 //! The SP-TSM: the card issuer's trusted service manager.
 
+pub mod clerks;
 pub mod desk;
 pub mod evidence;
 pub mod migration;
@@ -17,6 +18,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         peer::endpoints(),
         evidence::endpoints(),
         desk::endpoints(),
+        clerks::endpoints(),
         terminal::endpoints(),
     ]
     .concat()

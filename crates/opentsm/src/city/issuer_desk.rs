@@ -1,25 +1,20 @@
-//! The card issuer's desk of a city on this machine: its system's certificate and key, and its people.
+//! The card issuer's desk of a city on this machine: its system's certificate and key. Its people log in
+//! ([`super::clerks`]).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tsm_api::StaffRole;
-use tsm_api::client::{Client, HttpsTransport, Signing, SpTsmDesk};
+use tsm_api::client::{Client, HttpsTransport, Signing};
 use tsm_api::pki::{Authority, SigningIdentity, TlsIdentity};
 use tsm_api::signature::MessageVerifier;
 use tsm_services::runtime::Environment;
 use tsm_services::server::Peer;
-use tsm_services::sp_tsm;
 
 use super::plan::{CityPlan, PlanError};
 use super::roles::PARTNER_TIMEOUT;
 
 /// The number under which the desk's system signs.
-const INSTITUTION: &str = "issuer-desk";
-/// The people of the city's halls and customer service. Invented.
-const PEOPLE: [(&str, StaffRole); 3] =
-    [("hall-1", StaffRole::Hall), ("hall-2", StaffRole::Hall), ("service-1", StaffRole::CustomerService)];
-
+pub const INSTITUTION: &str = "issuer-desk";
 /// The desk.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct IssuerDesk {
@@ -29,17 +24,6 @@ pub struct IssuerDesk {
     pub private_key_pem: String,
     /// The key that signs its messages, in PEM.
     pub message_key_pem: String,
-    /// Who sits there.
-    pub people: Vec<Person>,
-}
-
-/// A person of the desk.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Person {
-    /// The name.
-    pub name: String,
-    /// What the person may do.
-    pub roles: Vec<StaffRole>,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -49,32 +33,26 @@ impl IssuerDesk {
     pub fn new(authority: &Authority) -> Result<Self, PlanError> {
         let identity = authority.issue(INSTITUTION)?;
         let (certificate, key) = identity.to_pem();
-        let person = |(name, role): (&str, StaffRole)| Person { name: name.to_owned(), roles: vec![role] };
         Ok(Self {
             certificate_pem: certificate.to_owned(),
             private_key_pem: key.to_owned(),
             message_key_pem: SigningIdentity::generate()?.to_pem().to_owned(),
-            people: PEOPLE.map(person).into(),
         })
     }
 
     /// As the SP-TSM knows it.
-    pub fn admitted(&self) -> Result<sp_tsm::Desk, Failure> {
+    pub fn admitted(&self) -> Result<Peer, Failure> {
         let public_key = SigningIdentity::from_pem(&self.message_key_pem)?.signer()?.public_key();
-        let peer = Peer {
+        Ok(Peer {
             institution: INSTITUTION.to_owned(),
             name: INSTITUTION.to_owned(),
             certificate: self.identity()?.fingerprint(),
             verifier: MessageVerifier::from_point(public_key.as_bytes())?,
-        };
-        let person = |person: &Person| {
-            Ok::<_, Failure>((person.name.parse()?, person.roles.iter().copied().collect()))
-        };
-        Ok(sp_tsm::Desk { peer, people: self.people.iter().map(person).collect::<Result<_, _>>()? })
+        })
     }
 
-    /// The desk's line to the SP-TSM.
-    pub fn line(&self, plan: &CityPlan, environment: &Environment) -> Result<SpTsmDesk, Failure> {
+    /// The desk's line to the SP-TSM, without a person.
+    pub fn line(&self, plan: &CityPlan, environment: &Environment) -> Result<Client, Failure> {
         let tls = self.identity()?.client_config(&plan.trust()?)?;
         let transport = HttpsTransport::new(plan.sp_tsm.address, "localhost", tls, PARTNER_TIMEOUT)?;
         let signing = Signing {
@@ -83,7 +61,7 @@ impl IssuerDesk {
             clock: environment.clock.clone(),
             entropy: environment.entropy.clone(),
         };
-        Ok(SpTsmDesk::new(Client::new(Arc::new(transport)).signing(signing)))
+        Ok(Client::new(Arc::new(transport)).signing(signing))
     }
 
     fn identity(&self) -> Result<TlsIdentity, Failure> {

@@ -12,7 +12,8 @@
 //! siblings   several processes of one role           siblings.rs
 //! lines      the centre's files and metrics          lines.rs
 //! centre     the books                               centre.rs
-//! clerks     the centre's people                     centre_clerks.rs
+//! clerks     people of centre and issuer's desk      clerks.rs
+//! fares      the first fare table                    first_fares.rs
 //! ```
 //!
 //! The SE-TSM starts first, because the card issuer must be registered there before its own server
@@ -20,9 +21,10 @@
 //! interfaces only.
 
 pub mod centre;
-pub mod centre_clerks;
 pub mod ceremony;
+pub mod clerks;
 pub mod desk;
+pub mod first_fares;
 pub mod folder;
 pub mod gates;
 pub mod host;
@@ -46,7 +48,6 @@ use tsm_api::se_tsm::operator;
 use tsm_domain::environment::Entropy;
 
 use centre::Centre;
-use centre_clerks::CentreClerks;
 use ceremony::{CardMakerKeys, TerminalSecrets};
 use desk::{Desk, NewApplication, OnboardedProvider};
 use folder::CityFolder;
@@ -139,7 +140,7 @@ impl City {
             .map_err(in_step("planning the city"))?;
         plan.lines = Some(listeners.lines().map_err(in_step("planning the city"))?);
         plan.clock = (nights == Nights::PassQuickly).then(|| folder.path().join("clock-ahead"));
-        plan.centre_clerks = Some(CentreClerks::new(&*entropy));
+        clerks::plan_people(&mut plan, &*entropy);
         plan.database = database.map(|url| Database { url: url.to_owned(), city: city_name(&*entropy) });
         let (maker, terminal_roots) =
             ceremony::hold(&mut plan, &entropy).map_err(in_step("holding the key ceremony"))?;
@@ -161,16 +162,14 @@ impl City {
             host.start(&plan, role).await?;
         }
         publish_receipt_key(folder, &mut plan).await?;
-        if let Some(clerks) = &plan.centre_clerks {
-            clerks.set_up(&plan).await?;
-            progress.done(
-                "clearing centre, payment sandbox and SP-TSM serve, and the centre's clerks can log in",
-            );
-            let fares = gates::fares().map_err(in_step("writing the fare table"))?;
-            clerks.publish_fares(&plan, &fares).await?;
-            progress
-                .done("the fare table: proposed by one clerk, published by another, signed by the centre");
-        }
+        clerks::set_up(&mut plan).await?;
+        keep(folder, &plan)?;
+        progress.done(
+            "clearing centre, payment sandbox and SP-TSM serve, and the people of centre and issuer can log in",
+        );
+        let fares = gates::fares().map_err(in_step("writing the fare table"))?;
+        first_fares::publish(&plan, &fares).await?;
+        progress.done("the fare table: proposed by one clerk, published by another, signed by the centre");
         Ok(Self { plan, maker, host })
     }
 
@@ -205,12 +204,16 @@ impl City {
             plan.role_mut(role).address = listeners.address(role).map_err(in_step(step))?;
         }
         plan.lines = Some(listeners.lines().map_err(in_step(step))?);
+        // An earlier version's city gets the people whom it has not.
+        clerks::plan_people(&mut plan, &*environment::real().1);
         keep(folder, &plan)?;
         let mut host = Together::on(listeners);
         for role in Role::ALL {
             host.start(&plan, role).await?;
         }
         publish_receipt_key(folder, &mut plan).await?;
+        clerks::set_up(&mut plan).await?;
+        keep(folder, &plan)?;
         progress.done("every role serves again, from its own store and keys");
         Ok(Self { plan, maker, host: Box::new(host) })
     }

@@ -14,7 +14,7 @@ use tsm_api::payment::PlatformKey;
 use tsm_api::pki::{Authority, PkiError, SigningIdentity, TlsIdentity, Trust};
 use tsm_services::payment_sandbox::Faults;
 
-use super::centre_clerks::CentreClerks;
+use super::clerks::Clerks;
 use super::issuer_desk::IssuerDesk;
 use super::lines::CentreLines;
 use crate::folders;
@@ -105,7 +105,10 @@ pub struct CityPlan {
     pub issuer_desk: Option<IssuerDesk>,
     /// The card issuer's people at the clearing centre; none in a city that was made before it had them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub centre_clerks: Option<CentreClerks>,
+    pub centre_clerks: Option<Clerks>,
+    /// The people of the issuer's desk; none in a city that was made before they logged in, until it is started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desk_clerks: Option<Clerks>,
     /// The public keys of the terminals that sign their batches, by number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub terminal_keys: BTreeMap<String, HexBytes>,
@@ -224,6 +227,7 @@ impl CityPlan {
             payment_keys: None,
             issuer_desk: Some(IssuerDesk::new(&authority)?),
             centre_clerks: None,
+            desk_clerks: None,
             terminal_keys: BTreeMap::new(),
             clock: None,
             payment_faults: Faults::doubled(),

@@ -27,6 +27,7 @@ use tsm_services::siblings::Siblings;
 use tsm_services::{clearing, payment_sandbox, se_tsm, sp_tsm};
 
 use super::ceremony;
+use super::clerks::At;
 use super::desk::FirstLogin;
 use super::lines::{self, CentreSockets, ServedLines};
 use super::payments;
@@ -271,7 +272,7 @@ async fn clearing(
         duties,
     });
     if let Some(clerks) = &plan.centre_clerks {
-        let first = clerks.first(plan).map_err(|error| why(&error))?;
+        let first = clerks.first(At::Centre, plan).map_err(|error| why(&error))?;
         service.install_clerk(&first).await.map_err(|error| why(&error))?;
     }
     service.start_collection();
@@ -326,6 +327,10 @@ async fn sp_tsm(
     service.admit_own_tools(peer(&plan.sp_tsm).map_err(|error| why(&error))?);
     if let Some(desk) = &plan.issuer_desk {
         service.admit_desk(desk.admitted().map_err(|error| why(&*error))?);
+    }
+    if let Some(clerks) = &plan.desk_clerks {
+        let first = clerks.first(At::IssuersDesk, plan).map_err(|error| why(&error))?;
+        service.install_clerk(&first).await.map_err(|error| why(&error))?;
     }
     Ok(sp_tsm::routes(service).into_router())
 }

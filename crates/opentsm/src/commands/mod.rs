@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod books;
 pub mod centre;
+mod clerks;
 pub mod desk;
 pub mod doctor;
 pub mod explain;

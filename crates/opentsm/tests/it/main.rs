@@ -2,6 +2,7 @@
 
 mod city;
 mod demo;
+mod desk;
 mod killed;
 mod lines;
 mod live;

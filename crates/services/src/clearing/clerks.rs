@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tsm_api::clearing::clerks::{ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSession, NewClerk};
+use tsm_api::clearing::clerks::{
+    ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
+};
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::Problem;
 use tsm_domain::OperatorId;
@@ -16,6 +18,9 @@ use super::collection::institution_id;
 use crate::server::Call;
 use crate::staff::clerks::{ClerkDesk, FirstClerk, Person, holder_of, nobody};
 
+/// What people may do at the centre.
+const ROLES: &[ClerkRole] = &[ClerkRole::Administrator, ClerkRole::Proposer, ClerkRole::Approver];
+
 impl Clearing {
     /// Gives an institution its first administrator; changes nothing where the person has an account.
     pub async fn install_clerk(&self, first: &FirstClerk) -> Result<(), Problem> {
@@ -23,7 +28,7 @@ impl Clearing {
     }
 
     pub(super) fn clerks(&self) -> ClerkDesk<'_, dyn ClearingStore> {
-        ClerkDesk { store: &*self.store, environment: &self.environment }
+        ClerkDesk { store: &*self.store, environment: &self.environment, roles: ROLES }
     }
 }
 
@@ -64,8 +69,12 @@ pub(super) async fn password(
     centre: Arc<Clearing>,
     call: Call<Institution, ClerkPassword>,
 ) -> Result<Nothing, Problem> {
-    let person = call.caller.1.ok_or_else(nobody)?;
-    centre.clerks().change_password(person, &call.request).await.map(|()| Nothing {})
+    centre.clerks().change_password(call.caller.someone()?, &call.request).await.map(|()| Nothing {})
+}
+
+/// Whose session it is.
+pub(super) async fn whoami(_: Arc<Clearing>, call: Call<Institution, Nothing>) -> Result<ClerkSelf, Problem> {
+    Ok(call.caller.someone()?.record())
 }
 
 /// Adds a person of the institution, or assigns a new password.

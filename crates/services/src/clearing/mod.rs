@@ -191,6 +191,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clerks_api::LOGIN, clerks::login)
         .on(&clerks_api::LOGOUT, clerks::logout)
         .on(&clerks_api::PASSWORD, clerks::password)
+        .on(&clerks_api::WHOAMI, clerks::whoami)
         .on(&clerks_api::ADD_CLERK, clerks::add_clerk)
         .on(&clerks_api::CLERKS, clerks::clerks)
 }

@@ -1,29 +1,19 @@
 //! Who calls: wallets show the SE-TSM's word about their session, institutions their certificate and
 //! signature (B-5.3). Everything else is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use async_trait::async_trait;
 use tracing::warn;
+use tsm_api::Access;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::signature::{Assertion, SignatureError};
-use tsm_api::{Access, StaffRole};
-use tsm_domain::{Msisdn, OperatorId, SeId};
+use tsm_domain::{Msisdn, SeId};
 
 use super::SpTsm;
 use crate::payment::Notification;
 use crate::purse::se_from_wire;
-use crate::server::{Credentials, Peer, Service};
+use crate::server::{Credentials, Service};
 use crate::siblings::Bearer;
-
-/// The issuer's halls and customer service: the system at which they sit, and what each person may do.
-#[derive(Debug, Clone)]
-pub struct Desk {
-    /// The system, which vouches for the person that it names.
-    pub peer: Peer,
-    /// The people and their roles.
-    pub people: BTreeMap<OperatorId, BTreeSet<StaffRole>>,
-}
+use crate::staff::clerks::Person;
 
 /// Who calls.
 #[derive(Debug)]
@@ -40,8 +30,8 @@ pub enum Caller {
     TopUpTerminals(String),
     /// The issuer's own staff and tools, which show the SP-TSM's own certificate.
     OwnTools,
-    /// The issuer's halls and customer service.
-    Desk,
+    /// The issuer's halls and customer service, with the person whose session is shown.
+    Desk(Option<Person>),
     /// Another process of this SP-TSM, which passes on what the SE-TSM asked it.
     Sibling,
 }
@@ -68,7 +58,7 @@ impl Caller {
             | Self::TopUpTerminals(_)
             | Self::Sibling
             | Self::OwnTools
-            | Self::Desk => Err(ProblemCode::SessionRequired.into()),
+            | Self::Desk(_) => Err(ProblemCode::SessionRequired.into()),
         }
     }
 
@@ -80,7 +70,7 @@ impl Caller {
             | Self::Wallet(_)
             | Self::Payment(_)
             | Self::TopUpTerminals(_)
-            | Self::Desk
+            | Self::Desk(_)
             | Self::OwnTools => Err(ProblemCode::NotAllowed.into()),
         }
     }
@@ -95,7 +85,7 @@ impl Caller {
             | Self::TopUpTerminals(_)
             | Self::Sibling
             | Self::OwnTools
-            | Self::Desk => Err(ProblemCode::NotAllowed.into()),
+            | Self::Desk(_) => Err(ProblemCode::NotAllowed.into()),
         }
     }
 
@@ -109,7 +99,7 @@ impl Caller {
             | Self::Payment(_)
             | Self::Sibling
             | Self::OwnTools
-            | Self::Desk => Err(ProblemCode::NotAllowed.into()),
+            | Self::Desk(_) => Err(ProblemCode::NotAllowed.into()),
         }
     }
 }
@@ -122,7 +112,13 @@ impl Service for SpTsm {
         match access {
             Access::Public | Access::Conversation => Ok(Caller::Anyone),
             Access::Wallet => self.wallet_caller(&credentials).map(Caller::Wallet),
-            Access::Peer => self.peer_caller(&credentials),
+            Access::Peer => match self.peer_caller(&credentials)? {
+                Caller::Desk(_) => {
+                    let desk = self.desk.get().ok_or(ProblemCode::NotAllowed)?;
+                    self.clerks().person(&desk.institution, &credentials).await.map(Caller::Desk)
+                }
+                other => Ok(other),
+            },
             Access::Payment => self.notified(&credentials).await.map(|word| Caller::Payment(Box::new(word))),
             Access::Staff(_) | Access::Provider => Err(ProblemCode::NotAllowed.into()),
         }
@@ -155,34 +151,11 @@ impl SpTsm {
             Caller::Sibling => {
                 self.siblings.as_ref().is_some_and(|all| all.peer().institution == own.institution)
             }
-            Caller::Anyone | Caller::Wallet(_) | Caller::SeTsm | Caller::Payment(_) | Caller::Desk => false,
+            Caller::Anyone | Caller::Wallet(_) | Caller::SeTsm | Caller::Payment(_) | Caller::Desk(_) => {
+                false
+            }
         };
         if is_own { Ok(()) } else { Err(ProblemCode::NotAllowed.into()) }
-    }
-
-    /// A person of the issuer's desk who has one of these roles.
-    pub(super) fn clerk(
-        &self,
-        caller: &Caller,
-        name: &str,
-        roles: &[StaffRole],
-    ) -> Result<OperatorId, Problem> {
-        let desk = self.require_desk(caller)?;
-        let person: OperatorId = name.parse().map_err(|_| Problem::new(ProblemCode::NotAllowed))?;
-        let known = desk.people.get(&person).ok_or(ProblemCode::NotAllowed)?;
-        if roles.iter().any(|role| known.contains(role)) {
-            Ok(person)
-        } else {
-            Err(ProblemCode::NotAllowed.into())
-        }
-    }
-
-    /// Nobody but the desk's system.
-    pub(super) fn require_desk(&self, caller: &Caller) -> Result<&Desk, Problem> {
-        match (self.desk.get(), caller) {
-            (Some(desk), Caller::Desk) => Ok(desk),
-            _ => Err(ProblemCode::NotAllowed.into()),
-        }
     }
 
     fn peer_caller(&self, credentials: &Credentials<'_>) -> Result<Caller, Problem> {
@@ -202,8 +175,8 @@ impl SpTsm {
             (peer.institution == claimed).then_some((peer, Caller::OwnTools))
         };
         let desk = || {
-            let peer = &self.desk.get()?.peer;
-            (peer.institution == claimed).then_some((peer, Caller::Desk))
+            let peer = self.desk.get()?;
+            (peer.institution == claimed).then_some((peer, Caller::Desk(None)))
         };
         let known = known.or_else(terminals).or_else(sibling).or_else(own).or_else(desk);
         let (peer, caller) = known.ok_or(ProblemCode::PeerCertificateRequired)?;

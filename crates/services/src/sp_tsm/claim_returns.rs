@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tsm_api::clearing::closing::{ClaimEvidence, ClaimQuery};
-use tsm_api::ids::{ConversationId as WireConversation, OperationId as WireOperation};
+use tsm_api::endpoint::Nothing;
+use tsm_api::ids::ConversationId as WireConversation;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::sp_tsm::desk::{CardMatter, Clerk, DeskRecord};
-use tsm_domain::OperationId;
+use tsm_api::sp_tsm::desk::{CardMatter, DeskRecord};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardClosing, CardRecord, CardState};
 use tsm_domain::desk::{DeskCase, DeskMatter, DeskStage};
@@ -27,45 +27,27 @@ use tsm_storage::sp_tsm::{SpChange, With};
 
 use super::access::Caller;
 use super::closing_card::closing_of;
-use super::desk::{SERVICE, detail, problem, record, refused};
-use super::payouts::decided_otherwise;
+use super::desk::{SERVICE, decided_otherwise, detail, problem, record, refused};
 use super::stop::Stop;
 use super::{SpTsm, reports};
-use crate::names;
 use crate::purse::card_to_wire;
 use crate::server::Call;
 
 /// Proposes it.
 pub(super) async fn propose(tsm: Arc<SpTsm>, call: Call<Caller, CardMatter>) -> Result<DeskRecord, Problem> {
     let at = tsm.at_desk(&call.caller, &call.request, SERVICE).await?;
-    let before = tsm.store.cases_of(at.card.card).await.map_err(problem)?;
     let claim = tsm.live_claim(&at.card).await?.operation;
-    let of_claim = |case: &&DeskCase| case.matter == DeskMatter::ClaimReturned { claim };
-    let rejected = before.iter().filter(of_claim).filter(|case| matches!(case.stage, DeskStage::Refused(_)));
-    let words = ["claim-returned", &claim.to_string(), &rejected.count().to_string()];
-    let id = OperationId::from_uuid(names::derived(&words));
-    if let Some(known) = before.iter().find(|case| case.id == id) {
-        return Ok(record(known));
-    }
-    tsm.check_evidence(&at.card).await?;
-    let case = DeskCase {
-        id,
-        card: at.card.card,
-        matter: DeskMatter::ClaimReturned { claim },
-        opened: tsm.decided(&at.clerk),
-        reason: at.reason,
-        stage: DeskStage::Open,
-    };
-    let note = tsm.note_by(&at.clerk, case.card, "claim-return-proposed", &detail(&case));
-    let with = With { notes: vec![note], ..With::default() };
-    let known = tsm.store.open_case(case, with).await.map_err(problem)?;
-    Ok(record(&known))
+    let matter = DeskMatter::ClaimReturned { claim };
+    let words = ["claim-returned", &claim.to_string()];
+    let check = async |card: &CardRecord| tsm.check_evidence(card).await.map(|_| matter);
+    let event = "claim-return-proposed";
+    tsm.propose_case(at, (&words, event), |known| known == matter, check).await.map(|case| record(&case))
 }
 
 /// Approves it.
-pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Result<DeskRecord, Problem> {
-    let clerk = tsm.clerk(&call.caller, &call.request.clerk, SERVICE)?;
-    let case = tsm.claim_case(&call).await?;
+pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<DeskRecord, Problem> {
+    let clerk = tsm.clerk(&call.caller, SERVICE)?;
+    let case = tsm.case_of(&call, is_claim_return).await?;
     if matches!(&case.stage, DeskStage::Done(decided) if decided.by == clerk) {
         return Ok(record(&case));
     }
@@ -88,27 +70,13 @@ pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Resul
 }
 
 /// Rejects it.
-pub(super) async fn reject(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Result<DeskRecord, Problem> {
-    let clerk = tsm.clerk(&call.caller, &call.request.clerk, SERVICE)?;
-    let case = tsm.claim_case(&call).await?;
-    if matches!(&case.stage, DeskStage::Refused(decided) if decided.by == clerk) {
-        return Ok(record(&case));
-    }
-    let rejected = case.refused(tsm.decided(&clerk)).map_err(refused)?;
-    let note = tsm.note_by(&clerk, case.card, "claim-return-rejected", &detail(&case));
-    let with = With { notes: vec![note], ..With::default() };
-    tsm.store.decide_case(&case, rejected.clone(), with).await.map_err(decided_otherwise)?;
-    Ok(record(&rejected))
+pub(super) async fn reject(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<DeskRecord, Problem> {
+    let clerk = tsm.clerk(&call.caller, SERVICE)?;
+    let case = tsm.case_of(&call, is_claim_return).await?;
+    tsm.reject_case(case, &clerk, "claim-return-rejected").await.map(|case| record(&case))
 }
 
 impl SpTsm {
-    async fn claim_case<Q>(&self, call: &Call<Caller, Q>) -> Result<DeskCase, Problem> {
-        let id: WireOperation = call.parameter()?;
-        let case = self.store.desk_case(OperationId::from_uuid(id.0)).await.map_err(problem)?;
-        let case = case.filter(|case| matches!(case.matter, DeskMatter::ClaimReturned { .. }));
-        case.ok_or_else(|| ProblemCode::UnknownId.into())
-    }
-
     /// The claim of a card that a person has refused to release, because its data were sent.
     async fn live_claim(&self, card: &CardRecord) -> Result<Arrival, Problem> {
         let forbidden = |reason| Problem::because(ProblemCode::StateForbids, reason);
@@ -184,4 +152,8 @@ impl SpTsm {
         self.outbox.kick();
         Ok(())
     }
+}
+
+const fn is_claim_return(matter: DeskMatter) -> bool {
+    matches!(matter, DeskMatter::ClaimReturned { .. })
 }

@@ -20,6 +20,7 @@ use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::With;
 
 use super::access::Caller;
+use super::clerks::{RIDER, SE_TSM, WALLET};
 use super::desk::{AtDesk, HALL, SERVICE, detail, problem, record, refused};
 use super::stop::Stop;
 use super::{SpTsm, reports};
@@ -55,7 +56,7 @@ pub(super) async fn report_own(tsm: Arc<SpTsm>, call: Call<Caller, LostCard>) ->
             Err(Problem::because(ProblemCode::ValueRefused, "Several cards fit; name one."))
         }
         (Some(card), None) => {
-            tsm.lose(&card, &name("rider"), "reported by the rider").await.map(|case| record(&case))
+            tsm.lose(&card, &name(RIDER), "reported by the rider").await.map(|case| record(&case))
         }
     }
 }
@@ -68,9 +69,9 @@ pub(super) async fn loss(tsm: Arc<SpTsm>, call: Call<Caller, SeLoss>) -> Result<
     for card in cards.iter().filter(|card| is_carried(card)) {
         match standing {
             LossStanding::Lost => {
-                tsm.lose(card, &name("se-tsm"), "its secure element is on the loss list").await?;
+                tsm.lose(card, &name(SE_TSM), "its secure element is on the loss list").await?;
             }
-            LossStanding::Found => tsm.find(card.card, &name("se-tsm")).await?,
+            LossStanding::Found => tsm.find(card.card, &name(SE_TSM)).await?,
         }
     }
     Ok(Nothing {})
@@ -128,7 +129,7 @@ impl SpTsm {
     /// The card is unlocked: the permission is used up.
     pub(super) async fn use_permission(&self, card: CardNumber) -> Result<(), Stop> {
         let Some(case) = self.unlock_permission(card).await? else { return Ok(()) };
-        let by = name("wallet");
+        let by = name(WALLET);
         let Ok(used) = case.done(self.decided(&by)) else { return Ok(()) };
         match self.store.decide_case(&case, used, With::default()).await {
             // Another unlock used it.
@@ -209,7 +210,7 @@ const fn is_carried(card: &CardRecord) -> bool {
     matches!(card.state, CardState::Issuing | CardState::Active | CardState::Locked | CardState::Closing)
 }
 
-/// How those who are no people of the desk are called in the journal.
+/// One who is no person of the desk, as the journal calls him.
 fn name(word: &str) -> OperatorId {
     word.parse().expect("a short word is a name")
 }

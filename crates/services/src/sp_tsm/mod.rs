@@ -9,7 +9,7 @@
 //! | `payment_watch` | asks the platform about orders whose notification never came |
 //! | `number_change`, `repersonalising` | a rider with another number, and the cards that hold it |
 //! | `top_up`, `cash_top_up`, `attempts`, `locks`, `lock_seen`, `synchronisation` | one flow on a card each |
-//! | `desk`, `payouts`, `lost_cards`, `released_claims` | what the issuer's own people decide about a card |
+//! | `clerks`, `desk`, `payouts`, `lost_cards`, `released_claims`, `claim_returns` | who the issuer's own people are, and what they decide about a card |
 //! | `closing_card`, `unloading`, `returning`, `migrating_out` | cards that leave their phones |
 //! | `evidence` | what riders and the issuer's own staff are shown |
 //! | `reports` | what the centre, the SE-TSM and the payment platform are told, through the outbox |
@@ -27,6 +27,7 @@ mod cancel_order;
 mod card_record;
 mod cash_top_up;
 mod claim_returns;
+mod clerks;
 mod closing_card;
 mod conversations;
 mod desk;
@@ -64,7 +65,9 @@ use std::sync::{Arc, OnceLock};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tsm_api::client::{ClearingPeer, SeTsmPeer};
-use tsm_api::sp_tsm::{desk as api_desk, evidence as api_evidence, migration, peer, terminal, wallet};
+use tsm_api::sp_tsm::{
+    clerks as api_clerks, desk as api_desk, evidence as api_evidence, migration, peer, terminal, wallet,
+};
 use tsm_keys::KeyService;
 use tsm_storage::SpTsmStore;
 
@@ -75,7 +78,7 @@ use crate::runtime::Environment;
 use crate::server::{Peer, PeerGate, Routes};
 use crate::siblings::Siblings;
 
-pub use access::Desk;
+pub use crate::staff::clerks::FirstClerk;
 pub use settings::{
     DomainAccess, HolderFile, Package, PlainApplication, Product, ProductKind, PurseProduct, Settings,
     SettingsError, TopUpLimits,
@@ -140,7 +143,7 @@ pub struct SpTsm {
     siblings: Option<Arc<dyn Siblings>>,
     ordered: watch::Sender<()>,
     own_tools: OnceLock<Peer>,
-    desk: OnceLock<Desk>,
+    desk: OnceLock<Peer>,
 }
 
 impl SpTsm {
@@ -188,9 +191,9 @@ impl SpTsm {
         let _ = self.own_tools.set(own);
     }
 
-    /// Admits the issuer's halls and customer service. They decide about cards, each person by his roles, and
-    /// see no key and no wallet. Said again, it changes nothing.
-    pub fn admit_desk(&self, desk: Desk) {
+    /// Admits the system of the issuer's halls and customer service. Its people log in, decide about cards by their
+    /// roles, and see no key and no wallet. Said again, it changes nothing.
+    pub fn admit_desk(&self, desk: Peer) {
         // The first word stands.
         let _ = self.desk.set(desk);
     }
@@ -236,6 +239,12 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&api_desk::REJECT_CLAIM_RETURN, claim_returns::reject)
         .on(&api_desk::HALL_SESSION, hall::begin)
         .on(&api_desk::CASES, desk::cases)
+        .on(&api_clerks::LOGIN, clerks::login)
+        .on(&api_clerks::LOGOUT, clerks::logout)
+        .on(&api_clerks::PASSWORD, clerks::password)
+        .on(&api_clerks::WHOAMI, clerks::whoami)
+        .on(&api_clerks::ADD_CLERK, clerks::add_clerk)
+        .on(&api_clerks::CLERKS, clerks::clerks)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
         .on(&terminal::BEGIN, cash_top_up::begin)
         .on(&terminal::STATUS, cash_top_up::status)

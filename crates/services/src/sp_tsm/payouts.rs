@@ -16,19 +16,17 @@ use tsm_api::clearing::closing::{ClosingQuery, ClosingStage, RefundPayment, Refu
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::OperationId as WireOperation;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::sp_tsm::desk::{CardMatter, Clerk, PayoutRecord, PayoutState};
+use tsm_api::sp_tsm::desk::{CardMatter, PayoutRecord, PayoutState};
 use tsm_domain::card::CardRecord;
 use tsm_domain::desk::{DeskCase, DeskMatter, DeskStage};
 use tsm_domain::{Fen, OperationId};
-use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::With;
 
 use super::access::Caller;
 use super::closing_card::operation_to_wire;
-use super::desk::{HALL, detail, problem, refused};
+use super::desk::{HALL, decided_otherwise, detail, problem, refused};
 use super::returning::shares;
 use super::{SpTsm, reports};
-use crate::names;
 use crate::purse::{card_to_wire, to_wire};
 use crate::server::Call;
 
@@ -39,34 +37,20 @@ pub(super) async fn propose(
 ) -> Result<PayoutRecord, Problem> {
     let at = tsm.at_desk(&call.caller, &call.request, HALL).await?;
     let refund = refund_of(&at.card)?;
-    let before = tsm.store.cases_of(at.card.card).await.map_err(problem)?;
-    let of_refund =
-        |case: &&DeskCase| matches!(case.matter, DeskMatter::Payout { refund: known, .. } if known == refund);
-    let rejected = before.iter().filter(of_refund).filter(|case| matches!(case.stage, DeskStage::Refused(_)));
-    let words = ["hall-payout", at.card.card.as_str(), &refund.to_string(), &rejected.count().to_string()];
-    let id = OperationId::from_uuid(names::derived(&words));
-    if let Some(known) = before.iter().find(|case| case.id == id) {
-        return tsm.told(known).await;
-    }
-    let amount = tsm.owed_in_cash(&at.card).await?;
-    let case = DeskCase {
-        id,
-        card: at.card.card,
-        matter: DeskMatter::Payout { refund, amount },
-        opened: tsm.decided(&at.clerk),
-        reason: at.reason,
-        stage: DeskStage::Open,
+    let card = at.card.card;
+    let words = ["hall-payout", card.as_str(), &refund.to_string()];
+    let of_refund = |matter| matches!(matter, DeskMatter::Payout { refund: known, .. } if known == refund);
+    let check = async |card: &CardRecord| {
+        tsm.owed_in_cash(card).await.map(|amount| DeskMatter::Payout { refund, amount })
     };
-    let note = tsm.note_by(&at.clerk, case.card, "payout-proposed", &detail(&case));
-    let with = With { notes: vec![note], ..With::default() };
-    let known = tsm.store.open_case(case, with).await.map_err(problem)?;
-    tsm.told(&known).await
+    let case = tsm.propose_case(at, (&words, "payout-proposed"), of_refund, check).await?;
+    tsm.told(&case).await
 }
 
 /// Approves a payout.
-pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Result<PayoutRecord, Problem> {
-    let clerk = tsm.clerk(&call.caller, &call.request.clerk, HALL)?;
-    let case = tsm.payout_case(&call).await?;
+pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<PayoutRecord, Problem> {
+    let clerk = tsm.clerk(&call.caller, HALL)?;
+    let case = tsm.case_of(&call, is_payout).await?;
     if matches!(&case.stage, DeskStage::Done(decided) if decided.by == clerk) {
         // The answer was lost; it was approved.
         return tsm.told(&case).await;
@@ -90,34 +74,21 @@ pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Resul
 }
 
 /// Rejects a payout.
-pub(super) async fn reject(tsm: Arc<SpTsm>, call: Call<Caller, Clerk>) -> Result<PayoutRecord, Problem> {
-    let clerk = tsm.clerk(&call.caller, &call.request.clerk, HALL)?;
-    let case = tsm.payout_case(&call).await?;
-    if matches!(&case.stage, DeskStage::Refused(decided) if decided.by == clerk) {
-        return tsm.told(&case).await;
-    }
-    let rejected = case.refused(tsm.decided(&clerk)).map_err(refused)?;
-    let note = tsm.note_by(&clerk, case.card, "payout-rejected", &detail(&case));
-    let with = With { notes: vec![note], ..With::default() };
-    tsm.store.decide_case(&case, rejected.clone(), with).await.map_err(decided_otherwise)?;
+pub(super) async fn reject(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<PayoutRecord, Problem> {
+    let clerk = tsm.clerk(&call.caller, HALL)?;
+    let case = tsm.case_of(&call, is_payout).await?;
+    let rejected = tsm.reject_case(case, &clerk, "payout-rejected").await?;
     tsm.told(&rejected).await
 }
 
 /// A payout.
 pub(super) async fn payout(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<PayoutRecord, Problem> {
-    tsm.require_desk(&call.caller)?;
-    let case = tsm.payout_case(&call).await?;
+    tsm.someone(&call.caller)?;
+    let case = tsm.case_of(&call, is_payout).await?;
     tsm.told(&case).await
 }
 
 impl SpTsm {
-    async fn payout_case<Q>(&self, call: &Call<Caller, Q>) -> Result<DeskCase, Problem> {
-        let id: WireOperation = call.parameter()?;
-        let case = self.store.desk_case(OperationId::from_uuid(id.0)).await.map_err(problem)?;
-        let case = case.filter(|case| matches!(case.matter, DeskMatter::Payout { .. }));
-        case.ok_or_else(|| ProblemCode::UnknownId.into())
-    }
-
     /// What a hall owes for a returned card: what the centre owes, less what payments take back.
     async fn owed_in_cash(&self, card: &CardRecord) -> Result<Fen, Problem> {
         if card.frozen.is_some() {
@@ -206,11 +177,6 @@ fn paid_in_hall(case: &DeskCase) -> Result<RefundPayment, Problem> {
     })
 }
 
-pub(super) fn decided_otherwise(error: StorageError) -> Problem {
-    match error {
-        StorageError::Conflict { .. } => {
-            Problem::because(ProblemCode::StateForbids, "Somebody else has decided it meanwhile.")
-        }
-        other => problem(other),
-    }
+const fn is_payout(matter: DeskMatter) -> bool {
+    matches!(matter, DeskMatter::Payout { .. })
 }

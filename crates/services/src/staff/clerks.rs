@@ -8,7 +8,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tsm_api::clearing::clerks::{
-    ClerkLine, ClerkLogin, ClerkPassword, ClerkRole as WireRole, ClerkSession, NewClerk,
+    ClerkLine, ClerkLogin, ClerkPassword, ClerkRole as WireRole, ClerkSelf, ClerkSession, NewClerk,
 };
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::reconciliation::Clerk;
@@ -32,9 +32,10 @@ const CLOSED_FOR: SignedDuration = SignedDuration::from_mins(30);
 
 /// A person with a session.
 #[derive(Debug)]
-pub(crate) struct Person {
+pub struct Person {
     account: ClerkAccount,
     session: SessionId,
+    expires_at: jiff::Timestamp,
 }
 
 /// A person to begin with, who adds all others of an institution.
@@ -51,10 +52,26 @@ pub struct FirstClerk {
 impl Person {
     /// The person, who must have this role.
     pub(crate) fn clerk(&self, role: ClerkRole) -> Result<Clerk, Problem> {
-        if self.account.roles.contains(&role) {
+        self.clerk_of(&[role])
+    }
+
+    /// The person, who must have one of these roles.
+    pub(crate) fn clerk_of(&self, roles: &[ClerkRole]) -> Result<Clerk, Problem> {
+        if roles.iter().any(|role| self.account.roles.contains(role)) {
             Ok(self.account.clerk.clone())
         } else {
             Err(Problem::because(ProblemCode::NotAllowed, "The person's roles do not include this."))
+        }
+    }
+
+    /// Who it is.
+    pub(crate) fn record(&self) -> ClerkSelf {
+        let ClerkAccount { clerk, roles, .. } = &self.account;
+        ClerkSelf {
+            institution: clerk.institution.to_string(),
+            person: clerk.person.to_string(),
+            roles: roles.iter().copied().map(role_to_wire).collect(),
+            expires_at: self.expires_at,
         }
     }
 }
@@ -68,6 +85,8 @@ pub(crate) fn nobody() -> Problem {
 pub(crate) struct ClerkDesk<'a, S: ?Sized> {
     pub(crate) store: &'a S,
     pub(crate) environment: &'a Environment,
+    /// What people may do at this desk.
+    pub(crate) roles: &'static [ClerkRole],
 }
 
 impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
@@ -95,7 +114,8 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         let expired = || Problem::new(ProblemCode::SessionExpired);
         let id: SessionId = bearer.parse().map_err(|_| expired())?;
         let session = self.store.session(id, self.environment.now()).await.map_err(problem)?;
-        let SessionHolder::Operator(holder) = session.ok_or_else(expired)?.holder else {
+        let session = session.ok_or_else(expired)?;
+        let SessionHolder::Operator(holder) = session.holder else {
             return Err(ProblemCode::NotAllowed.into());
         };
         let person = holder.as_str().strip_prefix(institution).and_then(|rest| rest.strip_prefix('/'));
@@ -105,7 +125,7 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         };
         let account = self.store.clerk(&clerk).await.map_err(problem)?.ok_or_else(expired)?;
         check_password_state(account.password_state, credentials.path)?;
-        Ok(Some(Person { account, session: id }))
+        Ok(Some(Person { account, session: id, expires_at: session.expires_at }))
     }
 
     /// Opens a session.
@@ -159,10 +179,10 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
     /// Changes the person's own password.
     pub(crate) async fn change_password(
         &self,
-        person: Person,
+        person: &Person,
         change: &ClerkPassword,
     ) -> Result<(), Problem> {
-        let Person { account, .. } = person;
+        let account = &person.account;
         passwords::verify(&change.old, &account.password_hash)?;
         if change.old == change.new {
             return Err(Problem::because(ProblemCode::ValueRefused, "The new password is the old one."));
@@ -173,7 +193,7 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
             ..account.clone()
         };
         let clerk = account.clerk.clone();
-        self.store.put_clerk(Some(account), changed).await.map_err(problem)?;
+        self.store.put_clerk(Some(account.clone()), changed).await.map_err(problem)?;
         self.tell(&clerk, "password-changed", &json!({})).await
     }
 
@@ -190,7 +210,10 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
             let reason = "Another administrator changes this account.";
             return Err(Problem::because(ProblemCode::NotAllowed, reason));
         }
-        let roles = new.roles.iter().copied().map(role_from_wire);
+        let roles: Vec<_> = new.roles.iter().copied().map(role_from_wire).collect();
+        if !roles.iter().all(|role| self.roles.contains(role)) {
+            return Err(Problem::because(ProblemCode::ValueRefused, "There is no such role at this desk."));
+        }
         let account = self.assigned(clerk, roles, &new.first_password)?;
         let known = self.store.clerk(&account.clerk).await.map_err(problem)?;
         self.store.put_clerk(known, account.clone()).await.map_err(problem)?;
@@ -275,6 +298,8 @@ const fn role_to_wire(role: ClerkRole) -> WireRole {
         ClerkRole::Administrator => WireRole::Administrator,
         ClerkRole::Proposer => WireRole::Proposer,
         ClerkRole::Approver => WireRole::Approver,
+        ClerkRole::Hall => WireRole::Hall,
+        ClerkRole::CustomerService => WireRole::CustomerService,
     }
 }
 
@@ -283,6 +308,8 @@ const fn role_from_wire(role: WireRole) -> ClerkRole {
         WireRole::Administrator => ClerkRole::Administrator,
         WireRole::Proposer => ClerkRole::Proposer,
         WireRole::Approver => ClerkRole::Approver,
+        WireRole::Hall => ClerkRole::Hall,
+        WireRole::CustomerService => ClerkRole::CustomerService,
     }
 }
 

@@ -13,11 +13,10 @@ use tsm_domain::environment::Clock as _;
 use tsm_domain::money::reconciliation::Clerk;
 use tsm_domain::{OperatorId, SessionId};
 use tsm_services::clearing::FirstClerk;
-use tsm_storage::ClearingStore;
-use tsm_storage::clerks::{ClerkAccount, ClerkRole};
+use tsm_storage::clerks::{ClerkAccount, ClerkRole, Clerks};
 use tsm_storage::memory::MemoryClearing;
 use tsm_storage::se_tsm::PasswordState;
-use tsm_storage::shared::{Session, SessionHolder};
+use tsm_storage::shared::{Session, SessionHolder, Sessions};
 
 use crate::purse_card::PurseCard;
 use crate::settlement::world::{World, day, report};
@@ -25,7 +24,7 @@ use crate::support::SystemEntropy;
 
 /// A session of a person who has these roles, without going through the login.
 pub async fn session_of(
-    store: &dyn ClearingStore,
+    store: &(impl Clerks + Sessions + ?Sized),
     institution: &str,
     person: &str,
     roles: &[ClerkRole],

@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{body, many, one, params, run};
 
-/// The tables.
-pub(super) const CLERKS_3: &str = r#"
+/// The tables: the clearing centre's third migration, the SP-TSM's fourth.
+pub(super) const CLERKS: &str = r#"
 CREATE TABLE clerks (
     institution TEXT COLLATE "C" NOT NULL, person TEXT COLLATE "C" NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (institution, person)

@@ -11,8 +11,8 @@ use crate::clerks::{ClerkAccount, Clerks, is_to_write};
 use crate::error::Result;
 use crate::sqlite::rows::{body, many, one, run};
 
-/// The tables.
-pub(super) const CLERKS_3: &str = "
+/// The tables: the clearing centre's third migration, the SP-TSM's fourth.
+pub(super) const CLERKS: &str = "
 CREATE TABLE clerks (
     institution TEXT NOT NULL, person TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (institution, person)
 ) WITHOUT ROWID;

@@ -9,7 +9,7 @@ use super::clearing::fares::FARES_3;
 use super::clearing::lists::LISTS_2;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
-use super::clerks::CLERKS_3;
+use super::clerks::CLERKS;
 use super::payment::PAYMENT_2;
 use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
@@ -54,7 +54,7 @@ impl Schema for SpTsmSchema {
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3]];
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS]];
 }
 
 impl Schema for ClearingSchema {
@@ -64,7 +64,7 @@ impl Schema for ClearingSchema {
     const MIGRATIONS: &'static [&'static [&'static str]] = &[
         &[SHARED_1, CLEARING_1],
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
-        &[CLERKS_3, ASIDE_3, FARES_3],
+        &[CLERKS, ASIDE_3, FARES_3],
     ];
 }
 

@@ -1,13 +1,13 @@
-//! The accounts of people at the centre.
+//! The accounts of people at the centre and at the issuer's desk.
 
 use std::collections::BTreeSet;
 
 use tsm_domain::money::reconciliation::Clerk;
-use tsm_storage::StorageError;
 use tsm_storage::clerks::{ClerkAccount, ClerkRole};
 use tsm_storage::se_tsm::PasswordState;
+use tsm_storage::{Clerks, StorageError};
 
-use crate::on_clearing;
+use crate::{on_clearing, on_sp_tsm};
 
 fn account(institution: &str, person: &str) -> ClerkAccount {
     ClerkAccount {
@@ -22,24 +22,30 @@ fn account(institution: &str, person: &str) -> ClerkAccount {
 
 #[tokio::test]
 async fn a_persons_account_is_changed_from_what_was_read() {
-    on_clearing(async |store| {
-        let ann = account("CITY", "ann");
-        assert_eq!(store.clerk(&ann.clerk).await.unwrap(), None);
-        for _ in 0..2 {
-            store.put_clerk(None, ann.clone()).await.unwrap();
-        }
-        store.put_clerk(None, account("METRO", "ann")).await.unwrap();
-        store.put_clerk(None, account("CITY", "bob")).await.unwrap();
-        let taken = store.put_clerk(None, ClerkAccount { failures: 3, ..ann.clone() }).await;
-        assert!(matches!(taken, Err(StorageError::Conflict { .. })), "the name is taken");
-        let own = ClerkAccount { password_state: PasswordState::Own, ..ann.clone() };
-        store.put_clerk(Some(ann.clone()), own.clone()).await.unwrap();
-        let stale = store.put_clerk(Some(ann.clone()), ClerkAccount { failures: 1, ..ann.clone() }).await;
-        assert!(matches!(stale, Err(StorageError::Conflict { .. })));
-        assert_eq!(store.clerk(&ann.clerk).await.unwrap(), Some(own.clone()));
-        let city = store.clerks_of(&ann.clerk.institution).await.unwrap();
-        assert_eq!(city, [own, account("CITY", "bob")]);
-        assert!(!format!("{:?}", city[0]).contains("argon2"), "the hash stays out of logs");
-    })
-    .await;
+    on_clearing(async |store| check(store).await).await;
+    on_sp_tsm(async |store| check(store).await).await;
+}
+
+async fn check<S: Clerks + ?Sized>(store: &S) {
+    let ann = account("CITY", "ann");
+    assert_eq!(store.clerk(&ann.clerk).await.unwrap(), None);
+    for _ in 0..2 {
+        store.put_clerk(None, ann.clone()).await.unwrap();
+    }
+    store.put_clerk(None, account("METRO", "ann")).await.unwrap();
+    let bob = ClerkAccount {
+        roles: [ClerkRole::Hall, ClerkRole::CustomerService].into(),
+        ..account("CITY", "bob")
+    };
+    store.put_clerk(None, bob.clone()).await.unwrap();
+    let taken = store.put_clerk(None, ClerkAccount { failures: 3, ..ann.clone() }).await;
+    assert!(matches!(taken, Err(StorageError::Conflict { .. })), "the name is taken");
+    let own = ClerkAccount { password_state: PasswordState::Own, ..ann.clone() };
+    store.put_clerk(Some(ann.clone()), own.clone()).await.unwrap();
+    let stale = store.put_clerk(Some(ann.clone()), ClerkAccount { failures: 1, ..ann.clone() }).await;
+    assert!(matches!(stale, Err(StorageError::Conflict { .. })));
+    assert_eq!(store.clerk(&ann.clerk).await.unwrap(), Some(own.clone()));
+    let city = store.clerks_of(&ann.clerk.institution).await.unwrap();
+    assert_eq!(city, [own, bob]);
+    assert!(!format!("{:?}", city[0]).contains("argon2"), "the hash stays out of logs");
 }

@@ -7,7 +7,7 @@ use tsm_api::sp_tsm::desk::{CardMatter, DeskMatterKind};
 use tsm_wallet::service::MigrationStep;
 
 use super::super::centre::{self, Centre};
-use super::super::roles;
+use super::super::{clerks, roles};
 use super::*;
 
 fn aid() -> HexBytes {
@@ -71,21 +71,19 @@ async fn a_migration_ordered_elsewhere_goes_on_by_itself() {
 
     // The issuer's desk of the same city: its certificate is not the issuer's, and its people have names.
     let plan = &town.city.plan;
-    let desk = plan.issuer_desk.as_ref().unwrap().line(plan, &roles::runtime_of(plan)).unwrap();
+    let desk = async |name: &str| {
+        let person = clerks::log_in(clerks::At::IssuersDesk, plan, name, None).await.unwrap();
+        tsm_api::client::SpTsmDesk::new(person)
+    };
     let number = new.wallet.view_card(&transit()).await.unwrap().number_ending;
     let card = Centre::of(plan).unwrap().card(&number).await.unwrap();
     let request = RequestId(roles::runtime().uuid());
-    let matter = |clerk: &str| CardMatter {
-        request,
-        card: card.clone(),
-        clerk: clerk.to_owned(),
-        reason: "left on a bus".to_owned(),
-    };
+    let matter = CardMatter { request, card: card.clone(), reason: "left on a bus".to_owned() };
     let number = new.wallet.report_lost(&aid(), None).await.unwrap();
-    let lost = desk.report_lost(&matter("service-1")).await.unwrap();
+    let lost = desk("service-1").await.report_lost(&matter).await.unwrap();
     assert_eq!((lost.matter, lost.card_number), (DeskMatterKind::Lost, number), "the rider was first");
-    assert!(desk.allow_unlock(&matter("service-1")).await.is_err(), "that takes a hall");
-    desk.allow_unlock(&matter("hall-1")).await.unwrap();
+    assert!(desk("service-1").await.allow_unlock(&matter).await.is_err(), "that takes a hall");
+    desk("hall-1").await.allow_unlock(&matter).await.unwrap();
     // The operator's own people order it back, and withdraw that.
     let operator = super::super::operator(plan).unwrap();
     let (staff, role) = super::super::desk::at_desk(&operator, "hall-1").await.unwrap().unwrap();
@@ -103,5 +101,5 @@ async fn a_migration_ordered_elsewhere_goes_on_by_itself() {
     assert_eq!(ended.stage, MigrationStage::Withdrawn);
     assert!(super::super::desk::at_desk(&operator, "nobody").await.unwrap().is_none());
     let tools = centre::issuer(plan).unwrap();
-    assert!(tsm_api::client::SpTsmDesk::new(tools.client).report_lost(&matter("hall-1")).await.is_err());
+    assert!(tsm_api::client::SpTsmDesk::new(tools.client).report_lost(&matter).await.is_err());
 }

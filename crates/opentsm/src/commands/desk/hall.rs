@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tsm_api::client::{ClientError, SpTsmDesk};
-use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::conversation::{ConversationReply, Outcome, TurnRequest};
 use tsm_api::sp_tsm::desk::{CardMatter, HallSession, HallWork};
 use tsm_iso7816::CommandApdu;
 use tsm_se::Interface;
@@ -14,9 +14,7 @@ use tsm_terminal::steps;
 
 use super::OnCard;
 use crate::commands::se::{Addresses, CARD_ADDRESS};
-use crate::commands::wallet::Spoken;
 use crate::handset::{CardLink, Meter, Watched};
-use crate::report::yuan;
 
 /// A card on the reader, and what is done with it.
 #[derive(Debug, Args)]
@@ -91,32 +89,5 @@ impl Visit {
         let mut card = RemoteCard::dial(addresses.contact).map_err(|error| error.to_string())?;
         card.power_on().map_err(|error| error.to_string())?;
         Ok(CardLink::remote(card, Interface::Contact, Meter::new(Watched::No)))
-    }
-
-    /// Says what came of it.
-    pub fn show(&self, spoken: Spoken, outcome: &Outcome) {
-        let (english, chinese) = match (&outcome.result, &outcome.detail) {
-            (OutcomeResult::Done, OutcomeDetail::LockChanged { .. }) => {
-                ("the card is unlocked".to_owned(), "卡片已解锁".to_owned())
-            }
-            (OutcomeResult::Done, OutcomeDetail::Returned { balance_fen, .. }) => {
-                let balance = yuan(i64::from(*balance_fen));
-                (format!("the card is closed; {balance} go back"), format!("卡片已退，{balance} 将退回"))
-            }
-            (OutcomeResult::Done, OutcomeDetail::MigratedOut { balance_fen }) => {
-                let balance = yuan(i64::from(*balance_fen));
-                (
-                    format!("the card is parked with {balance}, for the rider's other phone"),
-                    format!("卡片已寄存，余额 {balance}，等待另一部手机迁入"),
-                )
-            }
-            (result, _) => {
-                let why = outcome.problem.as_ref();
-                let words = why.map_or_else(String::new, |problem| problem.message_en.clone());
-                let chinese = why.map_or_else(String::new, |problem| problem.message_zh.clone());
-                (format!("{result:?}: {words}"), format!("未完成：{chinese}"))
-            }
-        };
-        println!("{}", spoken.choose(english, chinese));
     }
 }

@@ -7,15 +7,13 @@ use clap::{Args, Subcommand};
 use tsm_api::HexBytes;
 use tsm_api::endpoint::StaffRole;
 use tsm_api::ids::{OperationId, RequestId};
-use tsm_api::se_tsm::migrations::{
-    MigrationDesk, MigrationStage, NewMigration, OrderedMigration, OrderedMigrations, Withdrawal,
-};
+use tsm_api::se_tsm::migrations::{MigrationDesk, NewMigration, Withdrawal};
 use tsm_iso7816::Aid;
 use tsm_wallet::storage::WalletStorage as _;
 
-use super::Options;
 use crate::city::plan::CityPlan;
 use crate::city::{self, desk, roles};
+use crate::commands::clerks::Who;
 use crate::commands::wallet::Spoken;
 use crate::phone::FileStorage;
 
@@ -57,15 +55,15 @@ enum What {
 }
 
 /// Runs one matter.
-pub async fn run(plan: &CityPlan, options: &Options, matter: &Matter) -> Result<(), String> {
+pub async fn run(plan: &CityPlan, who: &Who, matter: &Matter) -> Result<(), String> {
     let client = city::operator(plan).map_err(|error| error.to_string())?;
-    let staff = desk::at_desk(&client, &options.clerk).await.map_err(|error| error.to_string())?;
+    let staff = desk::at_desk(&client, &who.clerk).await.map_err(|error| error.to_string())?;
     let (staff, role) = staff
         .ok_or("the operator's people at its desks are hall-1 and service-1 in a city on this machine")?;
-    let spoken = options.language;
+    let spoken = who.language;
     match &matter.what {
         What::Order { from, to, application, request } => {
-            let (from, to) = (element(&options.city, from).await?, element(&options.city, to).await?);
+            let (from, to) = (element(&who.city, from).await?, element(&who.city, to).await?);
             let order = NewMigration {
                 request: RequestId(request.unwrap_or_else(|| roles::runtime().uuid())),
                 aid: application_of(plan, application.as_deref())?,
@@ -76,16 +74,20 @@ pub async fn run(plan: &CityPlan, options: &Options, matter: &Matter) -> Result<
                     MigrationDesk::CustomerService
                 },
             };
-            options.output.show(staff.order_migration(&from, &order).await, |order| show(spoken, order))
+            who.output
+                .say(spoken, staff.order_migration(&from, &order).await, |order| spoken.migration(order))
         }
         What::List { phone } => {
-            let phone = element(&options.city, phone).await?;
-            options.output.show(staff.migrations(&phone).await, |known| show_all(spoken, known))
+            let phone = element(&who.city, phone).await?;
+            let none = ("no migration is ordered", "没有已订购的迁移");
+            who.output.say(spoken, staff.migrations(&phone).await, |known| {
+                spoken.lines(&known.migrations, Spoken::migration, none)
+            })
         }
         What::Withdraw { migration, reason } => {
             let withdrawal = Withdrawal { reason: reason.clone() };
             let withdrawn = staff.withdraw_migration(OperationId(*migration), &withdrawal).await;
-            options.output.show(withdrawn, |order| show(spoken, order))
+            who.output.say(spoken, withdrawn, |order| spoken.migration(order))
         }
     }
 }
@@ -107,27 +109,4 @@ fn application_of(plan: &CityPlan, named: Option<&str>) -> Result<HexBytes, Stri
     let text = named.or(published).ok_or("the city has published no transit card; name an application")?;
     let aid: Aid = text.parse().map_err(|_| format!("{text} is no AID"))?;
     Ok(aid.into())
-}
-
-fn show_all(spoken: Spoken, known: &OrderedMigrations) {
-    if known.migrations.is_empty() {
-        println!("{}", spoken.choose("no migration is ordered", "没有已订购的迁移"));
-    }
-    known.migrations.iter().for_each(|order| show(spoken, order));
-}
-
-fn show(spoken: Spoken, order: &OrderedMigration) {
-    let stage = match order.stage {
-        MigrationStage::Ordered => {
-            ("ordered: the first phone parks it at its next login", "已订购：原手机下次登录时迁出")
-        }
-        MigrationStage::Left => {
-            ("parked: the second phone takes it in at its next login", "已寄存：新手机下次登录时迁入")
-        }
-        MigrationStage::Arrived => ("done: it is on the second phone", "已完成：已迁入新手机"),
-        MigrationStage::Withdrawn => ("ended: nobody is to do anything any more", "已终止：无需任何操作"),
-    };
-    let number = order.migration;
-    let words = spoken.choose(stage.0, stage.1);
-    println!("{}", spoken.choose(format!("migration {number}: {words}"), format!("迁移 {number}：{words}")));
 }

@@ -1,41 +1,28 @@
 //! `opentsm desk`: the card issuer's halls and customer service at work in a running city, and the operator's.
+//!
+//! Each person logs in at the SP-TSM with a password; who proposed and who approved is whose session it was.
 
 mod hall;
 mod migrations;
-
-use std::path::PathBuf;
+mod words;
 
 use clap::{Args, Subcommand};
-use tsm_api::client::SpTsmDesk;
+use tsm_api::client::{Client, SpTsmDesk};
 use tsm_api::ids::{OperationId, RequestId};
-use tsm_api::sp_tsm::desk::{
-    CardMatter, CasesQuery, Clerk, DeskMatterKind, DeskRecord, PayoutRecord, PayoutState,
-};
+use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery};
 
-use super::output::Output;
+use super::clerks::{self, Who};
 use super::wallet::Spoken;
 use crate::city::centre::Centre;
+use crate::city::clerks::At;
 use crate::city::plan::CityPlan;
 use crate::city::roles;
-use crate::report::yuan;
 
 /// Options of `opentsm desk`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The folder of the running city: that of `opentsm up --data`.
-    #[arg(long, value_name = "DIR")]
-    city: PathBuf,
-
-    /// Who sits at the desk: hall-1, hall-2 or service-1 in a city on this machine.
-    #[arg(long, value_name = "NAME")]
-    clerk: String,
-
     #[command(flatten)]
-    output: Output,
-
-    /// The language of everything shown.
-    #[arg(long, value_enum, default_value_t = Spoken::En)]
-    language: Spoken,
+    who: Who,
 
     #[command(subcommand)]
     matter: Matter,
@@ -70,6 +57,8 @@ enum Matter {
         /// The card's number, or its last digits.
         number: String,
     },
+    #[command(flatten)]
+    People(clerks::Matter),
 }
 
 #[derive(Debug, Args)]
@@ -101,74 +90,79 @@ struct OnCase {
 /// Runs one matter.
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let plan = CityPlan::read(&options.city.join("plan.json")).map_err(|error| error.to_string())?;
-    runtime.block_on(decide(&plan, options))
+    let plan = options.who.plan()?;
+    runtime.block_on(async {
+        match &options.matter {
+            Matter::Migrate(matter) => migrations::run(&plan, &options.who, matter).await,
+            Matter::People(matter) => options.who.people(At::IssuersDesk, &plan, matter).await,
+            _ => {
+                options
+                    .who
+                    .logged_in(At::IssuersDesk, &plan, async |client| decide(&plan, options, client).await)
+                    .await
+            }
+        }
+    })
 }
 
-async fn decide(plan: &CityPlan, options: &Options) -> Result<(), String> {
-    if let Matter::Migrate(matter) = &options.matter {
-        return migrations::run(plan, options, matter).await;
-    }
-    let desk =
-        plan.issuer_desk.as_ref().ok_or("this city was made before its issuer had a desk; make a new one")?;
-    let desk = desk.line(plan, &roles::runtime_of(plan)).map_err(|error| error.to_string())?;
-    let clerk = || Clerk { clerk: options.clerk.clone() };
-    let payout = |on: &OnPayout| OperationId(on.payout);
-    match &options.matter {
+async fn decide(plan: &CityPlan, options: &Options, client: Client) -> Result<(), String> {
+    let desk = SpTsmDesk::new(client);
+    let Options { who, matter } = options;
+    let (output, spoken) = (&who.output, who.language);
+    match matter {
         Matter::Payout(on) => {
-            let asked = matter(plan, options, on).await?;
-            options.output.show(desk.propose_payout(&asked).await, show_payout)
+            let asked = about(plan, on).await?;
+            output.say(spoken, desk.propose_payout(&asked).await, |payout| spoken.payout(payout))
         }
         Matter::Approve(on) => {
-            options.output.show(desk.approve_payout(payout(on), &clerk()).await, show_payout)
+            output.say(spoken, desk.approve_payout(on.number()).await, |payout| spoken.payout(payout))
         }
         Matter::Reject(on) => {
-            options.output.show(desk.reject_payout(payout(on), &clerk()).await, show_payout)
+            output.say(spoken, desk.reject_payout(on.number()).await, |payout| spoken.payout(payout))
         }
         Matter::Lost(on) => {
-            let asked = matter(plan, options, on).await?;
-            options.output.show(desk.report_lost(&asked).await, show_case)
+            let asked = about(plan, on).await?;
+            output.say(spoken, desk.report_lost(&asked).await, |case| spoken.case(case))
         }
         Matter::Unlock(on) => {
-            let asked = matter(plan, options, on).await?;
-            options.output.show(desk.allow_unlock(&asked).await, show_case)
+            let asked = about(plan, on).await?;
+            output.say(spoken, desk.allow_unlock(&asked).await, |case| spoken.case(case))
         }
         Matter::ReleaseClaim(on) => {
-            let asked = matter(plan, options, on).await?;
-            options.output.show(desk.release_claim(&asked).await, |released| {
-                println!("the claim of {} is released; another phone can take it in", released.card_number);
-            })
+            let asked = about(plan, on).await?;
+            output.say(spoken, desk.release_claim(&asked).await, |released| spoken.released(released))
         }
         Matter::ReturnClaimed(on) => {
-            let asked = matter(plan, options, on).await?;
-            options.output.show(desk.propose_claim_return(&asked).await, show_case)
+            let asked = about(plan, on).await?;
+            output.say(spoken, desk.propose_claim_return(&asked).await, |case| spoken.case(case))
         }
         Matter::ApproveReturn(on) => {
-            options.output.show(desk.approve_claim_return(OperationId(on.case), &clerk()).await, show_case)
+            let case = desk.approve_claim_return(OperationId(on.case)).await;
+            output.say(spoken, case, |case| spoken.case(case))
         }
         Matter::RejectReturn(on) => {
-            options.output.show(desk.reject_claim_return(OperationId(on.case), &clerk()).await, show_case)
+            let case = desk.reject_claim_return(OperationId(on.case)).await;
+            output.say(spoken, case, |case| spoken.case(case))
         }
         Matter::Serve(visit) => {
-            let asked = matter(plan, options, &visit.on).await?;
-            options
-                .output
-                .show(visit.carry(&desk, asked).await?, |outcome| visit.show(options.language, outcome))
+            let asked = about(plan, &visit.on).await?;
+            output.say(spoken, visit.carry(&desk, asked).await?, |outcome| spoken.visit(outcome))
         }
-        Matter::Migrate(_) => Ok(()),
-        Matter::Cases { number } => show_cases(plan, options, &desk, number).await,
+        Matter::Cases { number } => {
+            let query = CasesQuery { card: card(plan, number).await? };
+            let none = ("nothing was decided about this card", "此卡没有受理记录");
+            output
+                .say(spoken, desk.cases(&query).await, |known| spoken.lines(&known.cases, Spoken::case, none))
+        }
+        // Those need no session of this desk, or make one.
+        Matter::Migrate(_) | Matter::People(_) => Ok(()),
     }
 }
 
-async fn matter(plan: &CityPlan, options: &Options, on: &OnCard) -> Result<CardMatter, String> {
+async fn about(plan: &CityPlan, on: &OnCard) -> Result<CardMatter, String> {
     let card = card(plan, &on.number).await?;
     let request = on.request.unwrap_or_else(|| roles::runtime().uuid());
-    Ok(CardMatter {
-        request: RequestId(request),
-        card,
-        clerk: options.clerk.clone(),
-        reason: on.reason.clone(),
-    })
+    Ok(CardMatter { request: RequestId(request), card, reason: on.reason.clone() })
 }
 
 async fn card(plan: &CityPlan, number: &str) -> Result<tsm_api::HexBytes, String> {
@@ -176,51 +170,8 @@ async fn card(plan: &CityPlan, number: &str) -> Result<tsm_api::HexBytes, String
     centre.card(number).await.map_err(|error| error.to_string())
 }
 
-async fn show_cases(
-    plan: &CityPlan,
-    options: &Options,
-    desk: &SpTsmDesk,
-    number: &str,
-) -> Result<(), String> {
-    let card = card(plan, number).await?;
-    options.output.show(desk.cases(&CasesQuery { card }).await, |known| {
-        if known.cases.is_empty() {
-            println!("nothing was decided about this card");
-        }
-        known.cases.iter().for_each(show_case);
-    })
-}
-
-fn show_payout(payout: &PayoutRecord) {
-    let amount = yuan(i64::from(payout.amount_fen));
-    let (number, card) = (payout.payout, &payout.card_number);
-    match payout.state {
-        PayoutState::Proposed => {
-            println!(
-                "payout {number}: {amount} for {card}, proposed by {}; another person approves",
-                payout.proposed_by
-            );
-        }
-        PayoutState::Approved => {
-            println!("payout {number}: pay out {amount} for {card}; the centre will book it");
-        }
-        PayoutState::Booked => {
-            println!("payout {number}: pay out {amount} for {card}; the centre has booked it")
-        }
-        PayoutState::Rejected => println!("payout {number}: rejected, nothing is paid"),
+impl OnPayout {
+    const fn number(&self) -> OperationId {
+        OperationId(self.payout)
     }
-}
-
-fn show_case(case: &DeskRecord) {
-    let what = match case.matter {
-        DeskMatterKind::Payout => "payout in cash",
-        DeskMatterKind::Lost => "lost",
-        DeskMatterKind::Unlock => "may be unlocked",
-        DeskMatterKind::ClaimReturned => "returned, though a phone that is gone may hold a copy",
-    };
-    let until = case.until.map_or_else(String::new, |until| format!(" until {until}"));
-    println!(
-        "{} {}: {what}{until}, {:?}; {} by {} (case {})",
-        case.at, case.card_number, case.state, case.reason, case.by, case.case
-    );
 }

@@ -19,8 +19,9 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::se_tsm::peer::{self as se_peer, Notice, OperationResult, StateReply};
 use tsm_api::signature::{Assertion, MessageVerifier, SoftwareSigner};
 use tsm_api::sp_tsm::peer::HandoverWay;
-use tsm_api::{Access, HexBytes, StaffRole};
+use tsm_api::{Access, HexBytes};
 use tsm_capfile::{CapBuilder, Descriptor};
+use tsm_domain::environment::Clock as _;
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::file::Management;
 use tsm_epurse::{Algorithm, IssuerFactor, Key, KeyRole, KeyVersion};
@@ -41,14 +42,16 @@ use tsm_services::runtime::Environment;
 use tsm_services::server::{Credentials, Peer, Routes, Server, ServerLimits, Service, serve};
 use tsm_services::siblings::Siblings;
 use tsm_services::sp_tsm::{
-    self, Desk, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
+    self, DomainAccess, HolderFile, Links, Package, Partners, PlainApplication, Product, ProductKind,
     PurseProduct, Settings, SpTsm, TopUpLimits,
 };
 use tsm_services::{clearing, purse};
+use tsm_storage::clerks::ClerkRole;
 use tsm_storage::memory::{Faults, MemoryClearing, MemoryPayment, MemorySpTsm};
 use tsm_terminal::RootKeys;
 use zeroize::Zeroizing;
 
+use crate::centre_clerks::session_of;
 use crate::merchants::{PLATFORM, Signer, Way};
 use crate::support::{Net, SystemClock, SystemEntropy, TIMEOUT, environment};
 
@@ -173,8 +176,9 @@ pub struct City {
     sandbox: Option<Arc<PaymentSandbox>>,
     payment_server: Option<Server>,
     pub gate_operator: Organisation,
-    /// The issuer's halls and customer service.
+    /// The issuer's halls and customer service, and the sessions of those who sit there.
     pub desk: Organisation,
+    desk_sessions: BTreeMap<&'static str, String>,
     /// The SP-TSM's way to the centre.
     pub to_centre: Arc<Way>,
     pub told: Arc<SeTsmStub>,
@@ -190,14 +194,28 @@ pub struct City {
 }
 
 /// Who sits at the issuer's desk.
-fn people() -> BTreeMap<tsm_domain::OperatorId, std::collections::BTreeSet<StaffRole>> {
-    let people = [
-        ("hall-1", vec![StaffRole::Hall]),
-        ("hall-2", vec![StaffRole::Hall]),
-        ("service-1", vec![StaffRole::CustomerService]),
-        ("auditor-1", vec![StaffRole::Auditor]),
-    ];
-    people.into_iter().map(|(name, roles)| (name.parse().unwrap(), roles.into_iter().collect())).collect()
+const PEOPLE: [(&str, ClerkRole); 4] = [
+    ("hall-1", ClerkRole::Hall),
+    ("hall-2", ClerkRole::Hall),
+    ("service-1", ClerkRole::CustomerService),
+    ("root-1", ClerkRole::Administrator),
+];
+
+/// The issuer's desk, with the people who are logged in there.
+pub struct AtDesk {
+    client: Client,
+    sessions: BTreeMap<&'static str, String>,
+}
+
+impl AtDesk {
+    /// The desk's calls as this person; as nobody when there is no such person.
+    pub fn by(&self, person: &str) -> SpTsmDesk {
+        let client = self.client.clone();
+        SpTsmDesk::new(match self.sessions.get(person) {
+            Some(session) => client.with_bearer(session.as_str()),
+            None => client,
+        })
+    }
 }
 
 /// A long list of settings, once.
@@ -281,6 +299,7 @@ impl City {
             payment_server: None,
             gate_operator,
             desk,
+            desk_sessions: BTreeMap::new(),
             to_centre: Way::new(),
             holder_file: HolderFile::Anonymous,
             level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
@@ -296,6 +315,10 @@ impl City {
         city.serve_payment(payment_listener, faults_of_payment);
         city.serve_centre(centre_listener, &centre);
         city.serve_sp_tsm(sp_listener);
+        for (person, role) in PEOPLE {
+            let session = session_of(&*city.store, "DESK", person, &[role], SystemClock.now()).await;
+            city.desk_sessions.insert(person, session);
+        }
         city
     }
 
@@ -479,7 +502,7 @@ impl City {
             limits: Limits::default(),
         };
         let tsm = SpTsm::among(parts, siblings).unwrap();
-        tsm.admit_desk(Desk { peer: self.desk.peer(), people: people() });
+        tsm.admit_desk(self.desk.peer());
         tsm
     }
 
@@ -575,8 +598,8 @@ impl City {
     }
 
     /// The issuer's desk.
-    pub fn at_desk(&self) -> SpTsmDesk {
-        SpTsmDesk::new(self.client(self.places.sp, &self.desk))
+    pub fn at_desk(&self) -> AtDesk {
+        AtDesk { client: self.client(self.places.sp, &self.desk), sessions: self.desk_sessions.clone() }
     }
 
     /// An organisation that nobody knows.

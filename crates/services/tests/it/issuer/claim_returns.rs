@@ -6,7 +6,7 @@ use tsm_api::clearing::AccountState;
 use tsm_api::clearing::lists::TerminalStatus;
 use tsm_api::conversation::OutcomeResult;
 use tsm_api::problem::ProblemCode;
-use tsm_api::sp_tsm::desk::{CardMatter, Clerk, DeskMatterKind, DeskState};
+use tsm_api::sp_tsm::desk::{CardMatter, DeskMatterKind, DeskState};
 use tsm_api::sp_tsm::wallet::Operation;
 use tsm_storage::memory::Crash;
 
@@ -16,17 +16,8 @@ use crate::issuer::migrating_in::{BALANCE, parked, state};
 use crate::issuer::phone::{Lost, Phone, request_id};
 use crate::issuer::returning::books_where;
 
-fn matter(card: &HexBytes, clerk: &str) -> CardMatter {
-    CardMatter {
-        request: request_id(),
-        card: card.clone(),
-        clerk: clerk.into(),
-        reason: "phone stolen".into(),
-    }
-}
-
-fn clerk(name: &str) -> Clerk {
-    Clerk { clerk: name.into() }
+fn matter(card: &HexBytes) -> CardMatter {
+    CardMatter { request: request_id(), card: card.clone(), reason: "phone stolen".into() }
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, tsm_api::client::ClientError>) -> ProblemCode {
@@ -48,7 +39,7 @@ async fn claimed_by_a_phone_that_is_gone(city: &City) -> (Phone, HexBytes) {
 async fn frozen(city: &City) -> (Phone, HexBytes) {
     let (gone, card) = claimed_by_a_phone_that_is_gone(city).await;
     let desk = city.at_desk();
-    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::SuspiciousCard);
+    assert_eq!(code(desk.by("service-1").release_claim(&matter(&card)).await), ProblemCode::SuspiciousCard);
     let centre = city.centre_peer(&city.sp_tsm);
     while centre.standing(&card).await.unwrap().listed.is_none() {
         tokio::task::yield_now().await;
@@ -62,27 +53,24 @@ async fn two_people_give_the_balance_back_and_no_copy_can_spend() {
     let city = City::new().await;
     let desk = city.at_desk();
     let (gone, card) = claimed_by_a_phone_that_is_gone(&city).await;
-    let early = desk.propose_claim_return(&matter(&card, "hall-1")).await;
+    let early = desk.by("hall-1").propose_claim_return(&matter(&card)).await;
     assert_eq!(code(early), ProblemCode::StateForbids, "the phone may still bring it in");
-    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::SuspiciousCard);
+    assert_eq!(code(desk.by("service-1").release_claim(&matter(&card)).await), ProblemCode::SuspiciousCard);
     let centre = city.centre_peer(&city.sp_tsm);
     while centre.standing(&card).await.unwrap().listed.is_none() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(code(desk.propose_claim_return(&matter(&card, "auditor-1")).await), ProblemCode::NotAllowed);
-    let proposed = desk.propose_claim_return(&matter(&card, "service-1")).await.unwrap();
+    assert_eq!(code(desk.by("root-1").propose_claim_return(&matter(&card)).await), ProblemCode::NotAllowed);
+    let proposed = desk.by("service-1").propose_claim_return(&matter(&card)).await.unwrap();
     assert_eq!((proposed.matter, proposed.state), (DeskMatterKind::ClaimReturned, DeskState::Open));
     assert_eq!(
-        desk.propose_claim_return(&matter(&card, "hall-1")).await.unwrap(),
+        desk.by("hall-1").propose_claim_return(&matter(&card)).await.unwrap(),
         proposed,
         "one case a claim"
     );
-    assert_eq!(
-        code(desk.approve_claim_return(proposed.case, &clerk("service-1")).await),
-        ProblemCode::FourEyes
-    );
+    assert_eq!(code(desk.by("service-1").approve_claim_return(proposed.case).await), ProblemCode::FourEyes);
     for _ in 0..2 {
-        let approved = desk.approve_claim_return(proposed.case, &clerk("hall-1")).await.unwrap();
+        let approved = desk.by("hall-1").approve_claim_return(proposed.case).await.unwrap();
         assert_eq!(approved.state, DeskState::Done);
     }
     let books = books_where(&city, |books| books.refunded_fen == u64::from(BALANCE)).await;
@@ -119,18 +107,18 @@ async fn without_the_evidence_nothing_is_given_back() {
         fares_held: 0,
     };
     gates.terminal_status(&status(version - 1)).await.unwrap();
-    assert_eq!(code(desk.propose_claim_return(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
+    assert_eq!(code(desk.by("hall-1").propose_claim_return(&matter(&card)).await), ProblemCode::StateForbids);
     gates.terminal_status(&status(version)).await.unwrap();
-    let proposed = desk.propose_claim_return(&matter(&card, "hall-1")).await.unwrap();
+    let proposed = desk.by("hall-1").propose_claim_return(&matter(&card)).await.unwrap();
 
     // A purchase is reported: whatever it is worth, a copy may have been at work.
     let tap = purchase(&city, &spender, 100, 9).await;
     spender.reset();
     let claimed = tsm_api::clearing::Consumption { card: card.clone(), offline_counter: 99, ..tap };
     gates.consumption(&report(vec![claimed])).await.unwrap();
-    let late = desk.approve_claim_return(proposed.case, &clerk("hall-2")).await;
+    let late = desk.by("hall-2").approve_claim_return(proposed.case).await;
     assert_eq!(code(late), ProblemCode::StateForbids);
-    let rejected = desk.reject_claim_return(proposed.case, &clerk("hall-2")).await.unwrap();
+    let rejected = desk.by("hall-2").reject_claim_return(proposed.case).await.unwrap();
     assert_eq!(rejected.state, DeskState::Refused);
     assert_eq!(city.centre_peer(&city.sp_tsm).books().await.unwrap().parked_fen, u64::from(BALANCE));
     spender.lost = Lost::Nothing;
@@ -144,16 +132,15 @@ async fn an_approval_survives_a_crash_at_every_commit() {
         for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
             let mut city = City::new().await;
             let (_gone, card) = frozen(&city).await;
-            let proposed = city.at_desk().propose_claim_return(&matter(&card, "hall-1")).await.unwrap();
+            let proposed = city.at_desk().by("hall-1").propose_claim_return(&matter(&card)).await.unwrap();
             city.faults.crash_at(city.faults.commits() + commit, crash);
-            let _ = city.at_desk().approve_claim_return(proposed.case, &clerk("hall-2")).await;
+            let _ = city.at_desk().by("hall-2").approve_claim_return(proposed.case).await;
             if city.faults.is_down() {
                 crashes += 1;
                 city.restart_sp_tsm().await;
             }
             city.faults.restart();
-            let approved =
-                city.at_desk().approve_claim_return(proposed.case, &clerk("hall-2")).await.unwrap();
+            let approved = city.at_desk().by("hall-2").approve_claim_return(proposed.case).await.unwrap();
             assert_eq!(approved.state, DeskState::Done, "{commit} {crash:?}");
             let books = books_where(&city, |books| books.refunded_fen == u64::from(BALANCE)).await;
             assert_eq!((books.parked_fen, books.refund_payable_fen), (0, 0), "{commit} {crash:?}");

@@ -8,9 +8,7 @@ use tsm_api::client::ClientError;
 use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
-use tsm_api::sp_tsm::desk::{
-    CardMatter, CasesQuery, Clerk, DeskMatterKind, DeskState, LostCard, PayoutState,
-};
+use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskMatterKind, DeskState, LostCard, PayoutState};
 use tsm_api::sp_tsm::migration::MigrationState;
 use tsm_api::sp_tsm::peer::{LossStanding, SeLoss};
 use tsm_api::sp_tsm::wallet::Operation;
@@ -27,12 +25,8 @@ fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ProblemCode {
     result.unwrap_err().code().unwrap()
 }
 
-fn matter(card: &HexBytes, clerk: &str) -> CardMatter {
-    CardMatter { request: request_id(), card: card.clone(), clerk: clerk.into(), reason: "as seen".into() }
-}
-
-fn clerk(name: &str) -> Clerk {
-    Clerk { clerk: name.into() }
+fn matter(card: &HexBytes) -> CardMatter {
+    CardMatter { request: request_id(), card: card.clone(), reason: "as seen".into() }
 }
 
 /// A returned card with 1000 fen paid online and 4000 in cash.
@@ -60,44 +54,43 @@ async fn a_hall_pays_out_what_came_in_cash_once() {
     let card = returned(&city).await;
     for (name, expected) in [
         ("service-1", ProblemCode::NotAllowed),
-        ("auditor-1", ProblemCode::NotAllowed),
-        ("nobody", ProblemCode::NotAllowed),
-        ("", ProblemCode::NotAllowed),
+        ("root-1", ProblemCode::NotAllowed),
+        ("nobody", ProblemCode::SessionRequired),
     ] {
-        assert_eq!(code(desk.propose_payout(&matter(&card, name)).await), expected, "{name}");
+        assert_eq!(code(desk.by(name).propose_payout(&matter(&card)).await), expected, "{name}");
     }
-    let unreasoned = CardMatter { reason: "  ".into(), ..matter(&card, "hall-1") };
-    assert_eq!(code(desk.propose_payout(&unreasoned).await), ProblemCode::ValueRefused);
+    let unreasoned = CardMatter { reason: "  ".into(), ..matter(&card) };
+    assert_eq!(code(desk.by("hall-1").propose_payout(&unreasoned).await), ProblemCode::ValueRefused);
 
-    let proposed = desk.propose_payout(&matter(&card, "hall-1")).await.unwrap();
+    let proposed = desk.by("hall-1").propose_payout(&matter(&card)).await.unwrap();
     assert_eq!((proposed.amount_fen, proposed.state), (4_000, PayoutState::Proposed));
     assert!(proposed.card_number.contains('*'));
-    let again = desk.propose_payout(&matter(&card, "hall-2")).await.unwrap();
+    let again = desk.by("hall-2").propose_payout(&matter(&card)).await.unwrap();
     assert_eq!(again, proposed, "one refund has one payout");
     let payout = proposed.payout;
-    assert_eq!(code(desk.approve_payout(payout, &clerk("hall-1")).await), ProblemCode::FourEyes);
-    assert_eq!(code(desk.approve_payout(payout, &clerk("service-1")).await), ProblemCode::NotAllowed);
+    assert_eq!(code(desk.by("hall-1").approve_payout(payout).await), ProblemCode::FourEyes);
+    assert_eq!(code(desk.by("service-1").approve_payout(payout).await), ProblemCode::NotAllowed);
     let unknown = OperationId(uuid());
-    assert_eq!(code(desk.approve_payout(unknown, &clerk("hall-2")).await), ProblemCode::UnknownId);
+    assert_eq!(code(desk.by("hall-2").approve_payout(unknown).await), ProblemCode::UnknownId);
     city.to_centre.leads_nowhere();
-    let refused = desk.approve_payout(payout, &clerk("hall-2")).await;
+    let refused = desk.by("hall-2").approve_payout(payout).await;
     assert!(refused.is_err(), "nothing is paid out that the centre does not owe");
     city.restore_centre();
-    assert_eq!(desk.payout(payout).await.unwrap().state, PayoutState::Proposed);
+    assert_eq!(desk.by("hall-1").payout(payout).await.unwrap().state, PayoutState::Proposed);
 
     for _ in 0..2 {
-        let paid = desk.approve_payout(payout, &clerk("hall-2")).await.unwrap();
+        let paid = desk.by("hall-2").approve_payout(payout).await.unwrap();
         assert_eq!((paid.state, paid.amount_fen), (PayoutState::Booked, 4_000));
         assert_eq!((paid.proposed_by.as_str(), paid.decided_by.as_deref()), ("hall-1", Some("hall-2")));
     }
     let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
     assert_eq!((books.refund_payable_fen, books.parked_fen, books.cash_in_fen), (0, 0, 4_000));
-    assert_eq!(code(desk.reject_payout(payout, &clerk("hall-1")).await), ProblemCode::StateForbids);
-    assert_eq!(desk.propose_payout(&matter(&card, "hall-1")).await.unwrap().state, PayoutState::Booked);
+    assert_eq!(code(desk.by("hall-1").reject_payout(payout).await), ProblemCode::StateForbids);
+    assert_eq!(desk.by("hall-1").propose_payout(&matter(&card)).await.unwrap().state, PayoutState::Booked);
     let query = ReceiptQuery { card: card.clone(), after: 0 };
     let receipts = city.centre_peer(&city.sp_tsm).receipts(&query).await.unwrap().receipts;
     assert!(!receipts.is_empty(), "the rider gets the centre's receipt");
-    let cases = desk.cases(&CasesQuery { card }).await.unwrap().cases;
+    let cases = desk.by("hall-1").cases(&CasesQuery { card }).await.unwrap().cases;
     assert_eq!(cases.len(), 1);
     assert_eq!((cases[0].matter, cases[0].state), (DeskMatterKind::Payout, DeskState::Done));
 }
@@ -108,21 +101,21 @@ async fn a_rejected_payout_pays_nothing() {
     let city = City::new().await;
     let desk = city.at_desk();
     let card = returned(&city).await;
-    let first = desk.propose_payout(&matter(&card, "hall-1")).await.unwrap();
-    let rejected = desk.reject_payout(first.payout, &clerk("hall-2")).await.unwrap();
+    let first = desk.by("hall-1").propose_payout(&matter(&card)).await.unwrap();
+    let rejected = desk.by("hall-2").reject_payout(first.payout).await.unwrap();
     assert_eq!(rejected.state, PayoutState::Rejected);
-    assert_eq!(code(desk.approve_payout(first.payout, &clerk("hall-2")).await), ProblemCode::StateForbids);
-    let second = desk.propose_payout(&matter(&card, "hall-2")).await.unwrap();
+    assert_eq!(code(desk.by("hall-2").approve_payout(first.payout).await), ProblemCode::StateForbids);
+    let second = desk.by("hall-2").propose_payout(&matter(&card)).await.unwrap();
     assert_ne!(second.payout, first.payout);
-    assert_eq!(code(desk.approve_payout(second.payout, &clerk("hall-2")).await), ProblemCode::FourEyes);
-    desk.approve_payout(second.payout, &clerk("hall-1")).await.unwrap();
+    assert_eq!(code(desk.by("hall-2").approve_payout(second.payout).await), ProblemCode::FourEyes);
+    desk.by("hall-1").approve_payout(second.payout).await.unwrap();
     let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
     assert_eq!(books.refund_payable_fen, 0);
     // A card that is in use owes nobody anything.
     let mut phone = Phone::new(&city, 2);
     assert!(installed(&phone.open(&city).await.unwrap()));
     let card = city.card_number(&phone.card_number().await);
-    assert_eq!(code(desk.propose_payout(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
+    assert_eq!(code(desk.by("hall-1").propose_payout(&matter(&card)).await), ProblemCode::StateForbids);
 }
 
 /// The server dies at each commit of proposal and approval, before and after it: asked again, the payout is
@@ -135,11 +128,11 @@ async fn a_payout_survives_a_crash_at_every_commit() {
     {
         let mut city = City::new().await;
         let card = returned(&city).await;
-        let (one, two) = (matter(&card, "hall-1"), clerk("hall-2"));
+        let one = matter(&card);
         city.faults.crash_at(city.faults.commits() + commit, crash);
         let mut first = None;
-        if let Ok(proposed) = city.at_desk().propose_payout(&one).await {
-            first = city.at_desk().approve_payout(proposed.payout, &two).await.ok();
+        if let Ok(proposed) = city.at_desk().by("hall-1").propose_payout(&one).await {
+            first = city.at_desk().by("hall-2").approve_payout(proposed.payout).await.ok();
         }
         if city.faults.is_down() {
             crashes += 1;
@@ -149,8 +142,8 @@ async fn a_payout_survives_a_crash_at_every_commit() {
             assert!(first.is_some(), "{commit} {crash:?}");
         }
         let desk = city.at_desk();
-        let proposed = desk.propose_payout(&one).await.unwrap();
-        let paid = desk.approve_payout(proposed.payout, &two).await.unwrap();
+        let proposed = desk.by("hall-1").propose_payout(&one).await.unwrap();
+        let paid = desk.by("hall-2").approve_payout(proposed.payout).await.unwrap();
         assert_eq!(paid.state, PayoutState::Booked, "{commit} {crash:?}");
         let books = books_where(&city, |books| books.refunded_fen == 5_000).await;
         assert_eq!((books.refund_payable_fen, books.cash_in_fen, books.paid_in_fen), (0, 4_000, 1_000));
@@ -199,29 +192,29 @@ async fn a_lost_card_is_listed_and_unlocked_in_a_hall_only() {
     assert_eq!(phone.operate(Operation::Lock, None).await.result, OutcomeResult::Done);
     let first = other.wallet.report_lost(&lost()).await.unwrap();
     assert_eq!((first.matter, first.state), (DeskMatterKind::Lost, DeskState::Open));
-    let again = desk.report_lost(&matter(&card, "service-1")).await.unwrap();
+    let again = desk.by("service-1").report_lost(&matter(&card)).await.unwrap();
     assert_eq!(again, first, "a card is lost once");
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
     assert_eq!(listed(&city, &card).await.unwrap().kind, WireListKind::Black);
 
     let refused = phone.operate(Operation::Unlock, None).await;
     assert_eq!(refused.problem.unwrap().code, ProblemCode::HallOnly);
-    for name in ["service-1", "auditor-1", "nobody"] {
-        assert_eq!(code(desk.allow_unlock(&matter(&card, name)).await), ProblemCode::NotAllowed, "{name}");
+    for name in ["service-1", "root-1"] {
+        assert_eq!(code(desk.by(name).allow_unlock(&matter(&card)).await), ProblemCode::NotAllowed, "{name}");
     }
-    let asked = matter(&card, "hall-1");
-    let allowed = desk.allow_unlock(&asked).await.unwrap();
+    let asked = matter(&card);
+    let allowed = desk.by("hall-1").allow_unlock(&asked).await.unwrap();
     assert_eq!((allowed.matter, allowed.state), (DeskMatterKind::Unlock, DeskState::Open));
-    assert_eq!(desk.allow_unlock(&asked).await.unwrap(), allowed, "asked again");
+    assert_eq!(desk.by("hall-1").allow_unlock(&asked).await.unwrap(), allowed, "asked again");
     listed_as(&city, &card, None).await;
     let unlocked = phone.operate(Operation::Unlock, None).await;
     assert_eq!(unlocked.result, OutcomeResult::Done, "{unlocked:?}");
-    let cases = desk.cases(&CasesQuery { card: card.clone() }).await.unwrap().cases;
+    let cases = desk.by("hall-1").cases(&CasesQuery { card: card.clone() }).await.unwrap().cases;
     assert!(cases.iter().all(|case| case.state == DeskState::Done), "the permission is used up: {cases:?}");
-    assert_eq!(code(desk.allow_unlock(&matter(&card, "hall-1")).await), ProblemCode::StateForbids);
+    assert_eq!(code(desk.by("hall-1").allow_unlock(&matter(&card)).await), ProblemCode::StateForbids);
     // It is an ordinary card again, and can be lost again.
     assert_eq!(phone.top_up(&city, 100).await.result, OutcomeResult::Done);
-    let second = desk.report_lost(&matter(&card, "hall-2")).await.unwrap();
+    let second = desk.by("hall-2").report_lost(&matter(&card)).await.unwrap();
     assert_ne!(second.case, first.case);
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
 }
@@ -239,7 +232,7 @@ async fn a_lost_phone_has_its_cards_listed() {
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
     peer.loss(&loss(LossStanding::Found)).await.unwrap();
     listed_as(&city, &card, None).await;
-    let cases = city.at_desk().cases(&CasesQuery { card }).await.unwrap().cases;
+    let cases = city.at_desk().by("hall-1").cases(&CasesQuery { card }).await.unwrap().cases;
     assert_eq!(cases.len(), 1);
 }
 
@@ -251,12 +244,12 @@ async fn a_dead_centre_loses_no_report_of_a_loss() {
     let (_phone, card, other) = in_use(&city).await;
     city.to_centre.leads_nowhere();
     other.wallet.report_lost(&lost()).await.unwrap();
-    desk.allow_unlock(&matter(&card, "hall-1")).await.unwrap();
-    desk.report_lost(&matter(&card, "hall-1")).await.unwrap();
+    desk.by("hall-1").allow_unlock(&matter(&card)).await.unwrap();
+    desk.by("hall-1").report_lost(&matter(&card)).await.unwrap();
     assert_eq!(listed(&city, &card).await, None);
     city.restore_centre();
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
-    desk.allow_unlock(&matter(&card, "hall-2")).await.unwrap();
+    desk.by("hall-2").allow_unlock(&matter(&card)).await.unwrap();
     listed_as(&city, &card, None).await;
 }
 
@@ -269,19 +262,19 @@ async fn a_dead_claim_is_released_when_nothing_was_sent() {
     let city = City::new().await;
     let desk = city.at_desk();
     let (_old, image, card) = parked(&city, 1).await;
-    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::StateForbids);
+    assert_eq!(code(desk.by("service-1").release_claim(&matter(&card)).await), ProblemCode::StateForbids);
     let dead = Phone::new(&city, 2);
     dead.order_migration().await;
     let mut next = Phone::new(&city, 3);
     assert_eq!(next.try_order_migration().await, Err(ProblemCode::StateForbids), "one phone at a time");
-    assert_eq!(code(desk.release_claim(&matter(&card, "auditor-1")).await), ProblemCode::NotAllowed);
-    let released = desk.release_claim(&matter(&card, "service-1")).await.unwrap();
+    assert_eq!(code(desk.by("root-1").release_claim(&matter(&card)).await), ProblemCode::NotAllowed);
+    let released = desk.by("service-1").release_claim(&matter(&card)).await.unwrap();
     assert_eq!(released.state, MigrationState::Cancelled);
     next.order_migration().await;
     assert!(installed(&next.open(&city).await.unwrap()));
     live(&city, &card).await;
     assert_eq!(next.image(&city).await.encode(), image.encode());
-    assert_eq!(code(desk.release_claim(&matter(&card, "service-1")).await), ProblemCode::StateForbids);
+    assert_eq!(code(desk.by("service-1").release_claim(&matter(&card)).await), ProblemCode::StateForbids);
 }
 
 /// Once the data were sent, no person may say that the phone does not hold the card: it is frozen and listed, and
@@ -299,7 +292,7 @@ async fn a_claim_that_may_be_live_is_not_released() {
     let broken = gone.open(&city).await.unwrap();
     assert_eq!(broken.result, OutcomeResult::Unknown, "{broken:?}");
     for name in ["service-1", "hall-1"] {
-        assert_eq!(code(desk.release_claim(&matter(&card, name)).await), ProblemCode::SuspiciousCard);
+        assert_eq!(code(desk.by(name).release_claim(&matter(&card)).await), ProblemCode::SuspiciousCard);
     }
     let number = tsm_domain::CardNumber::try_from_wire(&card);
     let kept = city.store.card(number).await.unwrap().unwrap();

@@ -32,9 +32,9 @@ async fn visit(
     phone: &mut Phone,
     (card, clerk, work): (&HexBytes, &str, HallWork),
 ) -> Result<Outcome, ProblemCode> {
-    let desk = city.at_desk();
+    let desk = city.at_desk().by(clerk);
     let reason = "the rider is here".to_owned();
-    let matter = CardMatter { request: request_id(), card: card.clone(), clerk: clerk.into(), reason };
+    let matter = CardMatter { request: request_id(), card: card.clone(), reason };
     let code = |error: tsm_api::client::ClientError| error.code().unwrap_or(ProblemCode::OutcomeUnknown);
     phone.reset();
     let mut reply = desk.hall_session(&HallSession { matter, work }).await.map_err(code)?;
@@ -210,7 +210,7 @@ async fn a_locked_card_is_unlocked_and_returned_in_one_visit() {
         assert_eq!(outcome.result, OutcomeResult::Done, "{work:?}: {outcome:?}");
         let left = if work == HallWork::Unlock { BALANCE } else { 0 };
         assert_eq!(phone.balance().await, left, "{work:?}");
-        let cases = city.at_desk().cases(&CasesQuery { card }).await.unwrap().cases;
+        let cases = city.at_desk().by("hall-1").cases(&CasesQuery { card }).await.unwrap().cases;
         assert_eq!(cases.iter().map(|case| case.state).collect::<Vec<_>>(), [DeskState::Done], "{work:?}");
     }
     let refused = visit_unlocked(&city).await;

@@ -5,6 +5,7 @@ mod centre;
 mod city;
 mod claim_returns;
 mod desk;
+mod desk_clerks;
 mod disputes;
 mod hall;
 mod hostile_phone;

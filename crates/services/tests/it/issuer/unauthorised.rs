@@ -25,8 +25,10 @@ enum Owner {
     Terminals,
     /// The issuer's own tools', of which this city has none.
     OwnTools,
-    /// The issuer's desk's.
+    /// The issuer's desk's: a person's who is logged in there.
     Desk,
+    /// The issuer's desk's: whoever knows a person's password.
+    DeskLogin,
     /// At the centre: the card's issuer's.
     Issuer,
     /// At the centre: the issuers' and the desk's.
@@ -44,7 +46,8 @@ enum Owner {
 }
 
 use Owner::{
-    CentreDesk, Clerk, ClerkLogin, Desk, Institutions, Issuer, Keepers, Others, OwnTools, SeTsm, Terminals,
+    CentreDesk, Clerk, ClerkLogin, Desk, DeskLogin, Institutions, Issuer, Keepers, Others, OwnTools, SeTsm,
+    Terminals,
 };
 
 const ID: &str = "00000000-0000-4000-8000-00000000002a";
@@ -53,7 +56,9 @@ const ID: &str = "00000000-0000-4000-8000-00000000002a";
 fn sp_tsm_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
     let (se, aid) = ("01234567890000000001", HexBytes::from(PURSE).to_string());
     let matter = json!({ "request": ID, "card": card, "clerk": "hall-1", "reason": "why" });
+    // A name in a request is nobody's.
     let clerk = json!({ "clerk": "hall-1" });
+    let added = json!({ "person": "one", "roles": ["hall"], "first_password": "from the first day" });
     let result = json!({ "operation": ID, "se_id": se, "aid": aid, "kind": "download", "result": "done" });
     let asked = json!({ "operation": ID, "kind": "download", "se_id": se, "aid": aid, "domain_aid": aid });
     let answer = json!({
@@ -103,6 +108,12 @@ fn sp_tsm_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /desk/v1/claims/returns/{case}/rejection", Desk, clerk),
         ("POST /desk/v1/sessions", Desk, json!({ "matter": matter, "work": "return" })),
         ("GET /desk/v1/cases", Desk, json!({ "card": card })),
+        ("POST /desk/v1/clerks/login", DeskLogin, json!({ "person": "one", "password": "a guess at it" })),
+        ("POST /desk/v1/clerks/logout", Desk, json!({})),
+        ("POST /desk/v1/clerks/password", Desk, json!({ "old": "from the first day", "new": "my own one" })),
+        ("GET /desk/v1/clerks/self", Desk, json!({})),
+        ("POST /desk/v1/clerks", Desk, added),
+        ("GET /desk/v1/clerks", Desk, json!({})),
     ]
 }
 
@@ -218,6 +229,7 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/clerks/login", ClerkLogin, login),
         ("POST /peer/v1/clerks/logout", Clerk, json!({})),
         ("POST /peer/v1/clerks/password", Clerk, json!({ "old": "from the first day", "new": "my own one" })),
+        ("GET /peer/v1/clerks/self", Clerk, json!({})),
         ("POST /peer/v1/clerks", Clerk, clerk),
         ("GET /peer/v1/clerks", Clerk, json!({})),
     ]
@@ -331,6 +343,16 @@ async fn the_sp_tsm_serves_each_caller_its_own() {
             let client = city.client(sp, caller);
             let found = refusal(&client, &info, &parameter, &request).await;
             let expected = match info.access {
+                Access::Peer if own == Desk && matches!(owner, Desk | DeskLogin) => {
+                    let shown = client.with_bearer(ID);
+                    let (nobody, gone) = match owner {
+                        Desk => (ProblemCode::SessionRequired, ProblemCode::SessionExpired),
+                        _ => (ProblemCode::WrongCredentials, ProblemCode::SessionExpired),
+                    };
+                    let expired = refusal(&shown, &info, &parameter, &request).await;
+                    assert_eq!(expired, Some(gone), "{}", info.path);
+                    nobody
+                }
                 Access::Peer if own == owner => continue,
                 Access::Peer => ProblemCode::NotAllowed,
                 Access::Wallet => ProblemCode::SessionRequired,
@@ -370,7 +392,8 @@ async fn who_is_refused_changes_nothing_at_the_sp_tsm() {
         }
         let parameter = parameter(&info, &card);
         for (caller, own) in [(&city.se_tsm, SeTsm), (&city.gate_operator, Terminals), (&city.desk, Desk)] {
-            if own != owner && info.access != Access::Conversation {
+            // The desk's system without a person is nobody.
+            if (own != owner || own == Desk) && info.access != Access::Conversation {
                 refusal(&city.client(sp, caller), &info, &parameter, &request).await.unwrap();
             }
         }
@@ -470,7 +493,7 @@ async fn the_centre_serves_each_institution_its_own() {
                 }
             }
             Institutions => {}
-            SeTsm | Terminals | OwnTools | Desk | Others => panic!("{}", info.path),
+            SeTsm | Terminals | OwnTools | Desk | DeskLogin | Others => panic!("{}", info.path),
         }
         assert_eq!(city.centre_faults.commits(), before, "{} changed something", info.path);
     }
