@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::HexBytes;
+use crate::clearing::lists::Decision;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 
 /// Closes a day.
@@ -44,11 +45,29 @@ pub const FILE: Endpoint<Nothing, FileText> = Endpoint::get(
     Access::Peer,
     "One file of the caller's terminals' cleared transactions (JT/T 978.4 CL).",
 );
-/// Pays an operator out.
-pub const PAY_OUT: Endpoint<PayOut, Settlements> = Endpoint::post(
+/// Proposes to pay an operator out.
+pub const PROPOSE_PAYOUT: Endpoint<NewPayout, OperatorPayout> = Endpoint::post(
     "/peer/v1/days/{day}/payouts",
     Access::Peer,
-    "Records that an operator was paid for a settled day; booked once. For a person of the centre's desk.",
+    "A person of the centre's desk proposes to pay an operator out for a settled day; one waits at a time.",
+);
+/// Decides it.
+pub const DECIDE_PAYOUT: Endpoint<PayoutDecision, OperatorPayout> = Endpoint::post(
+    "/peer/v1/days/{day}/payouts/decision",
+    Access::Peer,
+    "Another person of the centre's desk approves or refuses a payout; an approved one is booked once.",
+);
+/// The payouts of a day.
+pub const PAYOUTS: Endpoint<Nothing, OperatorPayouts> = Endpoint::get(
+    "/peer/v1/days/{day}/payouts",
+    Access::Peer,
+    "What was proposed and decided about paying operators out for a day. For the centre's desk.",
+);
+/// The payouts that wait.
+pub const WAITING_PAYOUTS: Endpoint<Nothing, OperatorPayouts> = Endpoint::get(
+    "/peer/v1/payouts",
+    Access::Peer,
+    "The payouts to operators that wait for a second person. For the centre's desk.",
 );
 /// The differences.
 pub const DIFFERENCES: Endpoint<DifferenceQuery, Differences> = Endpoint::get(
@@ -87,7 +106,10 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         SETTLEMENTS.describe(),
         FILES.describe(),
         FILE.describe(),
-        PAY_OUT.describe(),
+        PROPOSE_PAYOUT.describe(),
+        DECIDE_PAYOUT.describe(),
+        PAYOUTS.describe(),
+        WAITING_PAYOUTS.describe(),
         DIFFERENCES.describe(),
         DIFFERENCE.describe(),
         PROPOSE.describe(),
@@ -115,6 +137,9 @@ pub struct DayRecord {
     /// Lines of its payment statements.
     #[serde(default)]
     pub statement_lines: u64,
+    /// Payment statements that never came, and without which two people let the day be reconciled.
+    #[serde(default)]
+    pub statements_missing: u64,
 }
 
 /// Closed days.
@@ -189,11 +214,61 @@ pub struct FileText {
     pub text: String,
 }
 
-/// A payout to an operator.
+/// A payout to propose.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PayOut {
+pub struct NewPayout {
     /// The operator.
     pub operator: String,
+    /// Why, in words.
+    pub note: String,
+}
+
+/// A decision about the payout that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PayoutDecision {
+    /// The operator.
+    pub operator: String,
+    /// How much is paid, as the person has read it.
+    pub amount_fen: u64,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// A payout to an operator.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OperatorPayout {
+    /// The day.
+    pub day: String,
+    /// The operator.
+    pub operator: String,
+    /// Its number among those of day and operator, from 1: each but the last was refused.
+    pub number: u32,
+    /// How much.
+    pub amount_fen: u64,
+    /// Why.
+    pub note: String,
+    /// Who proposed it.
+    pub proposed_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub proposed_at: Timestamp,
+    /// The decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub decided_at: Option<Timestamp>,
+}
+
+/// Payouts to operators.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OperatorPayouts {
+    /// The payouts, in order of day and operator.
+    pub payouts: Vec<OperatorPayout>,
 }
 
 /// Which differences to list.
@@ -236,6 +311,8 @@ pub enum ActionKind {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Reconcile the day without the statement that is missing.
+    GoOnWithout,
 }
 
 /// A proposal.

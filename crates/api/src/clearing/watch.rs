@@ -56,7 +56,8 @@ pub struct WatchRecord {
 /// An alarm about the books.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Alarm {
-    /// Its kind, stable: `books-broken`, `ledger-imbalance`, `parked-inconsistent`, `suspicious-card`.
+    /// Its kind, stable: `books-broken`, `ledger-imbalance`, `parked-inconsistent`, `suspicious-card`,
+    /// `statement-overdue`.
     pub kind: String,
     /// In words.
     pub text: String,

@@ -39,6 +39,9 @@ pub fn flow(operation: &str, language: Language) -> String {
         "migrate-out" | "migrate out" => ("moving a card out", "迁出"),
         "migrate-in" | "migrate in" => ("moving a card in", "迁入"),
         "personalise" | "re-personalise" | "repersonalise" => ("personalising", "个人化"),
+        "statement-overdue" => {
+            ("A payment statement has not come; no day is reconciled.", "支付对账单逾期未到，无法对账。")
+        }
         other => return other.to_owned(),
     };
     language.choose(english, chinese).to_owned()

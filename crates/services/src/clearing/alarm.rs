@@ -190,6 +190,15 @@ impl Clearing {
             head(&mut out, name, kind, help);
             let _ = writeln!(out, "{name} {value}");
         }
+        match self.count_alarms().await {
+            Ok(counts) => {
+                head(&mut out, "opentsm_alarms_open", "gauge", "Alarms that nobody has ended, by kind.");
+                for (kind, open) in counts {
+                    let _ = writeln!(out, "opentsm_alarms_open{{kind=\"{kind}\"}} {open}");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the open alarms could not be counted"),
+        }
         out
     }
 }

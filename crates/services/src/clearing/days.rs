@@ -1,18 +1,15 @@
-//! The endpoints of days: closing, settlements, files, payouts.
+//! The endpoints of days: closing, settlements, files.
 
 use std::sync::Arc;
 
-use serde_json::json;
 use tsm_api::clearing::settlement::{
-    DayRecord, Days, FileRecord, FileText, Files, PayOut, SettlementRecord, Settlements,
+    DayRecord, Days, FileRecord, FileText, Files, SettlementRecord, Settlements,
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::InstitutionId;
 use tsm_domain::money::settlement::{BusinessDay, Settlement};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::settlement::{DayRow, SettlementFile};
-use tsm_storage::clerks::ClerkRole;
 
 use super::Clearing;
 use super::access::Institution;
@@ -66,23 +63,6 @@ pub(super) async fn settlements(
     centre.settlements_for(&call.caller.0, call.parameter()?).await
 }
 
-/// Pays an operator out.
-pub(super) async fn pay_out(
-    centre: Arc<Clearing>,
-    call: Call<Institution, PayOut>,
-) -> Result<Settlements, Problem> {
-    centre.check_desk(&call.caller.0)?;
-    let by = call.caller.clerk(ClerkRole::Approver)?;
-    let day: BusinessDay = call.parameter()?;
-    centre.settled(day).await?;
-    let operator: InstitutionId =
-        call.request.operator.parse().map_err(|error| Problem::because(ProblemCode::UnknownId, error))?;
-    centre.pay_operator(day, &operator).await.map_err(|error| not_settled(&error))?;
-    let detail = json!({ "day": day.to_string(), "operator": operator });
-    centre.clerks().tell(&by, "operator-paid", &detail).await?;
-    centre.settlements_for(&call.caller.0, day).await
-}
-
 /// An operator's files.
 pub(super) async fn files(centre: Arc<Clearing>, call: Call<Institution, Nothing>) -> Result<Files, Problem> {
     let day: BusinessDay = call.parameter()?;
@@ -104,7 +84,7 @@ pub(super) async fn file(
 }
 
 impl Clearing {
-    async fn settled(&self, day: BusinessDay) -> Result<DayRow, Problem> {
+    pub(super) async fn settled(&self, day: BusinessDay) -> Result<DayRow, Problem> {
         let row = self.store.day(day).await.map_err(|error| stored::problem(&error))?;
         let row = row.ok_or(ProblemCode::UnknownId)?;
         if row.settled_at.is_some() {
@@ -137,7 +117,7 @@ impl Clearing {
     }
 }
 
-fn not_settled(error: &SettlementError) -> Problem {
+pub(super) fn not_settled(error: &SettlementError) -> Problem {
     match error {
         SettlementError::Store(error) => stored::problem(error),
         SettlementError::NotOver { .. } | SettlementError::NotSettled(_) => {
@@ -157,6 +137,7 @@ fn day_record(row: &DayRow) -> DayRecord {
         settled_at: row.settled_at,
         reconciled_at: row.reconciled_at,
         statement_lines: row.statement.as_ref().map_or(0, |head| head.lines),
+        statements_missing: row.statement.as_ref().map_or(0, |head| head.missing),
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) async fn propose(
         ActionKind::WriteOff => Action::WriteOff,
         ActionKind::Ignore => Action::Ignore,
         ActionKind::FreezeCard => Action::FreezeCard,
+        ActionKind::GoOnWithout => Action::GoOnWithout,
     };
     centre.propose(known, by, action, note).await.map(|changed| record(&changed))
 }
@@ -145,6 +146,7 @@ fn record(difference: &Difference) -> DifferenceRecord {
             Action::WriteOff => ActionKind::WriteOff,
             Action::Ignore => ActionKind::Ignore,
             Action::FreezeCard => ActionKind::FreezeCard,
+            Action::GoOnWithout => ActionKind::GoOnWithout,
         }),
         note: proposal.map(|proposal| proposal.note.clone()),
         proposed_by: proposal.map(|proposal| clerk_record(&proposal.by)),

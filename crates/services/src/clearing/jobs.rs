@@ -16,11 +16,14 @@ use tsm_storage::StorageError;
 use tsm_storage::clearing::settlement::DayRow;
 
 use super::Clearing;
+use super::reconciliation::ReconciliationError;
 
 /// How long after its end a day is closed: what was on its way at midnight still counts.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// How long after its end a day is reconciled: by then the platforms have its statement.
 const STATEMENTS: SignedDuration = SignedDuration::from_hours(9);
+/// How long after its end the statement of a day is overdue: somebody is told.
+const OVERDUE: SignedDuration = SignedDuration::from_hours(10);
 /// So many closed days are looked at: over a year of them.
 const DAYS: usize = 400;
 
@@ -68,6 +71,11 @@ impl Clearing {
             }
             if let Err(error) = self.reconcile_day(day).await {
                 tracing::error!(%day, %error, "a day was not reconciled");
+                if let ReconciliationError::Statement(why) = &error
+                    && is_over(day, OVERDUE)
+                {
+                    self.statement_is_overdue(day, why).await?;
+                }
                 break;
             }
         }

@@ -25,7 +25,9 @@ mod jobs;
 mod journal;
 mod list_key;
 mod lists;
+mod missing_statements;
 mod open_account;
+mod operator_payouts;
 mod order_reports;
 mod parking;
 mod payment_incidents;
@@ -179,7 +181,10 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&days_api::SETTLEMENTS, days::settlements)
         .on(&days_api::FILES, days::files)
         .on(&days_api::FILE, days::file)
-        .on(&days_api::PAY_OUT, days::pay_out)
+        .on(&days_api::PROPOSE_PAYOUT, operator_payouts::propose)
+        .on(&days_api::DECIDE_PAYOUT, operator_payouts::decide)
+        .on(&days_api::PAYOUTS, operator_payouts::of_day)
+        .on(&days_api::WAITING_PAYOUTS, operator_payouts::waiting)
         .on(&days_api::DIFFERENCES, differences::differences)
         .on(&days_api::DIFFERENCE, differences::difference)
         .on(&days_api::PROPOSE, differences::propose)

@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tsm_domain::money::reconciliation::{Cause, Difference, DifferenceState, Finding, Group, judge};
+use tsm_domain::money::reconciliation::{
+    Cause, Difference, DifferenceState, Finding, Group, Judgement, judge,
+};
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_domain::{DifferenceId, Fen, OrderId};
 use tsm_storage::clearing::Books;
@@ -57,13 +59,18 @@ impl Clearing {
         let row = self.store.day(day).await?.filter(|row| row.settled_at.is_some());
         let mut row = row.ok_or(ReconciliationError::NotSettled(day))?;
         if row.statement.is_none() {
-            row.statement = Some(self.take_statements(day).await?);
+            let wait = self.wait_for_statements(day).await?;
+            row.statement = Some(self.take_statements(day, wait).await?);
             self.store.put_day(row.clone()).await?;
+        }
+        let missing = row.statement.as_ref().map_or(0, |head| head.missing);
+        if missing == 0 {
+            self.statements_have_come(day).await?;
         }
         let mut done = Reconciled::default();
         let mut found = Vec::new();
         for bucket in 0..BUCKETS {
-            self.merge(Place { bucket, day }, &mut found, &mut done).await?;
+            self.merge(Place { bucket, day }, missing, &mut found, &mut done).await?;
             if found.len() >= DIFFERENCES_PER_STEP {
                 self.keep(&mut found, &mut done).await?;
             }
@@ -82,6 +89,7 @@ impl Clearing {
     async fn merge(
         &self,
         place: Place,
+        missing: u64,
         found: &mut Vec<Difference>,
         done: &mut Reconciled,
     ) -> Result<(), StorageError> {
@@ -108,19 +116,20 @@ impl Clearing {
             done.references += 1;
             done.rows += (lines.len() + entries.len() + transactions.len()) as u64;
             let group = Group { statement: &lines, ledger: &entries, cards: &transactions };
-            self.judge(place.day, reference, group, found, done).await?;
+            let judgement = judge(group);
+            let judgement = if missing == 0 { judgement } else { judgement.without_statement() };
+            self.keep_judgement(place.day, reference, judgement, found, done).await?;
         }
     }
 
-    async fn judge(
+    async fn keep_judgement(
         &self,
         day: BusinessDay,
         reference: OrderId,
-        group: Group<'_>,
+        judgement: Judgement,
         found: &mut Vec<Difference>,
         done: &mut Reconciled,
     ) -> Result<(), StorageError> {
-        let judgement = judge(group);
         if !judgement.needs_history() {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use crate::names;
 use crate::stored;
 
 /// A note has at most so many characters.
-const LONGEST_NOTE: usize = 500;
+pub(super) const LONGEST_NOTE: usize = 500;
 
 impl Clearing {
     /// A difference that the institution may see: one of its cards', or any for the centre's desk.

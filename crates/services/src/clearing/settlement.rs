@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tsm_domain::money::settlement::file::{self, ClearedRecord, FileDigest};
 use tsm_domain::money::settlement::{BusinessDay, Pair, RunningFee, Settlement, Volume};
-use tsm_domain::money::{TransactionType, TransferCode};
+use tsm_domain::money::{TransactionType, Transfer, TransferCode};
 use tsm_domain::{Fen, InstitutionId, TransferId};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
@@ -187,20 +187,21 @@ impl Clearing {
         Ok(writer.text()?)
     }
 
-    /// Records that an operator was paid for a settled day. Once.
-    pub async fn pay_operator(
+    /// The transfers by which an operator is paid for a settled day: those that were not made yet.
+    pub(super) async fn payout_of(
         &self,
         day: BusinessDay,
         operator: &InstitutionId,
-    ) -> Result<(), SettlementError> {
-        let settlements = self.store.settlements(day).await?;
-        let own = settlements.into_iter().filter(|settlement| settlement.pair.operator == *operator);
-        for settlement in own.filter(|settlement| !settlement.net().is_zero()) {
-            let id = settlement_transfer(TransferCode::OperatorPaid, day, &settlement.pair);
-            let paid = TransferCode::OperatorPaid.between_controls(id, settlement.net(), self.now());
-            self.store.transfer(Books { transfers: paid.into_iter().collect(), ..Books::default() }).await?;
+    ) -> Result<Vec<Transfer>, StorageError> {
+        let mut transfers = Vec::new();
+        for settlement in self.store.settlements(day).await? {
+            if settlement.pair.operator == *operator && !self.is_paid(&settlement).await? {
+                let id = settlement_transfer(TransferCode::OperatorPaid, day, &settlement.pair);
+                let paid = TransferCode::OperatorPaid.between_controls(id, settlement.net(), self.now());
+                transfers.extend(paid);
+            }
         }
-        Ok(())
+        Ok(transfers)
     }
 
     /// Whether an operator was paid for a settlement.

@@ -19,22 +19,44 @@ pub(super) const LINES_PER_STEP: usize = 16_384;
 /// Each platform's lines have numbers of their own: its place in the list stands above these bits.
 const PLATFORM_SHIFT: u32 = 40;
 
+/// Whether a day waits for its statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Until each of them is here.
+    ForAll,
+    /// Two people have decided to go on without those that are missing.
+    NoLonger,
+}
+
 impl Clearing {
     /// Takes the statements of every platform; the head of all of them together.
     pub(super) async fn take_statements(
         &self,
         day: BusinessDay,
+        wait: Wait,
     ) -> Result<StatementHead, ReconciliationError> {
-        let mut head = StatementHead { lines: 0, totals: StatementTotals::default() };
+        let mut head = StatementHead { lines: 0, totals: StatementTotals::default(), missing: 0 };
         for (index, platform) in (0_u64..).zip(&self.duties.platforms) {
             let first = (index << PLATFORM_SHIFT) + 1;
-            let taken = self.take_statement(day, first, &**platform, &mut head).await;
-            if let Err(error) = taken {
-                if may_be_false(&error) {
-                    tracing::error!(%day, %error, "a payment statement is refused");
-                    self.forget_statement(day, first).await?;
+            let mut with = head.clone();
+            let error = match self.take_statement(day, first, &**platform, &mut with).await {
+                Ok(()) => {
+                    head = with;
+                    continue;
                 }
-                return Err(error);
+                Err(error) => error,
+            };
+            if may_be_false(&error) {
+                tracing::error!(%day, %error, "a payment statement is refused");
+                self.forget_statement(day, first).await?;
+            }
+            match (wait, &error) {
+                (Wait::NoLonger, ReconciliationError::Statement(_)) => {
+                    // Part of a statement proves nothing: its signature covers the whole.
+                    self.forget_statement(day, first).await?;
+                    head.missing += 1;
+                }
+                _ => return Err(error),
             }
         }
         Ok(head)

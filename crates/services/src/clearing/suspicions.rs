@@ -155,7 +155,7 @@ impl Clearing {
             let cause = Cause::of_incident(&incident.kind)?;
             Some(Difference {
                 // One incident is one difference, on the day that first saw it.
-                id: DifferenceId::from_uuid(names::derived(&["difference", &incident.id.to_string()])),
+                id: difference_of_incident(incident.id),
                 day,
                 cause,
                 reference: None,
@@ -244,6 +244,11 @@ impl Clearing {
 /// The incident that is opened for a row that was kept aside.
 pub(super) fn incident_of_row(row: AsideId) -> IncidentId {
     IncidentId::from_uuid(names::derived(&["incident", "aside", &row.to_string()]))
+}
+
+/// The difference that an incident stands as.
+pub(super) fn difference_of_incident(incident: IncidentId) -> DifferenceId {
+    DifferenceId::from_uuid(names::derived(&["difference", &incident.to_string()]))
 }
 
 fn identity(kind: &str, subject: &str) -> DifferenceId {

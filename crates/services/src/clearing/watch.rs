@@ -14,17 +14,19 @@ use tsm_domain::money::reconciliation::Cause;
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::Counted;
 use tsm_storage::clearing::settlement::DifferenceQuery;
-use tsm_storage::shared::IncidentFilter;
+use tsm_storage::shared::{Incident, IncidentFilter};
 
 use super::Clearing;
 use super::access::Institution;
 use super::alarm::COUNTED_STATES;
+use super::missing_statements::STATEMENT_OVERDUE;
 use crate::purse::{card_from_wire, card_to_wire};
 use crate::server::Call;
 use crate::stored;
 
 /// What is told as an alarm; other incidents are in the reconciliation view only.
-const ALARMS: [&str; 4] = ["books-broken", "ledger-imbalance", "parked-inconsistent", "suspicious-card"];
+const ALARMS: [&str; 5] =
+    ["books-broken", "ledger-imbalance", "parked-inconsistent", "suspicious-card", STATEMENT_OVERDUE];
 /// Incidents looked at, and alarms told.
 const INCIDENTS: usize = 1_000;
 const TOLD: usize = 50;
@@ -103,8 +105,7 @@ impl Clearing {
         };
         let narrow = |fen: i128| i64::try_from(fen).unwrap_or(if fen < 0 { i64::MIN } else { i64::MAX });
         let watch = *self.watch.lock().await;
-        let open = self.store.incidents(IncidentFilter::Open, INCIDENTS).await?;
-        let alarms = open.into_iter().filter(|one| ALARMS.contains(&one.kind.as_str())).take(TOLD);
+        let alarms = self.open_alarms().await?.into_iter().take(TOLD);
         Ok(WatchRecord {
             holds: gap == 0,
             gap_fen: narrow(gap),
@@ -121,6 +122,19 @@ impl Clearing {
                 .collect(),
             differences: self.count_differences().await?,
         })
+    }
+
+    /// The alarms that nobody has ended, newest first.
+    async fn open_alarms(&self) -> Result<Vec<Incident>, StorageError> {
+        let mut open = self.store.incidents(IncidentFilter::Open, INCIDENTS).await?;
+        open.retain(|one| ALARMS.contains(&one.kind.as_str()));
+        Ok(open)
+    }
+
+    /// How many alarms of each kind are open.
+    pub(super) async fn count_alarms(&self) -> Result<[(&'static str, usize); ALARMS.len()], StorageError> {
+        let open = self.open_alarms().await?;
+        Ok(ALARMS.map(|kind| (kind, open.iter().filter(|one| one.kind == kind).count())))
     }
 
     async fn count_differences(&self) -> Result<Vec<CauseCount>, StorageError> {

@@ -6,6 +6,7 @@ pub(crate) mod columns;
 pub mod fares;
 pub(crate) mod journal;
 pub mod lists;
+pub mod payouts;
 pub mod replay;
 pub(crate) mod seals;
 pub mod settlement;
@@ -24,6 +25,7 @@ pub use fares::Fares;
 pub(crate) use journal::Step;
 pub use journal::event_of;
 pub use lists::{Lists, LockRow};
+pub use payouts::OperatorPayouts;
 pub use seals::{SealOver, Seals};
 pub use settlement::Settlements;
 
@@ -102,7 +104,18 @@ pub enum Recorded {
 /// The store of the clearing centre.
 #[async_trait]
 pub trait ClearingStore:
-    Outbox + Incidents + Chains + Sessions + Clerks + Closings + Collection + Lists + Fares + Seals + Settlements
+    Outbox
+    + Incidents
+    + Chains
+    + Sessions
+    + Clerks
+    + Closings
+    + Collection
+    + Lists
+    + Fares
+    + Seals
+    + Settlements
+    + OperatorPayouts
 {
     /// Opens the account of a card that is about to be written to `se`, or gives the one that is there.
     /// A card that is on another SE is a conflict.

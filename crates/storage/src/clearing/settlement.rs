@@ -118,6 +118,9 @@ pub struct StatementHead {
     pub lines: u64,
     /// What they add up to.
     pub totals: StatementTotals,
+    /// How many platforms' statements never came, and were not waited for any longer.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 /// A closed day.
@@ -267,6 +270,7 @@ pub(crate) fn closed_with(after: &Difference) -> Option<(Evidence, AsideClosed, 
         Action::WriteOff => "written-off",
         Action::Ignore => "refused",
         Action::FreezeCard => "card-frozen",
+        Action::GoOnWithout => "gone-on-without",
     };
     let aside = AsideClosed { at: *at, how: how.to_owned() };
     let incident = IncidentClosed { by: approved_by.person.clone(), at: *at, note: proposal.note.clone() };

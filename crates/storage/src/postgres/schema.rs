@@ -8,6 +8,7 @@ use super::clearing::closing::CLOSING_2;
 use super::clearing::collection::{ASIDE_3, COLLECTION_2};
 use super::clearing::fares::FARES_3;
 use super::clearing::lists::LISTS_2;
+use super::clearing::payouts::PAYOUTS_4;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
 use super::clerks::CLERKS;
@@ -61,6 +62,7 @@ impl Tables for ClearingTables {
         &[SHARED_1, CLEARING_1],
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
         &[CLERKS, ASIDE_3, FARES_3],
+        &[PAYOUTS_4],
     ];
 }
 

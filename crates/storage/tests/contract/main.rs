@@ -13,6 +13,7 @@ mod lists;
 mod memory_only;
 mod online_purchase;
 mod payment;
+mod payouts;
 #[cfg(feature = "postgres")]
 mod postgres_only;
 #[cfg(feature = "postgres")]

@@ -40,6 +40,8 @@ pub enum Action {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Reconcile the day without the statement that is missing.
+    GoOnWithout,
 }
 
 /// Where the money of an order is, which decides how it is taken back.
@@ -273,7 +275,7 @@ impl Difference {
     pub fn card_for(&self, action: &Action) -> Result<Option<CardNumber>, ActionRefusal> {
         let named = match action {
             Action::Book { card } | Action::Refund { card } => *card,
-            Action::WriteOff | Action::Ignore | Action::FreezeCard => None,
+            Action::WriteOff | Action::Ignore | Action::FreezeCard | Action::GoOnWithout => None,
         };
         match (self.card, named) {
             (Some(own), Some(named)) if own != named => Err(ActionRefusal::AnotherCard),
@@ -305,6 +307,9 @@ impl Difference {
         let does_not_fit = ActionRefusal::DoesNotFit;
         let is_load = self.transaction.is_some_and(|key| key.kind == TransactionType::Load);
         let entries = match (self.cause, action) {
+            // Nothing but this lets the day go on: an overdue statement stays overdue when it is looked away from.
+            (Cause::StatementOverdue, Action::GoOnWithout) => return Ok(Vec::new()),
+            (Cause::StatementOverdue, _) | (_, Action::GoOnWithout) => return Err(does_not_fit),
             (_, Action::Ignore) => return Ok(Vec::new()),
             (_, Action::FreezeCard) => {
                 return if card.is_some() { Ok(Vec::new()) } else { Err(ActionRefusal::CardMissing) };
@@ -317,7 +322,10 @@ impl Difference {
                 vec![(T::PaymentConfirmed, amount), (T::TopUpCancelled, amount)]
             }
             (
-                Cause::NotInStatement | Cause::CreditWithoutPayment | Cause::AmountDiffers,
+                Cause::NotInStatement
+                | Cause::StatementMissing
+                | Cause::CreditWithoutPayment
+                | Cause::AmountDiffers,
                 Action::WriteOff,
             ) => {
                 let code = match money {
@@ -371,7 +379,7 @@ impl Difference {
         }
         let meets = |arrived: Option<Fen>, waited: Option<Fen>| arrived.is_some() && arrived == waited;
         match self.cause {
-            Cause::NotInStatement | Cause::CreditWithoutPayment
+            Cause::NotInStatement | Cause::StatementMissing | Cause::CreditWithoutPayment
                 if meets(arrivals.paid_in_statement, self.ours) =>
             {
                 Some(Explanation::LaterStatement)
@@ -406,11 +414,12 @@ impl Difference {
         match (self.cause, finding.cause) {
             (
                 Cause::PaidUnknownToUs | Cause::AmountDiffers | Cause::PaidTwice,
-                Cause::NotInStatement | Cause::CreditWithoutPayment,
+                Cause::NotInStatement | Cause::StatementMissing | Cause::CreditWithoutPayment,
             ) => booked && finding.ours == surplus,
-            (Cause::NotInStatement | Cause::CreditWithoutPayment, Cause::PaidUnknownToUs) => {
-                !self.was_written_off() && finding.theirs == self.ours
-            }
+            (
+                Cause::NotInStatement | Cause::StatementMissing | Cause::CreditWithoutPayment,
+                Cause::PaidUnknownToUs,
+            ) => !self.was_written_off() && finding.theirs == self.ours,
             (Cause::RefundMissing, Cause::RefundExtra) => {
                 !self.was_written_off() && finding.theirs == self.ours
             }
@@ -429,7 +438,7 @@ impl Difference {
         match &self.state {
             DifferenceState::Resolved { proposal, .. } => match proposal.action {
                 Action::WriteOff | Action::Refund { .. } => true,
-                Action::Book { .. } | Action::Ignore | Action::FreezeCard => false,
+                Action::Book { .. } | Action::Ignore | Action::FreezeCard | Action::GoOnWithout => false,
             },
             DifferenceState::Waiting { .. }
             | DifferenceState::Open

@@ -125,6 +125,17 @@ impl EntryKind {
 }
 
 impl Judgement {
+    /// The same on a day whose statements did not all come: that a payment is in none of them says nothing about it.
+    #[must_use]
+    pub fn without_statement(mut self) -> Self {
+        for finding in &mut self.findings {
+            if finding.cause == Cause::NotInStatement {
+                finding.cause = Cause::StatementMissing;
+            }
+        }
+        self
+    }
+
     /// Whether earlier days' differences have to be looked at.
     pub fn needs_history(&self) -> bool {
         let Arrivals { paid_in_ledger, reported, settled, .. } = self.arrivals;

@@ -46,6 +46,8 @@ macro_rules! causes {
 causes! {
     PaidUnknownToUs, "paid_unknown_to_us", "The statement has a payment that the books do not have.", "对账单中有一笔账上没有的支付。", "Find its card; book the payment, or give it back.", "查明卡号后入账或退款。";
     NotInStatement, "not_in_statement", "The books have a payment that is not in the statement.", "账上有一笔对账单中没有的支付。", "Wait for the next statement; then write the payment off.", "等待下一份对账单；仍无记录则核销。";
+    StatementMissing, "statement_missing", "The books have a payment of a day whose payment statement never came.", "账上有一笔支付，其当日对账单始终未到。", "Ask the payment platform for this payment; dismiss the difference when it confirms it, write the payment off when it does not.", "向支付平台查询该笔支付：确认则销号，否认则核销。";
+    StatementOverdue, "statement_overdue", "The payment statement of a day has not come; that day and those after it are not reconciled.", "某日支付对账单逾期未到，该日及以后各日均无法对账。", "Ask the payment platform for it; when it cannot give it, two people let the day go on without it.", "向支付平台催取；确实无法取得时，由两人决定该日不待对账单继续对账。";
     CreditWithoutPayment, "credit_without_payment", "A card was credited on the issuer's word; no payment report and no statement confirms the payment.", "仅凭发卡方报告入卡，支付通知和对账单均未证实该笔支付。", "Wait for report or statement; then write the payment off and freeze the card.", "等待支付通知或对账单；仍无记录则核销并冻结卡片。";
     AmountDiffers, "amount_differs", "Statement and books have different amounts for one payment.", "同一笔支付在对账单与账上的金额不同。", "Book or write off the difference.", "将差额入账或核销。";
     PaidTwice, "paid_twice", "The statement has more than one payment for an order.", "对账单中同一订单有多笔支付。", "Give the surplus back.", "退还多付的款项。";
@@ -102,6 +104,7 @@ impl Cause {
             "unknown-terminal" => Self::UnknownTerminal,
             "quarantined" => Self::Quarantined,
             "batch-refused" => Self::BatchRefused,
+            "statement-overdue" => Self::StatementOverdue,
             "suspicious-card" => Self::SuspiciousCard,
             "counter-gap" | "gap" => Self::CounterGap,
             "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,

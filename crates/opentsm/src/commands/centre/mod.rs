@@ -1,7 +1,9 @@
-//! `opentsm centre`: the people of an institution at the clearing centre: differences, fare tables, accounts.
+//! `opentsm centre`: the people of an institution at the clearing centre: differences, days and payouts, fare tables,
+//! accounts.
 //!
 //! Each person logs in with a password. What needs two people needs two who log in.
 
+mod days;
 mod words;
 
 use std::path::PathBuf;
@@ -58,6 +60,8 @@ enum Matter {
         /// The difference.
         difference: Uuid,
     },
+    #[command(flatten)]
+    Days(days::Matter),
     /// The versions of the fare table.
     Fares,
     /// Proposes a version of the fare table. Another person publishes it.
@@ -97,6 +101,8 @@ enum Act {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Reconcile the day without the payment statement that never came.
+    GoOnWithout,
 }
 
 /// Runs one matter.
@@ -144,6 +150,7 @@ async fn decide(plan: &CityPlan, options: &Options, client: &Client) -> Result<(
             let reply = client.call(&settlement::REJECT, &[&difference.to_string()], &Nothing {}).await;
             output.say(spoken, reply, |one| spoken.difference(one))
         }
+        Matter::Days(matter) => days::run(who, client, matter).await,
         Matter::Fares => {
             let reply = client.call(&fares::VERSIONS, &[], &Nothing {}).await;
             let none = ("no fare table was proposed yet", "尚无票价表提议");
@@ -188,6 +195,7 @@ impl Act {
             Self::WriteOff => ActionKind::WriteOff,
             Self::Ignore => ActionKind::Ignore,
             Self::FreezeCard => ActionKind::FreezeCard,
+            Self::GoOnWithout => ActionKind::GoOnWithout,
         }
     }
 }

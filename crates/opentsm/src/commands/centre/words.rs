@@ -2,10 +2,13 @@
 
 use tsm_api::clearing::fares::FareRecord;
 use tsm_api::clearing::lists::Decision;
-use tsm_api::clearing::settlement::{ActionKind, DifferenceRecord};
+use tsm_api::clearing::settlement::{
+    ActionKind, DayRecord, DifferenceRecord, OperatorPayout, SettlementRecord,
+};
 use tsm_services::explain::moment;
 
 use crate::commands::wallet::Spoken;
+use crate::report::yuan;
 
 impl Spoken {
     /// A difference.
@@ -45,8 +48,59 @@ impl Spoken {
             ActionKind::WriteOff => ("write it off", "核销"),
             ActionKind::Ignore => ("do nothing", "不作处理"),
             ActionKind::FreezeCard => ("freeze the card", "冻结卡片"),
+            ActionKind::GoOnWithout => ("go on without the statement", "不待对账单继续对账"),
         };
         self.choose(english, chinese)
+    }
+
+    /// A payout to an operator.
+    pub fn operator_payout(self, one: &OperatorPayout) -> String {
+        let OperatorPayout { day, operator, note, proposed_by: by, .. } = one;
+        let amount = yuan(i64::try_from(one.amount_fen).unwrap_or(i64::MAX));
+        let what = match (one.decision, &one.decided_by) {
+            (Some(Decision::Approve), Some(by)) => {
+                self.choose(format!("approved by {by}, booked"), format!("{by} 已批准并入账"))
+            }
+            (Some(Decision::Refuse), Some(by)) => {
+                self.choose(format!("refused by {by}"), format!("{by} 已驳回"))
+            }
+            _ => self.choose("another person decides".to_owned(), "须另一人审批".to_owned()),
+        };
+        self.choose(
+            format!("{operator} for {day}: {amount}, proposed by {by} ({note}); {what}"),
+            format!("{day} 付 {operator}：{amount}，{by} 提议（{note}）；{what}"),
+        )
+    }
+
+    /// A closed day.
+    pub fn day(self, one: &DayRecord) -> String {
+        let (day, lines) = (&one.day, one.statement_lines);
+        let (english, chinese) = match (one.settled_at, one.reconciled_at, one.statements_missing) {
+            (None, ..) => ("closed, not settled yet".to_owned(), "已关闭，尚未清算".to_owned()),
+            (Some(_), None, _) => ("settled, not reconciled yet".to_owned(), "已清算，尚未对账".to_owned()),
+            (Some(_), Some(_), 0) => (
+                format!("settled and reconciled with {lines} lines of the payment statement"),
+                format!("已清算并对账，支付对账单 {lines} 行"),
+            ),
+            (Some(_), Some(_), missing) => (
+                format!("settled and reconciled; {missing} payment statements never came"),
+                format!("已清算并对账；{missing} 份支付对账单未到"),
+            ),
+        };
+        self.choose(format!("{day}: {english}"), format!("{day}：{chinese}"))
+    }
+
+    /// What an operator gets for a day.
+    pub fn settlement(self, one: &SettlementRecord) -> String {
+        let money = |fen: u64| yuan(i64::try_from(fen).unwrap_or(i64::MAX));
+        let SettlementRecord { issuer, operator, number, .. } = one;
+        let (gross, net) = (money(one.gross_fen), money(one.net_fen));
+        let paid =
+            if one.paid { self.choose("paid", "已付") } else { self.choose("not paid yet", "未付") };
+        self.choose(
+            format!("{operator} from {issuer}: {number} purchases, {gross}; {net} after fees, {paid}"),
+            format!("{operator}（发卡方 {issuer}）：{number} 笔，{gross}；扣费后 {net}，{paid}"),
+        )
     }
 
     /// A version of the fare table.

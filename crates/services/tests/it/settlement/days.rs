@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use tsm_api::clearing::lists::Decision;
 use tsm_api::clearing::settlement as api;
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::ProblemCode;
+use tsm_domain::environment::Clock as _;
 use tsm_domain::money::settlement::file;
 use tsm_services::clearing::SettlementError;
 use tsm_storage::ClearingStore;
 use tsm_storage::clearing::Settlements as _;
 use tsm_storage::clearing::settlement::DayRow;
 use tsm_storage::memory::{Crash, Faults, MemoryClearing};
+use tsm_storage::shared::ChainKey;
 use tsm_storage::sqlite::SqliteClearing;
 
 use super::world::{Broken, DAY, World, day, paid, refunded};
@@ -56,14 +59,7 @@ async fn settles(world: World<impl ClearingStore + 'static>) {
     assert_eq!((books.spent_fen, books.operator_payable_fen, books.fees_fen), (111, 996, 4));
     assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
 
-    let pay = api::PayOut { operator: "METRO".into() };
-    let nobody = desk.call(&api::PAY_OUT, &[DAY], &pay).await.unwrap_err();
-    assert_eq!(nobody.code(), Some(tsm_api::problem::ProblemCode::SessionRequired));
-    for _ in 0..2 {
-        let bob = world.person(&world.desk, "bob").await;
-        let paid = bob.call(&api::PAY_OUT, &[DAY], &pay).await.unwrap().settlements;
-        assert!(paid[0].paid);
-    }
+    pay_metro_out(&world).await;
     let books = world.peer(&world.desk).books().await.unwrap();
     assert_eq!((books.operator_payable_fen, books.operator_paid_fen), (0, 996), "paid once");
 
@@ -84,6 +80,65 @@ async fn settles(world: World<impl ClearingStore + 'static>) {
     world.centre.settle_day(day().next()).await.unwrap();
     let next = world.store.settlements(day().next()).await.unwrap();
     assert_eq!(next[0].volume.gross.get(), 111);
+}
+
+/// One person proposes, another approves, and the operator is paid once; the journal names both.
+async fn pay_metro_out(world: &World<impl ClearingStore + 'static>) {
+    let code = |error: tsm_api::client::ClientError| error.code().unwrap();
+    let desk = world.client(&world.desk);
+    let (ann, bob) = (world.person(&world.desk, "ann").await, world.person(&world.desk, "bob").await);
+    let new = api::NewPayout { operator: "METRO".into(), note: "as settled".into() };
+    let decide =
+        |decision, amount_fen| api::PayoutDecision { operator: "METRO".into(), amount_fen, decision };
+    let approve = decide(Decision::Approve, 996);
+    let nobody = desk.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap_err();
+    assert_eq!(code(nobody), ProblemCode::SessionRequired);
+    let nothing = ann.call(&api::DECIDE_PAYOUT, &[DAY], &approve).await.unwrap_err();
+    assert_eq!(code(nothing), ProblemCode::UnknownId, "nobody has proposed it");
+    for (wrong, expected) in [
+        (api::NewPayout { note: "  ".into(), ..new.clone() }, ProblemCode::ValueRefused),
+        (api::NewPayout { operator: "BUS".into(), ..new.clone() }, ProblemCode::StateForbids),
+    ] {
+        let refused = ann.call(&api::PROPOSE_PAYOUT, &[DAY], &wrong).await.unwrap_err();
+        assert_eq!(code(refused), expected);
+    }
+    let first = ann.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap();
+    assert_eq!((first.number, first.amount_fen, first.proposed_by.as_str()), (1, 996, "ann"));
+    assert_eq!(bob.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap(), first, "one waits at a time");
+    let waiting = desk.call(&api::WAITING_PAYOUTS, &[], &Nothing {}).await.unwrap().payouts;
+    assert_eq!(waiting, [first.clone()]);
+    let own = ann.call(&api::DECIDE_PAYOUT, &[DAY], &approve).await.unwrap_err();
+    assert_eq!(code(own), ProblemCode::FourEyes);
+    let other = bob.call(&api::DECIDE_PAYOUT, &[DAY], &decide(Decision::Approve, 997)).await.unwrap_err();
+    assert_eq!(code(other), ProblemCode::ValueRefused, "not the amount that was proposed");
+    let refused = bob.call(&api::DECIDE_PAYOUT, &[DAY], &decide(Decision::Refuse, 996)).await.unwrap();
+    assert_eq!((refused.decision, refused.decided_by.as_deref()), (Some(Decision::Refuse), Some("bob")));
+    let late = bob.call(&api::DECIDE_PAYOUT, &[DAY], &approve).await.unwrap_err();
+    assert_eq!(code(late), ProblemCode::StateForbids);
+    assert_eq!(world.peer(&world.desk).books().await.unwrap().operator_paid_fen, 0, "nothing is paid yet");
+
+    assert_eq!(bob.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap().number, 2);
+    for _ in 0..2 {
+        let paid = ann.call(&api::DECIDE_PAYOUT, &[DAY], &approve).await.unwrap();
+        assert_eq!((paid.decision, paid.decided_by.as_deref()), (Some(Decision::Approve), Some("ann")));
+    }
+    let settled = desk.call(&api::SETTLEMENTS, &[DAY], &Nothing {}).await.unwrap().settlements;
+    assert!(settled[0].paid);
+    let again = ann.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap_err();
+    assert_eq!(code(again), ProblemCode::StateForbids, "nothing more is owed");
+    assert_eq!(desk.call(&api::PAYOUTS, &[DAY], &Nothing {}).await.unwrap().payouts.len(), 2);
+
+    let chain = ChainKey::day_of(world.clock.now());
+    let entries = world.store.chain(chain, 0, 1_000).await.unwrap();
+    let paid: Vec<_> = entries.iter().filter(|entry| entry.note.event == "operator-paid").collect();
+    let [paid] = &paid[..] else { panic!("{entries:?}") };
+    assert_eq!(paid.note.actor, "CENTRE/ann");
+    assert!(paid.note.detail.contains(r#""proposed_by":"CENTRE/bob""#), "{}", paid.note.detail);
+    assert!(
+        paid.note.detail.contains("OperatorPaid"),
+        "the same entry has the transfer: {}",
+        paid.note.detail
+    );
 }
 
 /// A day of taps is settled once with its operator and its file, on both stores.

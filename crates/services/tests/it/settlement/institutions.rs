@@ -69,15 +69,16 @@ async fn anothers_terminal_and_the_desks_work_are_not_either() {
     world.peer(&world.metro).consumption(&taps).await.unwrap();
 
     world.clock.set("2026-11-20T16:10:00Z");
-    let pay = api::PayOut { operator: "METRO".into() };
+    let pay = api::NewPayout { operator: "METRO".into(), note: "as settled".into() };
     for institution in [&world.city, &world.metro] {
         let client = world.client(institution);
         let refused = [
             code(client.call(&api::CLOSE_DAY, &[DAY], &Nothing {}).await),
             code(client.call(&api::RECONCILE_DAY, &[DAY], &Nothing {}).await),
-            code(client.call(&api::PAY_OUT, &[DAY], &pay).await),
+            code(client.call(&api::PROPOSE_PAYOUT, &[DAY], &pay).await),
+            code(client.call(&api::WAITING_PAYOUTS, &[], &Nothing {}).await),
         ];
-        assert_eq!(refused, [ProblemCode::NotAllowed; 3]);
+        assert_eq!(refused, [ProblemCode::NotAllowed; 4]);
     }
     world.statements.set(vec![paid(77, 900)]);
     world.centre.settle_day(day()).await.unwrap();

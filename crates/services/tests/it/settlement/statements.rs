@@ -1,8 +1,13 @@
 //! Statements that come in pieces: a download that breaks off anywhere is done again, and one that was altered
 //! leaves nothing behind.
 
+use tsm_api::clearing::settlement as api;
+use tsm_api::clearing::watch::{self, Alarm};
+use tsm_api::endpoint::Nothing;
+use tsm_api::problem::ProblemCode;
 use tsm_services::clearing::ReconciliationError;
 use tsm_services::payment::StatementFailure;
+use tsm_storage::ClearingStore as _;
 use tsm_storage::clearing::Settlements as _;
 use tsm_storage::clearing::settlement::{BUCKETS, Place};
 use tsm_storage::memory::MemoryClearing;
@@ -57,4 +62,106 @@ async fn an_altered_statement_leaves_nothing_behind() {
         let (row, done) = world.centre.reconcile_day(day()).await.unwrap();
         assert_eq!((row.statement.unwrap().lines, done.found), (7, 0), "altered in piece {after}");
     }
+}
+
+/// When the statement is overdue, and one hour before.
+const OVERDUE: &str = "2026-11-21T02:30:00Z";
+const DUE: &str = "2026-11-21T01:30:00Z";
+
+async fn alarms(world: &World<MemoryClearing>) -> Vec<Alarm> {
+    world.client(&world.desk).call(&watch::WATCH, &[], &Nothing {}).await.unwrap().alarms
+}
+
+async fn open_differences(world: &World<MemoryClearing>) -> Vec<api::DifferenceRecord> {
+    let query = api::DifferenceQuery { state: Some("open".into()), ..Default::default() };
+    world.client(&world.desk).call(&api::DIFFERENCES, &[], &query).await.unwrap().differences
+}
+
+/// A statement that does not come raises the alarm, once, wherever alarms are told; when it comes after all, alarm and
+/// difference end by themselves.
+#[tokio::test]
+async fn an_overdue_statement_raises_the_alarm_until_it_comes() {
+    let world = settled().await;
+    world.statements.set_broken(1, Some(Broken::Off));
+    world.clock.set(DUE);
+    world.centre.work().await;
+    assert_eq!(alarms(&world).await, [], "it is due, and not late");
+    world.clock.set(OVERDUE);
+    for _ in 0..3 {
+        world.centre.work().await;
+    }
+    let [alarm] = &alarms(&world).await[..] else { panic!("one alarm") };
+    assert_eq!(alarm.kind, "statement-overdue");
+    assert!(alarm.text.contains("2026-11-20"), "{}", alarm.text);
+    let metrics = world.centre.metrics().await;
+    assert!(metrics.contains("opentsm_alarms_open{kind=\"statement-overdue\"} 1"), "{metrics}");
+    let [difference] = &open_differences(&world).await[..] else { panic!("one difference") };
+    assert_eq!(difference.cause, "statement_overdue");
+
+    // Nobody looks away from it, alone or not.
+    let id = difference.difference.to_string();
+    let ann = world.person(&world.desk, "ann").await;
+    for action in [api::ActionKind::Ignore, api::ActionKind::WriteOff, api::ActionKind::FreezeCard] {
+        let proposal = api::NewProposal { action, card: None, note: "never mind".into() };
+        let refused = ann.call(&api::PROPOSE, &[&id], &proposal).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ProblemCode::ValueRefused), "{action:?}");
+    }
+    world.statements.set_broken(0, None);
+    world.centre.work().await;
+    let row = world.store.day(day()).await.unwrap().unwrap();
+    assert!(row.reconciled_at.is_some() && row.statement.unwrap().missing == 0);
+    assert_eq!((alarms(&world).await, open_differences(&world).await), (vec![], vec![]));
+    let metrics = world.centre.metrics().await;
+    assert!(metrics.contains("opentsm_alarms_open{kind=\"statement-overdue\"} 0"), "{metrics}");
+}
+
+/// Two people let a day go on without its statement: the days after it are reconciled too, and each of its payments
+/// stands as a difference that says why.
+#[tokio::test]
+async fn two_people_let_a_day_go_on_without_its_statement() {
+    let world = settled().await;
+    world.statements.set_broken(2, Some(Broken::Off));
+    world.clock.set("2026-11-22T02:30:00Z");
+    world.centre.work().await;
+    let reconciled = async || {
+        let rows = world.store.days(10).await.unwrap();
+        rows.iter().rev().map(|row| row.reconciled_at.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(reconciled().await, [false, false], "it holds up the day after it");
+    let [difference] = &open_differences(&world).await[..] else { panic!("one difference") };
+    let id = difference.difference.to_string();
+    let (ann, bob) = (world.person(&world.desk, "ann").await, world.person(&world.desk, "bob").await);
+    let note = "the platform has lost it".to_owned();
+    let proposal = api::NewProposal { action: api::ActionKind::GoOnWithout, card: None, note };
+    ann.call(&api::PROPOSE, &[&id], &proposal).await.unwrap();
+    world.centre.work().await;
+    assert_eq!(reconciled().await, [false, false], "one person decides nothing");
+    let own = ann.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap_err();
+    assert_eq!(own.code(), Some(ProblemCode::FourEyes));
+    bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
+    assert_eq!(alarms(&world).await, []);
+
+    // The day after it has a statement of its own, without a line.
+    world.centre.work().await;
+    world.statements.set(Vec::new());
+    world.statements.set_broken(0, None);
+    world.centre.work().await;
+    assert_eq!(reconciled().await, [true, true]);
+    assert_eq!(alarms(&world).await, []);
+    assert_eq!(kept(&world).await, 0, "what came of it proves nothing");
+    let days = world.client(&world.desk).call(&api::DAYS, &[], &Nothing {}).await.unwrap().days;
+    assert_eq!(days.iter().map(|day| day.statements_missing).collect::<Vec<_>>(), [0, 1]);
+    let found = open_differences(&world).await;
+    let told: Vec<_> = found.iter().map(|one| (one.cause.as_str(), one.ours_fen)).collect();
+    assert_eq!(told, [("statement_missing", Some(500)); 7]);
+    // A payment that the platform does not know either is written off by two people.
+    let id = found[0].difference.to_string();
+    let lost = api::NewProposal {
+        action: api::ActionKind::WriteOff,
+        card: None,
+        note: "the platform does not know it".into(),
+    };
+    bob.call(&api::PROPOSE, &[&id], &lost).await.unwrap();
+    ann.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
+    assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
 }

@@ -4,6 +4,7 @@ mod closing;
 mod collection;
 mod fares;
 mod lists;
+mod payouts;
 mod seals;
 mod settlement;
 
@@ -38,6 +39,7 @@ pub struct ClearingState {
     collection: collection::CollectionState,
     lists: lists::ListsState,
     fares: fares::FaresState,
+    payouts: payouts::PayoutsState,
 }
 
 has_shared!(ClearingState);

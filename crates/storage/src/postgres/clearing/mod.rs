@@ -6,6 +6,7 @@ pub(super) mod collection;
 mod differences;
 pub(super) mod fares;
 pub(super) mod lists;
+pub(super) mod payouts;
 pub(super) mod seals;
 pub(super) mod settlement;
 
