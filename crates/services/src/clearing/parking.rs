@@ -2,22 +2,26 @@
 //!
 //! The books know a purse by what was reported of it. A card that was read holds less when taps are still on
 //! their way: that difference stays on the purse, and each tap finds it there when it comes. It holds more
-//! only when a load is on its way: then the parking waits for it. And it never holds less once every tap up
-//! to its offline counter has come, nor taps beyond that counter: such a card contradicts the books and is
-//! frozen, with all its money where it is.
+//! only when the report of a load is on its way, which its online counter tells: then the parking waits for
+//! it, and is listed as waiting until the load is there. With every load reported it never holds more; it never
+//! holds less once every tap up to its offline counter has come, nor taps beyond that counter: such a card
+//! contradicts the books and is frozen, with all its money where it is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::json;
 use tsm_api::clearing::closing::{ClosingRecord, ParkedCard, ParkingProof as WireProof};
 use tsm_api::problem::{Problem, ProblemCode};
+use tsm_domain::money::reconciliation::Cause;
 use tsm_domain::money::{
     AccountKind, CardTransaction, Closing, Parking, ParkingProof, TransactionKey, TransactionType,
 };
-use tsm_domain::{CardNumber, Fen, IncidentId, TerminalNumber};
+use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OperatorId, TerminalNumber};
 use tsm_epurse::CardImage;
+use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
-use tsm_storage::shared::Incident;
+use tsm_storage::shared::{Incident, IncidentClosed};
 
 use super::Clearing;
 use super::access::Institution;
@@ -41,7 +45,7 @@ pub(super) async fn park(
     let parking = centre.parking(card, &report)?;
     let known = centre.store.closing(card, operation).await.map_err(|error| stored::problem(&error))?;
     if known.is_none_or(|known| known.stage.parking().is_none()) {
-        centre.check_parking(card, &parking).await?;
+        centre.check_parking(card, operation, &parking).await?;
     }
     let detail = json!({
         "balance_fen": parking.balance,
@@ -71,6 +75,7 @@ pub(super) async fn park(
             Ok(parked.map(|made| Decided::new(made, "card-parked", detail.clone())))
         })
         .await?;
+    centre.close_wait(card, operation).await?;
     centre.check_closed(card).await?;
     Ok(parked)
 }
@@ -123,17 +128,22 @@ impl Clearing {
     }
 
     /// Whether the card's word fits what is recorded of it.
-    async fn check_parking(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
+    async fn check_parking(
+        &self,
+        card: CardNumber,
+        operation: OperationId,
+        parking: &Parking,
+    ) -> Result<(), Problem> {
         let recorded = self.recorded(card).await?;
         if let Some(offline) = parking.offline
-            && let Some(last) = last_counter(&recorded, false).filter(|last| *last > offline)
+            && let Some(last) = last_counter(purchases(&recorded)).filter(|last| *last > offline)
         {
             let text = format!(
                 "a purchase with counter {last} is recorded, and the blocked card proved that it made {offline}"
             );
             return Err(self.contradicted(card, &text).await?);
         }
-        if let Some(last) = last_counter(&recorded, true).filter(|last| *last > parking.online) {
+        if let Some(last) = last_counter(loads(&recorded)).filter(|last| *last > parking.online) {
             let text = format!(
                 "a load with counter {last} is recorded, and the blocked card proved that it took in {}",
                 parking.online
@@ -141,16 +151,45 @@ impl Clearing {
             return Err(self.contradicted(card, &text).await?);
         }
         let shown = self.held(card, AccountKind::Purse).await?;
-        let on_its_way = self.held(card, AccountKind::InFlight).await?;
-        if shown.checked_add(on_its_way).is_none_or(|most| parking.balance > most) {
-            let text = format!(
-                "a blocked card proved {} yuan and the books show {shown}, and {on_its_way} on their way",
-                parking.balance
-            );
-            let incident = self.incident(card, "parked-more-than-paid", &text);
-            self.store.record_incident(incident).await.map_err(|error| stored::problem(&error))?;
+        if parking.balance <= shown {
+            return Ok(());
         }
-        Ok(())
+        let text = format!("a blocked card proved {} yuan and the books show {shown}", parking.balance);
+        if self.misses_load(card, parking, &recorded).await? {
+            let text = format!("{text}; the report of a load before it is missing");
+            let id = waiting_incident(card, operation);
+            let incident = Incident { id, ..self.incident(card, Cause::PARKING_WAITS, &text) };
+            return self.store.record_incident(incident).await.map_err(|error| stored::problem(&error));
+        }
+        Err(self.contradicted(card, &format!("{text}, with every load reported")).await?)
+    }
+
+    /// Whether the card took in a load that nobody has reported: its online counter counts them, and the
+    /// debits that emptied it.
+    async fn misses_load(
+        &self,
+        card: CardNumber,
+        parking: &Parking,
+        recorded: &[CardTransaction],
+    ) -> Result<bool, Problem> {
+        let closings = self.closings(card).await?;
+        let parkings = closings.iter().filter_map(|closing| closing.stage.parking()).chain([parking]);
+        let debits = parkings
+            .filter(|known| matches!(known.proof, ParkingProof::Unloaded { .. }) && !known.balance.is_zero());
+        let mut known: HashSet<u16> = loads(recorded).map(|load| load.key.counter).collect();
+        known.extend(debits.map(|debit| debit.online));
+        Ok((1..=parking.online).any(|counter| !known.contains(&counter)))
+    }
+
+    /// The loads that a parking waited for were reported.
+    async fn close_wait(&self, card: CardNumber, operation: OperationId) -> Result<(), Problem> {
+        let by: OperatorId = "centre".parse().expect("a short word is a name");
+        let note = "the loads before it were reported, and the card is parked".to_owned();
+        let closed = IncidentClosed { by, at: self.now(), note };
+        match self.store.close_incident(waiting_incident(card, operation), closed).await {
+            Ok(()) | Err(StorageError::Unknown { .. }) => Ok(()),
+            Err(error) => Err(stored::problem(&error)),
+        }
     }
 
     /// Once every tap that a card on no SE made has come, nothing is left on its purse.
@@ -168,9 +207,8 @@ impl Clearing {
     async fn check_all_came(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
         let Some(offline) = parking.offline else { return Ok(()) };
         let recorded = self.recorded(card).await?;
-        let purchases = recorded.iter().filter(|known| !known.key.kind.is_online());
         let left = self.held(card, AccountKind::Purse).await?;
-        if purchases.count() < usize::from(offline) || left.is_zero() {
+        if purchases(&recorded).count() < usize::from(offline) || left.is_zero() {
             return Ok(());
         }
         let text = format!("all {offline} purchases are recorded, and {left} yuan more were on the card");
@@ -229,8 +267,23 @@ pub(super) fn seal_context(card: CardNumber) -> Vec<u8> {
     [b"parked card ".as_slice(), card.as_str().as_bytes()].concat()
 }
 
-fn last_counter(recorded: &[CardTransaction], online: bool) -> Option<u16> {
-    let kinds = recorded.iter().filter(|known| known.key.kind.is_online() == online);
-    let counted = kinds.filter(|known| known.key.kind != TransactionType::OverdraftUpdate);
+/// The incident of a parking that waits for the report of a load.
+pub(super) fn waiting_incident(card: CardNumber, operation: OperationId) -> IncidentId {
+    let words = ["incident", Cause::PARKING_WAITS, card.as_str(), &operation.to_string()];
+    IncidentId::from_uuid(names::derived(&words))
+}
+
+/// The recorded transactions that moved the card's offline counter.
+fn purchases(recorded: &[CardTransaction]) -> impl Iterator<Item = &CardTransaction> {
+    recorded.iter().filter(|known| !known.key.kind.is_online())
+}
+
+/// The recorded transactions that moved the card's online counter.
+fn loads(recorded: &[CardTransaction]) -> impl Iterator<Item = &CardTransaction> {
+    let online = recorded.iter().filter(|known| known.key.kind.is_online());
+    online.filter(|known| known.key.kind != TransactionType::OverdraftUpdate)
+}
+
+fn last_counter<'a>(counted: impl Iterator<Item = &'a CardTransaction>) -> Option<u16> {
     counted.map(|known| known.key.counter).max()
 }

@@ -22,6 +22,7 @@ use tsm_storage::clearing::settlement::DifferenceQuery;
 use tsm_storage::shared::{Incident, IncidentFilter};
 
 use super::Clearing;
+use super::parking::waiting_incident;
 use crate::names;
 
 /// Rows read at once.
@@ -153,6 +154,13 @@ impl Clearing {
         let open = self.store.incidents(IncidentFilter::Open, INCIDENTS).await?;
         let of = |incident: Incident| {
             let cause = Cause::of_incident(&incident.kind)?;
+            let state = match cause {
+                // The report of a load may still be on its way.
+                Cause::ParkingAwaitsCredit => {
+                    DifferenceState::Waiting { until: day.plus(self.duties.in_flight_days) }
+                }
+                _ => DifferenceState::Open,
+            };
             Some(Difference {
                 // One incident is one difference, on the day that first saw it.
                 id: difference_of_incident(incident.id),
@@ -166,7 +174,7 @@ impl Clearing {
                 text: format!("{}: {}", incident.kind, incident.text),
                 evidence: Some(Evidence::Incident(incident.id)),
                 found_at: incident.at,
-                state: DifferenceState::Open,
+                state,
             })
         };
         let own = open.into_iter().filter(|incident| !of_rows.contains(&incident.id));
@@ -236,8 +244,21 @@ impl Clearing {
                 let numbering = self.store.numbering(counted).await?;
                 Ok(numbering.missing().iter().all(|gap| gap.since != since))
             }
-            Some(Evidence::Incident(_)) | None => Ok(false),
+            Some(Evidence::Incident(incident)) => self.is_parked(known, incident).await,
+            None => Ok(false),
         }
+    }
+}
+
+impl Clearing {
+    /// Whether the parking that an incident waits for was taken.
+    async fn is_parked(&self, known: &Difference, incident: IncidentId) -> Result<bool, StorageError> {
+        let Some(card) = known.card.filter(|_| known.cause == Cause::ParkingAwaitsCredit) else {
+            return Ok(false);
+        };
+        let closings = self.store.closings_of(card).await?;
+        let awaited = closings.iter().find(|closing| waiting_incident(card, closing.operation) == incident);
+        Ok(awaited.is_some_and(|closing| closing.stage.parking().is_some()))
     }
 }
 

@@ -63,6 +63,7 @@ causes! {
     UnknownTerminal, "unknown_terminal", "A transaction came from a terminal that is not the reporter's; it is kept aside.", "交易来自未登记于上报方的终端，已隔离。", "Ask the operator whose terminal it is; enter it, or refuse the row.", "向运营方查明终端归属，登记终端或拒收该笔。";
     UnknownCard, "unknown_card", "A transaction names a card that no account has.", "交易卡号没有对应账户。", "Wait for the card's opening to be reported; then refuse the row.", "等待开卡上报；仍无则拒收该笔。";
     AwaitsCredit, "awaits_credit", "A purchase is for more than the books show on the card.", "消费金额超过账上卡余额。", "Wait for the report of the card's credit; then freeze the card.", "等待圈存上报；仍无则冻结卡片。";
+    ParkingAwaitsCredit, "parking_awaits_credit", "A parked card holds more than the books show; a load that its counter names was not reported.", "寄存卡片的余额高于账上余额，其计数所示的一笔圈存尚未上报。", "Wait for the report of the load; then freeze the card.", "等待圈存上报；仍无则冻结卡片。";
     Unproven, "unproven", "A reported purchase carries no TAC.", "上报消费没有 TAC。", "The card is asked for its proof at its next contact; ask the terminal's operator for the TAC, too.", "卡片下次联系时将读取其交易证明；并请终端运营方补报带 TAC 的记录。";
     Malformed, "malformed", "A reported row cannot be read.", "上报记录无法解析。", "Ask the operator to send it again.", "请运营方重新上报。";
     BatchRefused, "batch_refused", "A terminal's batch was refused as a whole: it was altered on its way, or the terminal did not sign it.", "终端批次被整批拒收：传输中被篡改，或无终端有效签名。", "Ask the operator for the terminal's own batch, and who altered this one.", "请运营方提供终端原始批次，并查明篡改来源。";
@@ -85,12 +86,16 @@ impl Cause {
                 | Self::UnknownTerminal
                 | Self::UnknownCard
                 | Self::AwaitsCredit
+                | Self::ParkingAwaitsCredit
                 | Self::Unproven
                 | Self::Malformed
                 | Self::CounterGap
                 | Self::CardCopied
         )
     }
+
+    /// The kind of the incident of a parking that waits for a load's report.
+    pub const PARKING_WAITS: &'static str = "parking-awaits-credit";
 
     /// The cause that has this name.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -108,6 +113,7 @@ impl Cause {
             "suspicious-card" => Self::SuspiciousCard,
             "counter-gap" | "gap" => Self::CounterGap,
             "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,
+            Self::PARKING_WAITS => Self::ParkingAwaitsCredit,
             "parked-inconsistent" => Self::ParkedInconsistent,
             "books-broken" => Self::BooksBroken,
             "ledger-imbalance" => Self::LedgerImbalance,

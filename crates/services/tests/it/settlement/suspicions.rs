@@ -212,3 +212,45 @@ async fn the_desk_sees_how_the_centre_stands() {
         assert_eq!(refused.unwrap_err().code(), Some(tsm_api::problem::ProblemCode::NotAllowed));
     }
 }
+
+/// A parking that waits for a load's report is listed as waiting, and the report explains it. Without one,
+/// somebody has to look at it.
+#[tokio::test]
+async fn a_parking_that_overtook_a_load_waits_in_the_view() {
+    use tsm_api::clearing::closing::{ClosingPurpose, ParkedCard, ParkingProof};
+    use tsm_api::ids::OperationId;
+    let world = World::on(MemoryClearing::new()).await;
+    let mut credits = Vec::new();
+    for number in [1, 2] {
+        let mut card = world.card(number).await;
+        let credit = card.load(number.into(), 700);
+        let image = card.image();
+        let state = *image.state();
+        let parking = ParkedCard {
+            card: card.wire(),
+            se_id: account(&card).se_id,
+            purpose: ClosingPurpose::Migration,
+            operation: OperationId(uuid::Uuid::from_u128(number.into())),
+            balance_fen: state.purse().fen(),
+            online_counter: state.online().value(),
+            offline_counter: Some(state.offline().value()),
+            proof: ParkingProof::Read,
+            image: Some(HexBytes(image.encode())),
+        };
+        let refused = world.peer(&world.city).park(&parking).await.unwrap_err();
+        assert_eq!(refused.code(), Some(tsm_api::problem::ProblemCode::StateForbids));
+        credits.push((credit, parking));
+    }
+    world.centre.work().await;
+    assert_eq!(causes(&list(&world, "waiting").await), ["parking_awaits_credit"; 2]);
+    assert_eq!(causes(&list(&world, "open").await), Vec::<&str>::new());
+
+    let (credit, parking) = &credits[0];
+    world.peer(&world.city).credit(credit).await.unwrap();
+    world.peer(&world.city).park(parking).await.unwrap();
+    world.centre.work().await;
+    assert_eq!(causes(&list(&world, "explained").await), ["parking_awaits_credit"]);
+
+    world.store.ripen_for(day().plus(5)).await;
+    assert_eq!(causes(&list(&world, "open").await), ["parking_awaits_credit"], "the other one's");
+}

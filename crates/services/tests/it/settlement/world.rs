@@ -15,7 +15,7 @@ use tsm_domain::money::settlement::{BasisPoints, BusinessDay, FeeRule, FeeSchedu
 use tsm_domain::money::{Statement, StatementKind, StatementLine};
 use tsm_domain::{Fen, OrderId, TerminalNumber, TransferId};
 use tsm_epurse::commands::PurchaseKind;
-use tsm_keys::SoftwareKeyService;
+use tsm_keys::{KeyAlgorithm, KeyService as _, SoftwareKeyService};
 use tsm_services::clearing::{Clearing, Duties, Parts, Terminals, routes};
 use tsm_services::payment::{
     IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentPlatform,
@@ -157,6 +157,7 @@ impl<S: ClearingStore + 'static> World<S> {
         let net = Net::new();
         let keys = SoftwareKeyService::in_memory(Arc::new(SystemEntropy));
         import_tac_root(&keys);
+        keys.generate(&sealing_key(), KeyAlgorithm::Aes256).unwrap();
         let of = |number| Institution::new(&net, number);
         let (city, metro, desk) = (of("CITY"), of("METRO"), of("CENTRE"));
         let store = Arc::new(store);
