@@ -52,6 +52,22 @@ impl TransactionType {
             Self::Purchase | Self::CompositePurchase => false,
         }
     }
+
+    /// The other type whose transactions the same counter numbers: a card makes one of the two.
+    pub const fn twin(self) -> Option<Self> {
+        match self {
+            Self::Purchase => Some(Self::CompositePurchase),
+            Self::CompositePurchase => Some(Self::Purchase),
+            Self::Load | Self::Unload | Self::OverdraftUpdate => None,
+        }
+    }
+}
+
+impl TransactionKey {
+    /// The place of the other type at the same counter.
+    pub fn twin(self) -> Option<Self> {
+        self.kind.twin().map(|kind| Self { kind, ..self })
+    }
 }
 
 /// What makes a card transaction one and the same, however often it is reported.

@@ -15,7 +15,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::money::ledger::Balance;
 use tsm_domain::money::{
-    AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardTransaction, MoneyTotals, Transfer,
+    AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardTransaction, LoadProof, MoneyTotals,
+    Transfer,
 };
 use tsm_domain::{CardNumber, SeId};
 
@@ -155,11 +156,13 @@ pub trait ClearingStore:
 }
 
 /// The same transaction may be reported by more than one way: what the card did is the same when amount and
-/// terminal are.
+/// terminal are, unless each has a TAC of its own. Plain and composite purchases share a counter: a card that has
+/// made one of them at a counter cannot have made the other there, too.
 pub(crate) fn recorded_before(known: &CardTransaction, again: &CardTransaction) -> Recorded {
-    if known.amount == again.amount && known.terminal == again.terminal {
-        Recorded::Before
-    } else {
-        Recorded::Different(known.clone())
-    }
+    let is_same_proof = match (known.proof, again.proof) {
+        (LoadProof::Tac(known), LoadProof::Tac(again)) => known == again,
+        (LoadProof::TacUnavailable, _) | (_, LoadProof::TacUnavailable) => true,
+    };
+    let is_same = known.key == again.key && known.amount == again.amount && known.terminal == again.terminal;
+    if is_same && is_same_proof { Recorded::Before } else { Recorded::Different(known.clone()) }
 }

@@ -171,7 +171,25 @@ async fn a_card_transaction_is_recorded_once() {
             ..transaction.clone()
         };
         assert_eq!(store.record_transaction(unproven.clone(), Books::default()).await, Ok(Recorded::New));
-        assert_eq!(store.transactions_of(card_number(1), 10).await.unwrap(), [unproven.clone(), transaction]);
+        let purchase = CardTransaction {
+            key: TransactionKey { kind: TransactionType::Purchase, ..transaction.key },
+            ..transaction.clone()
+        };
+        let composite = CardTransaction {
+            key: TransactionKey { kind: TransactionType::CompositePurchase, ..transaction.key },
+            ..transaction.clone()
+        };
+        let copied = CardTransaction { proof: LoadProof::Tac(Tac([4, 3, 2, 1])), ..purchase.clone() };
+        for (one, expected) in [
+            (&purchase, Recorded::New),
+            (&copied, Recorded::Different(purchase.clone())),
+            (&composite, Recorded::Different(purchase.clone())),
+            (&purchase, Recorded::Before),
+        ] {
+            assert_eq!(store.record_transaction(one.clone(), Books::default()).await, Ok(expected));
+        }
+        let recorded = store.transactions_of(card_number(1), 10).await.unwrap();
+        assert_eq!(recorded, [unproven.clone(), purchase, transaction], "one of the two kinds for a counter");
         assert_eq!(store.transactions_of(card_number(1), 1).await.unwrap(), [unproven]);
     })
     .await;

@@ -169,7 +169,8 @@ impl Clearing {
 
     async fn has_transaction(&self, key: TransactionKey) -> Result<bool, Problem> {
         let known = self.store.transactions_of(key.card, usize::MAX).await.map_err(problem)?;
-        Ok(known.iter().any(|transaction| transaction.key == key))
+        let in_its_place = |known: TransactionKey| known == key || Some(known) == key.twin();
+        Ok(known.iter().any(|transaction| in_its_place(transaction.key)))
     }
 
     /// Rows that came before the report that they need are judged again.

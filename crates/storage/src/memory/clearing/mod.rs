@@ -78,7 +78,8 @@ impl ClearingState {
     }
 
     fn record(&mut self, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
-        if let Some(known) = self.transactions.get(&transaction.key) {
+        let at = |key| self.transactions.get(&key);
+        if let Some(known) = at(transaction.key).or_else(|| at(transaction.key.twin()?)) {
             return Ok(recorded_before(known, transaction));
         }
         self.book(Step::recorded(transaction), books.clone())?;

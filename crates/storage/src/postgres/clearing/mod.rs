@@ -233,12 +233,16 @@ fn transaction_row(row: &Row) -> Result<TransactionRow> {
     })
 }
 
+/// What is recorded in the place of a transaction, or in that of its twin.
 async fn known_transaction(db: &Db<'_>, key: TransactionKey) -> Result<Option<CardTransaction>> {
     let sql = format!(
-        "SELECT {} FROM transactions WHERE card = $1 AND counter = $2 AND kind = $3",
+        "SELECT {} FROM transactions WHERE card = $1 AND counter = $2 AND kind IN ($3, $4) \
+         ORDER BY kind <> $3 LIMIT 1",
         TRANSACTION_COLUMNS
     );
-    let params = params![key.card.as_str(), i64::from(key.counter), i64::from(key.kind.to_byte())];
+    let twin = key.kind.twin().unwrap_or(key.kind);
+    let kinds = [key.kind, twin].map(|kind| i64::from(kind.to_byte()));
+    let params = params![key.card.as_str(), i64::from(key.counter), kinds[0], kinds[1]];
     first(db, &sql, params, transaction_row).await?.map(|row| row.transaction(key.card)).transpose()
 }
 

@@ -173,12 +173,15 @@ fn transaction_row(row: &Row<'_>) -> rusqlite::Result<TransactionRow> {
     })
 }
 
+/// What is recorded in the place of a transaction, or in that of its twin.
 fn known_transaction(db: &Connection, key: TransactionKey) -> Result<Option<CardTransaction>> {
     let sql = format!(
-        "SELECT {} FROM transactions WHERE card = ?1 AND counter = ?2 AND kind = ?3",
+        "SELECT {} FROM transactions WHERE card = ?1 AND counter = ?2 AND kind IN (?3, ?4) \
+         ORDER BY kind <> ?3 LIMIT 1",
         TRANSACTION_COLUMNS
     );
-    let params = params![key.card.as_str(), key.counter, key.kind.to_byte()];
+    let twin = key.kind.twin().unwrap_or(key.kind);
+    let params = params![key.card.as_str(), key.counter, key.kind.to_byte(), twin.to_byte()];
     first(db, &sql, params, transaction_row)?.map(|row| row.transaction(key.card)).transpose()
 }
 
