@@ -29,6 +29,8 @@ pub enum Mishap {
     Invented,
     /// At the next INITIALIZE FOR LOAD the phone says that the card holds a fen less than it does.
     Poorer,
+    /// The phone keeps the next CREDIT FOR LOAD for later and says that it failed, or nothing any more.
+    Kept,
 }
 
 /// What a command came to.
@@ -58,6 +60,12 @@ struct Inner {
     buying: Option<[u8; 6]>,
     /// The phone has no power.
     dead: bool,
+    /// The phone keeps the card to itself for the rest of the flow.
+    mute: bool,
+    /// A CREDIT FOR LOAD that the phone has kept.
+    kept: Option<(Interface, CommandApdu)>,
+    /// Before the command after so many the phone gives it to the card.
+    plays_after: Option<u64>,
     /// Commands that reached the card or were lost on their way to it.
     commands: u64,
 }
@@ -78,22 +86,35 @@ impl Card {
         let made = SecureElement::create(&keys.profile(&element.id()), randomness);
         let made = made.expect("the city's profile makes a card");
         let random = Random::new(seed, (2 << 32) + number);
-        let inner = Inner {
-            element: made,
-            random,
-            mishap: None,
-            announced: None,
-            buying: None,
-            dead: false,
-            commands: 0,
-        };
         Arc::new(Self {
             element,
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Inner::new(made, random)),
             truth: truth.clone(),
             trace: trace.clone(),
             faults: faults.clone(),
         })
+    }
+
+    /// A copy of the element's memory in another one, as somebody makes it who can read all of it.
+    pub fn copied(&self, keys: &Keys, seed: u64) -> Option<Arc<Self>> {
+        let element = super::copy_of(self.rider());
+        let mut own = Random::new(seed, (1 << 32) + u64::from(element.number()));
+        let randomness = Box::new(move |bytes: &mut [u8]| own.fill(bytes));
+        let copy = {
+            let inner = lock(&self.inner);
+            SecureElement::open(&inner.element.image(), keys.library(), randomness).ok()?
+        };
+        let reading = personalised(&copy)?;
+        let random = Random::new(seed, (2 << 32) + u64::from(element.number()));
+        self.truth.copied(element, reading);
+        self.trace.rider(self.rider(), Event::Copied(reading.state.purse().fen()));
+        Some(Arc::new(Self {
+            element,
+            inner: Mutex::new(Inner::new(copy, random)),
+            truth: self.truth.clone(),
+            trace: self.trace.clone(),
+            faults: self.faults.clone(),
+        }))
     }
 
     /// Lets something befall the card at the command after the next `commands`.
@@ -130,7 +151,36 @@ impl Card {
     pub fn calm(&self) {
         let mut inner = lock(&self.inner);
         inner.mishap = None;
+        inner.mute = false;
         inner.element.cancel_power_cut();
+    }
+
+    /// Whether the phone has kept a CREDIT FOR LOAD.
+    pub fn has_kept(&self) -> bool {
+        lock(&self.inner).kept.is_some()
+    }
+
+    /// Lets the phone give the card what it has kept, before the command after the next `commands`.
+    pub fn play_kept_after(&self, commands: u64) {
+        lock(&self.inner).plays_after = Some(commands);
+    }
+
+    /// The phone gives the card what it has kept.
+    pub fn play_kept(&self) {
+        let mut inner = lock(&self.inner);
+        inner.plays_after = None;
+        let Some((interface, command)) = inner.kept.take() else { return };
+        let answer = inner.element.exchange(interface, &command);
+        let (reading, buying) = (personalised(&inner.element), inner.buying);
+        drop(inner);
+        let took = answer.is_some_and(|answer| answer.status.is_success());
+        let event = match took {
+            true => "the phone gives the card the credit that it had kept, and the card takes it",
+            false => "the phone gives the card the credit that it had kept, and the card refuses it",
+        };
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.trace.rider(self.rider(), Event::Mishap(event));
+        self.truth.read(self.element, reading, buying);
     }
 
     /// Gives the power back.
@@ -163,8 +213,13 @@ impl Card {
     /// Serves one command, or does not.
     pub fn exchange(&self, interface: Interface, command: &CommandApdu) -> Exchange {
         let mut inner = lock(&self.inner);
-        if inner.dead || !inner.element.is_powered() {
+        if inner.dead || inner.mute || !inner.element.is_powered() {
             return Exchange::Dead;
+        }
+        if inner.plays_now() {
+            drop(inner);
+            self.play_kept();
+            inner = lock(&self.inner);
         }
         inner.commands += 1;
         let mishap = inner.due(command);
@@ -178,6 +233,11 @@ impl Card {
                 return Exchange::Dead;
             }
             Some(Mishap::Invented) => return Exchange::Answer(StatusWord::SUCCESS.into()),
+            Some(Mishap::Kept) => {
+                inner.kept = Some((interface, command.clone()));
+                inner.mute = inner.random.once_in(2);
+                return if inner.mute { Exchange::Dead } else { Exchange::Answer(StatusWord(0x6F00).into()) };
+            }
             _ => {}
         }
         if let Some(number) = inner.crediting(command) {
@@ -232,6 +292,7 @@ const fn words(mishap: Mishap) -> &'static str {
         Mishap::Forged => "the phone changes an answer of the card",
         Mishap::Withheld => "the phone keeps an answer of the card for itself",
         Mishap::Invented => "the phone answers in the card's place",
+        Mishap::Kept => "the phone keeps the command that credits the card, and says that it failed",
         Mishap::Poorer => "the phone says that the card holds a fen less than it does",
     }
 }
@@ -242,6 +303,11 @@ const FOR_LOAD: u8 = 0x00;
 /// INITIALIZE FOR LOAD, PURCHASE or CAPP PURCHASE.
 const fn initializes(command: &CommandApdu) -> bool {
     command.cla & 0x80 != 0 && command.ins == 0x50 && command.p2 == 0x02
+}
+
+/// CREDIT FOR LOAD.
+const fn credits(command: &CommandApdu) -> bool {
+    command.cla & 0x80 != 0 && command.ins == 0x52
 }
 
 /// The answer to INITIALIZE FOR LOAD begins with the balance.
@@ -263,10 +329,39 @@ fn terminal_number(command: &CommandApdu, answer: &ResponseApdu) -> Option<[u8; 
 }
 
 impl Inner {
+    const fn new(element: SecureElement, random: Random) -> Self {
+        Self {
+            element,
+            random,
+            mishap: None,
+            announced: None,
+            buying: None,
+            dead: false,
+            mute: false,
+            kept: None,
+            plays_after: None,
+            commands: 0,
+        }
+    }
+
+    /// Whether the phone gives the card now what it has kept.
+    const fn plays_now(&mut self) -> bool {
+        match &mut self.plays_after {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
     fn due(&mut self, command: &CommandApdu) -> Option<Mishap> {
         let (left, mishap) = self.mishap.as_mut()?;
-        if *mishap == Mishap::Poorer {
-            *left = u64::from(!initializes(command) || command.p1 != FOR_LOAD);
+        match mishap {
+            Mishap::Poorer => *left = u64::from(!initializes(command) || command.p1 != FOR_LOAD),
+            Mishap::Kept => *left = u64::from(!credits(command)),
+            _ => {}
         }
         if *left > 0 {
             *left -= 1;
@@ -284,8 +379,7 @@ impl Inner {
 
     /// CREDIT FOR LOAD after an announced terminal number.
     fn crediting(&self, command: &CommandApdu) -> Option<[u8; 6]> {
-        let is_credit = command.cla & 0x80 != 0 && command.ins == 0x52;
-        self.announced.filter(|_| is_credit)
+        self.announced.filter(|_| credits(command))
     }
 
     fn forge(&mut self, answer: ResponseApdu) -> ResponseApdu {

@@ -33,7 +33,7 @@ impl World {
             self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
         }
         let Some(sums) = self.truth.sums() else { return };
-        let found = sums.on_cards + sums.spent + sums.in_flight - sums.returned;
+        let found = sums.on_cards + sums.spent + sums.in_flight - sums.returned - sums.copied;
         if sums.held != found {
             let term = ("paid and not given back", found, sums.held);
             self.truth.find(None, Violation::BooksUntrue { term });
@@ -152,7 +152,9 @@ impl World {
         for element in (0..self.plan.riders).flat_map(phones) {
             let Some(reading) = self.truth.reading(element) else { continue };
             let recorded = self.recorded_state(element);
+            // A gate may have locked a copied card, which the operator hears from the card's next contact only.
             let fits = match recorded {
+                _ if self.truth.is_copied(reading.serial) => true,
                 Some(SeState::Locked) => !reading.spendable,
                 Some(SeState::Useable) => reading.spendable,
                 _ => true,
@@ -171,12 +173,15 @@ impl World {
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
             let kept = totals.purses + totals.in_flight + totals.parked + totals.refund_payable;
+            // What the centre did not take of copied cards is still in its books.
+            let refused = self.refused_at(|_| true);
             let unspent = sums.on_cards + sums.unproven + sums.in_flight - sums.returned;
+            let unspent = unspent + refused - sums.copied;
             let spent = totals.spent + totals.operator_payable + totals.operator_paid;
             let terms = [
                 ("paid in and not given back", totals.paid_in + totals.cash_in - totals.refunded, sums.held),
                 ("on cards, on the way, or owed", kept, unspent),
-                ("spent", spent, sums.spent - sums.unproven),
+                ("spent", spent, sums.spent - sums.unproven - refused),
             ];
             for term in terms {
                 if term.1 != term.2 {

@@ -151,7 +151,7 @@ impl Terminals {
         if !report.transactions.is_empty() {
             let receipt = centre.of(number_of(batch)).consumption(&report).await.ok()?;
             told = receipt.verdicts.into_iter().map(of_notice).collect();
-            if told.contains(&RowVerdict::NotYet) {
+            if self.waits_for_credit(batch, &told) {
                 return None;
             }
         }
@@ -163,6 +163,17 @@ impl Terminals {
         };
         let verdicts = batch.rows.iter().map(verdict).collect();
         Some(BatchReceipt { verdicts, ..received(batch, FileStage::Taken) })
+    }
+
+    /// Whether something is to be told again. Of a copied card it is not: no credit of it is on its way, and the
+    /// centre keeps aside what it was told.
+    fn waits_for_credit(&self, batch: &TerminalBatch, told: &[RowVerdict]) -> bool {
+        let rows = batch.rows.iter().filter(|row| row.tac.is_some()).zip(told);
+        rows.filter(|(_, verdict)| **verdict == RowVerdict::NotYet).any(|(row, _)| !self.is_of_copied(row))
+    }
+
+    fn is_of_copied(&self, row: &BatchRow) -> bool {
+        row.card.as_bytes().try_into().is_ok_and(|serial| self.truth.is_copied(serial))
     }
 
     /// Notices have no place for locks, which are reported one by one.
@@ -249,7 +260,8 @@ impl Terminals {
         Ok(())
     }
 
-    /// All that the city's terminals deliver is true, so none of it may be refused for good.
+    /// All that the city's terminals deliver is true, so none of it may be refused for good, but for what a card
+    /// and its copy both say of themselves.
     fn check_verdicts(&self, batch: &TerminalBatch, verdicts: &[RowVerdict]) {
         use RowVerdict as Verdict;
         for (row, verdict) in batch.rows.iter().zip(verdicts) {
@@ -257,7 +269,8 @@ impl Terminals {
                 verdict,
                 Verdict::Recorded | Verdict::Duplicate | Verdict::LockRecorded | Verdict::NotYet
             );
-            if is_taken || row.tac.is_none() {
+            let is_contradicted = *verdict == Verdict::Contradicts && self.is_of_copied(row);
+            if is_taken || is_contradicted || row.tac.is_none() {
                 continue;
             }
             let serial = row.card.as_bytes().try_into().ok();

@@ -9,7 +9,7 @@
 //! network         in process, with faults               network.rs
 //! servers         the real roles over memory stores     servers.rs, shop.rs
 //! executor        tasks, timers, processes, time        executor.rs
-//! checks          what must always be true              checks.rs, truth.rs
+//! checks          what must always be true              checks.rs, truth.rs, copied.rs
 //! cuts            one fault at each place, in turn      cuts/, placed.rs
 //! nights          settlement and reconciliation         nights.rs
 //! trace           what happened, in sentences           trace.rs
@@ -20,6 +20,7 @@
 
 pub mod card;
 mod checks;
+mod copied;
 pub mod cuts;
 mod delivery;
 pub mod desk;
@@ -53,6 +54,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Phones that a rider can have.
 pub const PHONES: usize = 3;
 
+/// The place of the copy that a rider may have made of the card's memory; it is in no phone.
+const COPY: u8 = PHONES as u8;
+
 /// A secure element: which rider's, in which of his phones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Element {
@@ -73,6 +77,11 @@ impl Element {
         (self.phone as u32) << 24 | self.rider
     }
 
+    /// Whether it is a copy that somebody made of another element's memory.
+    pub const fn is_copy(self) -> bool {
+        self.phone == COPY
+    }
+
     const fn slot(self) -> usize {
         self.phone as usize
     }
@@ -81,6 +90,11 @@ impl Element {
 /// The element of a rider's first phone.
 pub const fn first_phone(rider: u32) -> Element {
     Element { rider, phone: 0 }
+}
+
+/// The copy that a rider made of an element's memory.
+const fn copy_of(rider: u32) -> Element {
+    Element { rider, phone: COPY }
 }
 
 /// The SE-ID with this number.

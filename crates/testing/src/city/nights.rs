@@ -24,10 +24,6 @@ const DONE_AFTER: SignedDuration = SignedDuration::from_hours(11);
 /// signed at another time.
 const TAMPERED: [&str; 3] = ["payment-forged", "payment-replayed", "payment-stale"];
 
-/// The incident of a card that is parked with more than the books knew at that time. That they agree in the end
-/// is checked for all cards.
-const OVERTAKEN: &str = "parked-more-than-paid";
-
 impl World {
     /// The first moment at which the day that is now, and the one after it, are settled and reconciled.
     pub(super) fn two_nights_on(&self) -> Timestamp {
@@ -56,17 +52,20 @@ impl World {
         sums
     }
 
-    /// No operator is owed more than was spent at its terminals. At the end it is all of it.
+    /// No operator is owed more than was spent at its terminals. At the end it is all of it, but for what the
+    /// centre did not take of cards that were copied.
     pub(super) fn check_settlements(&self, until: Until) {
         let days = self.closed_days();
         let settled = self.settled(&days);
-        for operator in self.servers.operators() {
+        for operator in self.servers.paid_operators() {
             let Ok(id) = operator.number.parse::<InstitutionId>() else { continue };
             let spent = self.truth.proven_at(|terminal| terminals::operator_of(terminal) == operator.number);
             let settled = settled.get(&id).copied().unwrap_or(0);
             let fits = match until {
                 Until::Now => settled <= spent,
-                Until::TheEnd => settled == spent,
+                Until::TheEnd => {
+                    settled == spent - self.refused_at(|at| terminals::operator_of(at) == operator.number)
+                }
             };
             if !fits {
                 let sums = (settled, spent);
@@ -100,6 +99,9 @@ impl World {
 
     /// Whether the cause of a difference that nothing explained is the right one.
     fn is_so(&self, difference: &Difference) -> bool {
+        if difference.card.is_some_and(|card| self.truth.is_copied(card.application_serial())) {
+            return Self::may_be_of_copied(difference.cause);
+        }
         match difference.cause {
             // The money is still on no card, and was not given back.
             Cause::InFlightTooLong => {
@@ -118,12 +120,10 @@ impl World {
                 let proven = self.truth.proven_by(serial, transaction.counter);
                 proven.is_none_or(|terminal| !difference.text.contains(&hex::encode(terminal)))
             }),
-            Cause::OtherSuspicion => match difference.card {
-                // What the network has done to the platform's messages.
-                None => TAMPERED.iter().any(|kind| difference.text.starts_with(kind)),
-                // The parking of a card overtook the report of its last top-up, which has come since.
-                Some(_) => difference.text.starts_with(OVERTAKEN),
-            },
+            // What the network has done to the platform's messages.
+            Cause::OtherSuspicion => {
+                difference.card.is_none() && TAMPERED.iter().any(|kind| difference.text.starts_with(kind))
+            }
             _ => false,
         }
     }

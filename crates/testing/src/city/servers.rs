@@ -133,7 +133,7 @@ impl Servers {
         let organisations = Organisations {
             se_tsm: organisation("SE-TSM"),
             sp_tsm: organisation("SP-TSM"),
-            payment: organisation("PAYMENT"),
+            payment: organisation(terminals::PLATFORM),
             gates: organisation(terminals::RAIL),
             shops: organisation(terminals::SHOPS_AND_BUSES),
         };
@@ -162,6 +162,12 @@ impl Servers {
             self.start(role).await?;
         }
         Ok(())
+    }
+
+    /// Everybody to whom the centre owes what was spent.
+    pub fn paid_operators(&self) -> [&Organisation; 3] {
+        let [gates, shops] = self.operators();
+        [gates, shops, &self.organisations.payment]
     }
 
     /// Lets the cards that are opened from now on hold their holder's number.

@@ -22,7 +22,7 @@ use super::servers::Servers;
 use super::world::World;
 
 /// The terminal number of the payment platform. Invented.
-const ONLINE: [u8; 6] = [0x09, 0x99, 0, 0, 0x91, 0x01];
+pub(super) const ONLINE: [u8; 6] = [0x09, 0x99, 0, 0, 0x91, 0x01];
 /// How long an order of the shop can be paid.
 const LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_mins(25);
 

@@ -25,6 +25,7 @@ use super::card::{Card, Exchange};
 use super::executor::Executor;
 use super::lock;
 use super::random::{Random, Stream};
+use super::shop::ONLINE;
 use super::trace::{Event, Trace};
 use super::truth::Truth;
 use super::violation::Violation;
@@ -39,6 +40,9 @@ const SHOPS: u32 = 8;
 pub const RAIL: &str = "GATES";
 /// The operator of shops and buses.
 pub const SHOPS_AND_BUSES: &str = "SHOPS";
+
+/// The payment platform, where cards pay over the network.
+pub const PLATFORM: &str = "PAYMENT";
 
 /// Where a terminal keeps its state, which may fail.
 #[derive(Default)]
@@ -168,6 +172,9 @@ pub fn numbers_of(operator: &str) -> Vec<TerminalNumber> {
 
 /// Whose terminal it is.
 pub fn operator_of(terminal: [u8; 6]) -> &'static str {
+    if terminal == ONLINE {
+        return PLATFORM;
+    }
     let digits = |byte: u8| u32::from(byte / 16 * 10 + byte % 16);
     let index = digits(terminal[4]) * 100 + digits(terminal[5]);
     if index <= u32::from(STATIONS * GATES_PER_STATION) { RAIL } else { SHOPS_AND_BUSES }

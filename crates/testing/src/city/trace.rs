@@ -35,6 +35,12 @@ pub enum Event {
     Passed(&'static str, u32, u32),
     /// A gate or a shop did not.
     Turned(&'static str, String),
+    /// Somebody copied the card's memory, with this much in it.
+    Copied(u32),
+    /// This happened to the copy, not to the card.
+    OfCopy(Box<Self>),
+    /// The rider has another number.
+    Renumbered(String),
     /// The card is reported lost.
     Lost,
     /// It is found again, and the centre knows.
@@ -118,6 +124,8 @@ pub enum Flow {
     Cash,
     /// Paying a shop's order from the card over the network.
     PayOnline,
+    /// Personalising the card again, for a holder who has another number.
+    Repersonalise,
 }
 
 impl Flow {
@@ -141,6 +149,7 @@ impl Flow {
             Self::CancelClosing => "cancelling the closing of the card",
             Self::Cash => "topping up with cash",
             Self::PayOnline => "paying a shop over the network",
+            Self::Repersonalise => "personalising the card again",
         }
     }
 }
@@ -162,6 +171,11 @@ impl fmt::Display for Event {
                 write!(f, "{place}: passed for {}, {} left", yuan(*fare), yuan(*balance))
             }
             Self::Turned(place, why) => write!(f, "{place}: not passed, {why}"),
+            Self::Copied(held) => {
+                write!(f, "the rider copies the card's memory, and has {} twice", yuan(*held))
+            }
+            Self::OfCopy(event) => write!(f, "with the copy of the card: {event}"),
+            Self::Renumbered(number) => write!(f, "the rider's number is {number} from now on"),
             Self::Lost => write!(f, "the card is reported lost"),
             Self::Found => write!(f, "the card is reported found"),
             Self::TakesPhone(phone) => write!(f, "the rider takes phone {phone}"),

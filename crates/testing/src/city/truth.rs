@@ -1,6 +1,8 @@
 //! What is so, whatever anybody believes: read from the cards' memories at each command that they serve, and
 //! from the payment platform's own records. The checks compare it with what the servers believe.
 
+pub mod bodies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +15,7 @@ use tsm_storage::memory::{MemoryClearing, MemoryPayment, MemorySpTsm};
 use tsm_storage::sp_tsm::{SpTsmStore as _, TopUpOrderState};
 use tsm_storage::{ClearingStore as _, PaymentStore as _};
 
+use self::bodies::Body;
 use super::executor::Executor;
 use super::lock;
 use super::servers::Stores;
@@ -28,18 +31,20 @@ type Serial = [u8; 10];
 struct Account {
     orders: Vec<Order>,
     /// What each of the rider's elements holds.
-    readings: [Option<PurseReading>; PHONES],
+    readings: [Option<PurseReading>; PHONES + 1],
     /// Every balance that each card held, with its online counter.
     held: BTreeSet<(Serial, u64, u16)>,
     /// Terminal numbers that were announced to each card for loads.
     announced: BTreeSet<(Serial, [u8; 6])>,
     /// What was paid, by the offline counter after it, and at which terminal.
-    paid: BTreeMap<(Serial, u16), (u32, [u8; 6])>,
+    paid: BTreeMap<(Body, u16), (u32, [u8; 6])>,
     spent: u64,
     credited: u64,
     /// What debits took that no terminal could prove to the centre, by the offline counter after them, and at
     /// which terminal.
-    unproven: BTreeMap<(Serial, u16), (u32, [u8; 6])>,
+    unproven: BTreeMap<(Body, u16), (u32, [u8; 6])>,
+    /// What was on copies of the rider's cards when they were made.
+    copied: u64,
 }
 
 /// One card, wherever it is: on an element, on several while it moves, or with the centre.
@@ -56,7 +61,7 @@ struct Order {
     order: OrderId,
     amount: u32,
     /// The card that took it in.
-    credited: Option<Serial>,
+    credited: Option<Body>,
     money: Money,
 }
 
@@ -84,9 +89,9 @@ pub struct Truth {
 struct State {
     accounts: Vec<Account>,
     /// Which elements can spend which card.
-    spendable: BTreeMap<Serial, BTreeSet<Element>>,
+    spendable: BTreeMap<Body, BTreeSet<Element>>,
     /// Every card that ever was.
-    purses: BTreeMap<Serial, Purse>,
+    purses: BTreeMap<Body, Purse>,
     found: Option<Found>,
 }
 
@@ -105,6 +110,8 @@ pub struct Sums {
     pub unproven: i128,
     /// What was given back of payments that had been on cards.
     pub returned: i128,
+    /// On copies of cards when they were made: nobody paid for it.
+    pub copied: i128,
 }
 
 impl Truth {
@@ -161,10 +168,12 @@ impl Truth {
         let given_back = state.accounts.iter_mut().enumerate().find_map(|(rider, account)| {
             let known = account.orders.iter_mut().find(|known| known.order == order)?;
             known.money = Money::GivenBack;
-            Some((rider as u32, known.amount, known.credited.is_some()))
+            Some((rider as u32, known.amount, known.credited))
         });
+        let copied = |body: &Body| state.is_copied(body.serial);
+        let is_found = given_back.filter(|(_, _, credited)| credited.is_some_and(|body| !copied(&body)));
         drop(state);
-        if let Some((rider, amount, true)) = given_back {
+        if let Some((rider, amount, _)) = is_found {
             self.find(Some(rider), Violation::RefundedAndCredited { amount });
         }
     }
@@ -220,10 +229,10 @@ impl Truth {
             self.find(Some(element.rider), violation);
         }
         match (before, after) {
-            (None, Some(after)) => self.made(element.rider, after),
+            (None, Some(after)) => self.made(element, after),
             (Some(before), None) => self.gone(element.rider, before),
             (Some(before), Some(after)) => {
-                self.moved(element.rider, before, after, terminal.unwrap_or_default());
+                self.moved(element, before, after, terminal.unwrap_or_default());
             }
             (None, None) => {}
         }
@@ -252,10 +261,11 @@ impl Truth {
     }
 
     /// An element holds a purse. A new card is empty; one that comes from elsewhere is what it was there.
-    fn made(&self, rider: u32, after: PurseReading) {
+    fn made(&self, element: Element, after: PurseReading) {
+        let (rider, body) = (element.rider, Body::in_element(element, after.serial));
         let mut state = lock(&self.state);
-        let known = state.purses.get(&after.serial).copied();
-        state.purses.entry(after.serial).or_insert(Purse { rider, state: after.state });
+        let known = state.purses.get(&body).copied();
+        state.purses.entry(body).or_insert(Purse { rider, state: after.state });
         drop(state);
         let held = after.state.purse().fen();
         let Some(known) = known else {
@@ -272,15 +282,16 @@ impl Truth {
         }
     }
 
-    fn moved(&self, rider: u32, before: PurseReading, after: PurseReading, terminal: [u8; 6]) {
+    fn moved(&self, element: Element, before: PurseReading, after: PurseReading, terminal: [u8; 6]) {
+        let (rider, body) = (element.rider, Body::in_element(element, after.serial));
         let (old, new) = (before.state, after.state);
         if before.spendable != after.spendable {
-            self.trace.rider(rider, Event::Spendable(after.spendable));
+            self.trace.rider(rider, body.event(Event::Spendable(after.spendable)));
         }
         if old == new {
             return;
         }
-        let known = lock(&self.state).purses.insert(after.serial, Purse { rider, state: new });
+        let known = lock(&self.state).purses.insert(body, Purse { rider, state: new });
         if known.is_none_or(|known| known.state != old) {
             self.find(Some(rider), Violation::StaleCopyMoved { card: last_digits(&after.serial) });
         }
@@ -292,23 +303,23 @@ impl Truth {
         }
         let (had, has) = (old.purse().fen(), new.purse().fen());
         if has > had && counters[1] == counters[0] + 1 {
-            self.trace.rider(rider, Event::Credited(has - had, has));
-            self.credited(rider, after.serial, has - had);
+            self.trace.rider(rider, body.event(Event::Credited(has - had, has)));
+            self.credited(rider, body, has - had);
         } else if has <= had && offline[1] == offline[0] + 1 {
             // An entry at a gate takes nothing.
             if has < had {
-                self.trace.rider(rider, Event::Debited(had - has, has));
+                self.trace.rider(rider, body.event(Event::Debited(had - has, has)));
             }
             let account = &mut lock(&self.state).accounts[rider as usize];
             account.spent += u64::from(had - has);
-            account.paid.insert((after.serial, offline[1]), (had - has, terminal));
+            account.paid.insert((body, offline[1]), (had - has, terminal));
         } else if has != had {
             self.find(Some(rider), Violation::MoneyOutOfNothing { balances: (had, has) });
         }
     }
 
     /// A card took in money: one payment that waits must be for it.
-    fn credited(&self, rider: u32, serial: Serial, amount: u32) {
+    fn credited(&self, rider: u32, body: Body, amount: u32) {
         let mut state = lock(&self.state);
         let account = &mut state.accounts[rider as usize];
         account.credited += u64::from(amount);
@@ -318,9 +329,14 @@ impl Truth {
             drop(state);
             return self.find(Some(rider), Violation::CreditWithoutPayment { amount });
         };
-        order.credited = Some(serial);
+        order.credited = Some(body);
         let (order, money) = (order.order, order.money);
+        // Whoever has two of a card can show the issuer the one that was not credited.
+        let is_copied = state.is_copied(body.serial);
         drop(state);
+        if is_copied {
+            return;
+        }
         match money {
             Money::Platform => {}
             Money::Kiosk => return,
@@ -362,9 +378,10 @@ impl Truth {
     pub fn in_use(&self) -> Vec<(u32, Serial, u32)> {
         let state = lock(&self.state);
         let in_use = state.spendable.iter().filter(|(_, copies)| !copies.is_empty());
-        let purse = |serial: &Serial| state.purses.get(serial).copied();
-        let entries = in_use.filter_map(|(serial, _)| {
-            purse(serial).map(|purse| (purse.rider, *serial, purse.state.purse().fen()))
+        let whole = in_use.filter(|(body, _)| !state.is_copied(body.serial));
+        let entries = whole.filter_map(|(body, _)| {
+            let purse = state.purses.get(body)?;
+            Some((purse.rider, body.serial, purse.state.purse().fen()))
         });
         entries.collect()
     }
@@ -373,8 +390,10 @@ impl Truth {
     pub fn check_orders(&self, rider: u32) {
         let credited: Vec<(OrderId, u32)> = {
             let state = lock(&self.state);
-            let spendable =
-                |serial: &Serial| state.spendable.get(serial).is_some_and(|copies| !copies.is_empty());
+            let spendable = |body: &Body| {
+                let copies = state.spendable.get(body).filter(|_| !state.is_copied(body.serial));
+                copies.is_some_and(|copies| !copies.is_empty())
+            };
             let orders = state.accounts[rider as usize].orders.iter();
             let on_cards = orders.filter(|order| order.credited.as_ref().is_some_and(spendable));
             on_cards.map(|order| (order.order, order.amount)).collect()
@@ -405,10 +424,15 @@ impl Truth {
     /// A terminal gives up proving a debit of this card at this counter. What the card did is known here.
     pub fn unproven(&self, serial: [u8; 10], counter: u16, terminal: [u8; 6], amount: u32) {
         let mut state = lock(&self.state);
-        let Some(rider) = state.purses.get(&serial).map(|purse| purse.rider) else { return };
+        let Some(rider) = state.holder(serial) else { return };
         let account = &mut state.accounts[rider as usize];
-        if account.paid.get(&(serial, counter)) == Some(&(amount, terminal)) {
-            account.unproven.insert((serial, counter), (amount, terminal));
+        let mut bodies = Body::both(serial).into_iter();
+        let of = bodies.find(|body| {
+            let unproven = account.unproven.contains_key(&(*body, counter));
+            !unproven && account.paid.get(&(*body, counter)) == Some(&(amount, terminal))
+        });
+        if let Some(body) = of {
+            account.unproven.insert((body, counter), (amount, terminal));
         }
     }
 
@@ -433,29 +457,29 @@ impl Truth {
     /// What a card paid and no terminal proved.
     pub fn unproven_of(&self, serial: [u8; 10]) -> u64 {
         let state = lock(&self.state);
-        let Some(purse) = state.purses.get(&serial) else { return 0 };
-        state.accounts[purse.rider as usize].unproven_of(serial).map(|(_, amount)| u64::from(amount)).sum()
+        let Some(rider) = state.holder(serial) else { return 0 };
+        state.accounts[rider as usize].unproven_of(serial).map(|(_, amount)| u64::from(amount)).sum()
     }
 
     /// The offline counters after debits of a card that no terminal proved.
     pub fn unproven_counters(&self, serial: [u8; 10]) -> Vec<u16> {
         let state = lock(&self.state);
-        let Some(purse) = state.purses.get(&serial) else { return Vec::new() };
-        state.accounts[purse.rider as usize].unproven_of(serial).map(|(counter, _)| counter).collect()
+        let Some(rider) = state.holder(serial) else { return Vec::new() };
+        state.accounts[rider as usize].unproven_of(serial).map(|(counter, _)| counter).collect()
     }
 
     /// The terminal that proved what a card paid at this offline counter.
     pub fn proven_by(&self, serial: [u8; 10], counter: u16) -> Option<[u8; 6]> {
         let state = lock(&self.state);
-        let rider = state.purses.get(&serial)?.rider;
-        let account = &state.accounts[rider as usize];
-        let (_, terminal) = account.paid.get(&(serial, counter))?;
-        (!account.unproven.contains_key(&(serial, counter))).then_some(*terminal)
+        let account = &state.accounts[state.holder(serial)? as usize];
+        let place = (Body::own(serial), counter);
+        let (_, terminal) = account.paid.get(&place)?;
+        (!account.unproven.contains_key(&place)).then_some(*terminal)
     }
 
     /// The rider who has or had the card with this number.
     pub fn holder(&self, serial: [u8; 10]) -> Option<u32> {
-        lock(&self.state).purses.get(&serial).map(|purse| purse.rider)
+        lock(&self.state).holder(serial)
     }
 
     /// The sums over all riders; none while the platform cannot be asked.
@@ -466,12 +490,19 @@ impl Truth {
         for account in &state.accounts {
             sums.spent += i128::from(account.spent);
             sums.unproven += i128::from(account.unproven());
+            sums.copied += i128::from(account.copied);
             for order in &account.orders {
-                if order.money != Money::Platform {
-                    if order.credited.is_some() {
+                match (order.money, order.credited) {
+                    (Money::Platform, _) => {}
+                    (Money::Kiosk, Some(_)) => {
                         sums.held += i128::from(order.amount);
+                        continue;
                     }
-                    continue;
+                    (Money::GivenBack, Some(_)) => {
+                        sums.returned += i128::from(order.amount);
+                        continue;
+                    }
+                    (Money::Kiosk | Money::GivenBack, None) => continue,
                 }
                 let row = self.payments.order(order.order).now_or_never()?.ok()?;
                 let held = row.map_or(0, |row| i128::from(row.order.held().get()));
@@ -499,7 +530,7 @@ impl Account {
 
     /// Offline counter and amount of each debit of a card that no terminal proved.
     fn unproven_of(&self, serial: Serial) -> impl Iterator<Item = (u16, u32)> {
-        let of_card = self.unproven.iter().filter(move |((card, _), _)| *card == serial);
+        let of_card = self.unproven.iter().filter(move |((body, _), _)| body.serial == serial);
         of_card.map(|((_, counter), (amount, _))| (*counter, *amount))
     }
 }
@@ -511,11 +542,13 @@ impl State {
         before: Option<PurseReading>,
         after: Option<PurseReading>,
     ) -> Result<(), Violation> {
+        let body = |reading: PurseReading| Body::in_element(element, reading.serial);
         if let Some(before) = before.filter(|before| before.spendable) {
-            self.spendable.entry(before.serial).or_default().remove(&element);
+            self.spendable.entry(body(before)).or_default().remove(&element);
         }
         let Some(after) = after.filter(|after| after.spendable) else { return Ok(()) };
-        let copies = self.spendable.entry(after.serial).or_default();
+        // Only a copy that somebody was seen to make stands beside the card.
+        let copies = self.spendable.entry(body(after)).or_default();
         copies.insert(element);
         if copies.len() > 1 {
             return Err(Violation::TwoSpendableCopies { card: last_digits(&after.serial) });
@@ -525,8 +558,9 @@ impl State {
 
     /// Whether what an element held is what the card holds, and no other element of this rider holds it.
     fn is_last_copy(&self, rider: u32, copy: &PurseReading) -> bool {
-        let is_latest = self.purses.get(&copy.serial).is_some_and(|purse| purse.state == copy.state);
-        let mut readings = self.accounts[rider as usize].readings.iter().flatten();
+        let purse = self.purses.get(&Body::own(copy.serial));
+        let is_latest = purse.is_some_and(|purse| purse.state == copy.state);
+        let mut readings = self.accounts[rider as usize].readings[..PHONES].iter().flatten();
         is_latest && readings.all(|reading| reading.serial != copy.serial)
     }
 }

@@ -114,6 +114,21 @@ pub enum Violation {
         /// What it lists.
         what: String,
     },
+    /// The servers, or the card, know the rider by another number than he has.
+    Holder {
+        /// Which.
+        what: String,
+    },
+    /// The centre took what neither a card nor its copy paid, or one of two that cannot both be.
+    CopyPaid {
+        /// What.
+        what: String,
+    },
+    /// A card and its copy contradict each other, and nobody is told, or the card goes on.
+    CopyUnnoticed {
+        /// What the centre did not notice.
+        what: String,
+    },
     /// A journal's chain is broken.
     Journal {
         /// Which one and where.
@@ -187,6 +202,11 @@ impl fmt::Display for Violation {
             Self::DayNotDone { day } => write!(f, "{day} is long over and not settled and reconciled"),
             Self::UnexplainedDifference { what } => {
                 write!(f, "the reconciliation lists a difference that is none: {what}")
+            }
+            Self::Holder { what } => write!(f, "somebody knows the rider by a wrong number: {what}"),
+            Self::CopyPaid { what } => write!(f, "the centre pays for a copied card twice: {what}"),
+            Self::CopyUnnoticed { what } => {
+                write!(f, "a card was copied, and nobody is told or nothing is done: {what}")
             }
             Self::Journal { place } => write!(f, "the journal is broken: {place}"),
             Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),

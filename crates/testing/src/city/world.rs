@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::clearing::lists::LostCard;
-use tsm_api::client::SpTsmTerminal;
+use tsm_api::client::{Client, SpTsmTerminal};
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_domain::money::reconciliation::Cause;
 use tsm_storage::memory::Crash;
@@ -15,6 +15,7 @@ use tsm_storage::memory::Crash;
 use super::Element;
 use super::card::Card;
 use super::delivery::Centre;
+use super::desk;
 use super::executor::{Executor, Halt, MachineClock};
 use super::lock;
 use super::network::{Network, Role};
@@ -48,6 +49,8 @@ pub struct Plan {
     pub phone_faults: u64,
     /// One tap in so many goes wrong.
     pub tap_faults: u64,
+    /// One rider in so many copies his card's memory and spends from both.
+    pub copiers: u64,
     /// A server dies about once in so many seconds.
     pub kill_every_s: u64,
     /// A clock goes wrong about once in so many seconds.
@@ -68,6 +71,7 @@ impl Plan {
             message_faults: 150,
             phone_faults: 6,
             tap_faults: 40,
+            copiers: 12,
             kill_every_s: 1_200,
             clock_every_s: 3 * 3600,
             planted: None,
@@ -416,6 +420,7 @@ impl World {
             self.check_books();
             self.check_settlements(Until::TheEnd);
             self.check_reconciliation();
+            self.check_copied();
         }
     }
 
@@ -450,8 +455,12 @@ pub fn run(plan: Plan) -> Outcome {
     let world = World::new(plan);
     let start = world.executor.nanoseconds();
     let servers = world.servers.clone();
+    servers.name_holders();
     let up = world.executor.complete(async move { servers.bring_up().await });
     up.expect("an undisturbed city comes up");
+    let operator = Client::new(world.network.way(Role::SeTsm, None));
+    let opened = world.executor.complete(async move { desk::open_hall(&operator).await });
+    opened.expect("an undisturbed city has a hall");
     world.admit_riders();
     world.let_terminals_deliver();
     world.let_things_happen();

@@ -2,9 +2,12 @@
 //! went wrong.
 
 mod closing;
+mod copying;
 mod lost;
 mod money;
 mod moving;
+mod online;
+mod renumbering;
 mod taps;
 mod wallet;
 
@@ -13,14 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tsm_api::HexBytes;
+use tsm_api::ids::PaymentId;
 use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_se::inspect::PurseReading;
 use tsm_wallet::service::{Interrupted, InterruptedKind};
 use tsm_wallet::{Quiet, WalletError};
 
 use self::closing::Closing;
+use self::copying::Copying;
 use self::money::Pending;
 use self::moving::Arrival;
+use self::renumbering::Renumbering;
 use self::wallet::{Ended, Hand};
 use super::card::Card;
 use super::desk::CARD_NAME;
@@ -54,6 +60,13 @@ pub struct Rider {
     cash: Option<Cash>,
     /// The card that is reported lost.
     lost: Option<[u8; 10]>,
+    /// A purchase over the network whose outcome the rider does not know.
+    online: Option<PaymentId>,
+    /// How often the rider's number has changed.
+    numbers: u32,
+    renumbering: Option<Renumbering>,
+    /// What the rider does with a copy of the card.
+    copying: Copying,
     amounts: BTreeSet<u32>,
     last_failure: String,
 }
@@ -78,6 +91,10 @@ impl Rider {
             arrival: None,
             cash: None,
             lost: None,
+            online: None,
+            numbers: 0,
+            renumbering: None,
+            copying: Copying::of_rider(world, number),
             amounts: BTreeSet::new(),
             last_failure: String::new(),
         }
@@ -162,24 +179,39 @@ impl Rider {
         if self.cash.is_some() {
             self.bring_cash().await;
         }
+        if self.online.is_some() {
+            self.ask_about_online().await;
+            return;
+        }
+        if self.renumbering.is_some() {
+            self.take_up_renumbering().await;
+        }
+        self.use_copy().await;
         self.top_up_if_low().await;
         let is_free = self.pending.is_none() && self.cash.is_none() && !self.inside;
+        if is_free {
+            self.copy_card();
+        }
+        // Who has a copy keeps the card, and so does who has another number now.
+        let is_free = is_free && !self.copying.has_copy() && self.renumbering.is_none();
         match self.random.below(400) {
             0 => self.lock().await,
             1 => drop(self.synchronise().await),
             2 => drop(self.synchronise_purse().await),
-            3 => self.delete().await,
+            3 if !self.copying.has_copy() => self.delete().await,
             4 if is_free => self.close(Closing::Returning).await,
             5..=7 if is_free => self.close(Closing::Parking).await,
             8 if is_free => self.lose().await,
-            9..=120 => self.shop().await,
+            9..=11 if is_free => self.change_number().await,
+            12..=30 => self.shop_online().await,
+            31..=120 => self.shop().await,
             _ => self.ride().await,
         }
     }
 
     /// The number that all of the rider's phones are registered to.
     fn msisdn(&self) -> String {
-        format!("86139{:08}", self.number)
+        self.number_after(self.numbers)
     }
 
     // Flows.
@@ -290,6 +322,10 @@ impl Rider {
                 hand.phone.card.power_on();
             }
             if self.settle_once().await {
+                self.check_holder();
+                return;
+            }
+            if self.is_caught() {
                 return;
             }
             self.wait(300).await;
@@ -315,6 +351,10 @@ impl Rider {
             return false;
         }
         let mut settled = true;
+        if self.online.is_some() {
+            self.ask_about_online().await;
+            settled &= self.online.is_none();
+        }
         if let Some(closing) = self.closing {
             self.close(closing).await;
             settled &= self.closing.is_none();
@@ -343,6 +383,10 @@ impl Rider {
             if !agreed {
                 self.take_up_closing().await;
             }
+        }
+        if self.renumbering.is_some() && !self.locked {
+            self.take_up_renumbering().await;
+            settled &= self.renumbering.is_none();
         }
         settled &= self.tidy_up().await;
         settled & self.synchronise_all().await

@@ -1,5 +1,7 @@
 //! Paying in: orders, top-ups, cash.
 
+use std::sync::Arc;
+
 use tsm_api::HexBytes;
 use tsm_api::ids::{OrderId, PaymentId};
 use tsm_api::problem::ProblemCode;
@@ -8,6 +10,7 @@ use tsm_wallet::{Quiet, WalletError};
 
 use super::wallet::{Ended, code_of};
 use super::{LOW, Rider};
+use crate::city::card::Card;
 use crate::city::keys::TRANSIT;
 use crate::city::kiosk::Kept;
 use crate::city::trace::{Event, Flow};
@@ -58,29 +61,41 @@ impl Rider {
     }
 
     async fn pay_cash(&mut self) {
-        let Some(reading) = self.reading() else { return };
+        let card = self.card().clone();
+        self.pay_cash_onto(&card).await;
+    }
+
+    /// Puts cash into a kiosk, with this card or copy in its field.
+    pub(super) async fn pay_cash_onto(&mut self, card: &Arc<Card>) {
+        let Some(reading) = self.world.truth.reading(card.element()) else { return };
         if self.cash.is_none() && reading.spendable {
             let amount = self.new_amount();
             self.cash = Some(self.world.take_cash(self.number, reading.serial, amount));
-            self.bring_cash().await;
+            self.bring_cash_to(card).await;
         }
     }
 
     /// Holds the card to the kiosk until it knows where the cash is.
     pub(super) async fn bring_cash(&mut self) {
-        let Some(cash) = self.cash else { return };
         let card = self.card().clone();
+        self.bring_cash_to(&card).await;
+    }
+
+    async fn bring_cash_to(&mut self, card: &Arc<Card>) {
+        let Some(cash) = self.cash else { return };
         if !card.is_powered() {
             card.power_on();
         }
         // The phone's own death does not concern the kiosk.
         let _ = self.prepare_mishap();
         self.world.trace.rider(self.number, Event::Began(Flow::Cash));
-        let kept = self.world.bring_cash(&card, cash).await;
+        let kept = self.world.bring_cash(card, cash).await;
         self.hand().calm();
         if !card.is_powered() {
             card.power_on();
         }
+        // What the phone kept from the kiosk it gives to the card when the cash is back.
+        card.play_kept();
         match kept {
             Kept::OnCard => {
                 self.world.finished(Flow::Cash);
@@ -119,10 +134,23 @@ impl Rider {
             Ended::Well(TopUpResult::NotCredited { .. }) | Ended::PhoneDied => {}
             Ended::Badly(error) => {
                 self.give_up_if_closed(&error);
-                if self.pending.is_some() && self.random.once_in(4) {
+                if self.pending.is_some() && (self.card().has_kept() || self.random.once_in(4)) {
+                    self.prepare_cheat();
                     self.cancel(pending).await;
                 }
             }
+        }
+        self.card().play_kept();
+    }
+
+    /// A phone that has kept the credit may give it to the card before the cancellation, in the middle of it, or
+    /// after it.
+    fn prepare_cheat(&mut self) {
+        let (when, commands) = (self.random.below(4), self.random.below(6));
+        match when {
+            0 => self.card().play_kept(),
+            1 | 2 if self.card().has_kept() => self.card().play_kept_after(commands),
+            _ => {}
         }
     }
 

@@ -36,9 +36,19 @@ impl Rider {
         self.tap("the shop", |rider, card, fault| rider.world.terminals.buy(shop, amount, card, fault));
     }
 
-    /// Taps, and taps again when card or terminal were gone. Says whether the rider passed.
     fn tap(
         &mut self,
+        place: &'static str,
+        touch: impl FnMut(&Self, &Card, Option<TapFault>) -> Tapped,
+    ) -> bool {
+        let card = self.card().clone();
+        self.tap_with(&card, place, touch)
+    }
+
+    /// Taps, and taps again when card or terminal were gone. Says whether the rider passed.
+    pub(super) fn tap_with(
+        &mut self,
+        card: &Card,
         place: &'static str,
         mut touch: impl FnMut(&Self, &Card, Option<TapFault>) -> Tapped,
     ) -> bool {
@@ -46,21 +56,25 @@ impl Rider {
             self.world.fault();
             terminals::draw_fault(&mut self.random)
         });
-        if !self.card().is_powered() {
-            self.card().power_on();
+        if !card.is_powered() {
+            card.power_on();
         }
+        let tell = |event: Event| {
+            let event = if card.element().is_copy() { Event::OfCopy(Box::new(event)) } else { event };
+            self.world.trace.rider(self.number, event);
+        };
         for _ in 0..4 {
-            match touch(self, self.card(), fault.take()) {
+            match touch(self, card, fault.take()) {
                 Tapped::Passed(fare, balance) => {
                     self.world.operation();
-                    self.world.trace.rider(self.number, Event::Passed(place, fare, balance));
+                    tell(Event::Passed(place, fare, balance));
                     return true;
                 }
                 Tapped::Turned(why) => {
-                    self.world.trace.rider(self.number, Event::Turned(place, why));
+                    tell(Event::Turned(place, why));
                     return false;
                 }
-                Tapped::Again(why) => self.world.trace.rider(self.number, Event::Turned(place, why)),
+                Tapped::Again(why) => tell(Event::Turned(place, why)),
             }
         }
         false

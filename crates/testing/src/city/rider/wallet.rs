@@ -224,7 +224,7 @@ impl Rider {
             return None;
         }
         let commands = self.random.below(12) * self.random.below(6);
-        let (kind, writes) = (self.random.below(9), self.random.below(40));
+        let (kind, writes) = (self.random.below(11), self.random.below(40));
         let card = self.card();
         match kind {
             0 => card.prepare(commands, Mishap::CommandLost),
@@ -235,6 +235,7 @@ impl Rider {
             5 => card.prepare_cut(writes),
             6 => card.prepare(1, Mishap::Poorer),
             7 => *lock(&self.hand().hurry.left) = Some(commands),
+            8 | 9 => card.prepare(0, Mishap::Kept),
             _ => return Some(Duration::from_millis(self.random.between(1, 1_500))),
         }
         None
