@@ -104,7 +104,13 @@ pub struct Closing {
     pub begun_at: jiff::Timestamp,
     /// How far it has come.
     pub stage: ClosingStage,
+    /// Claims that were given up, the newest last. One of them that comes late claims nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<OperationId>,
 }
+
+/// Given-up claims that are remembered. Messages live for minutes, so an older one does not come any more.
+const REMEMBERED: usize = 64;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +137,9 @@ pub enum ClosingRefusal {
     /// It was said with other values before.
     #[error("this was reported before with other values")]
     Differs,
+    /// The claim was given up before it came.
+    #[error("this claim was given up")]
+    GivenUp,
     /// Another SE has claimed the card.
     #[error("another secure element has claimed the card")]
     ClaimedByAnother,
@@ -194,6 +203,17 @@ impl Parking {
     }
 }
 
+impl ClosingMove {
+    /// The same, with a claim that is given up.
+    fn remembering(mut self, claim: OperationId) -> Self {
+        let given_up = &mut self.closing.given_up;
+        given_up.push(claim);
+        let oldest = given_up.len().saturating_sub(REMEMBERED);
+        given_up.drain(..oldest);
+        self
+    }
+}
+
 impl Closing {
     /// A closing that begins.
     pub const fn begin(
@@ -203,7 +223,7 @@ impl Closing {
         purpose: ClosingPurpose,
         at: jiff::Timestamp,
     ) -> Self {
-        Self { card, operation, se, purpose, begun_at: at, stage: ClosingStage::Begun }
+        Self { card, operation, se, purpose, begun_at: at, stage: ClosingStage::Begun, given_up: Vec::new() }
     }
 
     /// The first step of all.
@@ -244,6 +264,11 @@ impl Closing {
     pub fn claim(&self, claim: Claim) -> Step {
         match &self.stage {
             ClosingStage::Parked(parking) if parking.sealed_image.is_none() => Err(ClosingRefusal::NoImage),
+            ClosingStage::Parked(_) | ClosingStage::Claimed(..)
+                if self.given_up.contains(&claim.operation) =>
+            {
+                Err(ClosingRefusal::GivenUp)
+            }
             ClosingStage::Parked(parking) => Ok(Some(self.to(
                 ClosingStage::Claimed(parking.clone(), claim),
                 vec![CardAccountEvent::MigrationIn(claim.se)],
@@ -259,18 +284,27 @@ impl Closing {
         }
     }
 
-    /// The claim is given up: the card was never written to the SE.
-    pub fn release(&self, se: SeId) -> Step {
-        match &self.stage {
-            ClosingStage::Claimed(parking, claim) if claim.se == se => Ok(Some(self.to(
+    /// The claim is given up: the card was never written to the SE. It is remembered, because the claim itself may
+    /// come after its release; a claim that another one has replaced releases nothing.
+    pub fn release(&self, claim: Claim) -> Step {
+        let made = match &self.stage {
+            ClosingStage::Claimed(parking, known) if *known == claim => self.to(
                 ClosingStage::Parked(parking.clone()),
-                vec![CardAccountEvent::ClaimReleased(se)],
+                vec![CardAccountEvent::ClaimReleased(claim.se)],
                 None,
-            ))),
-            ClosingStage::Claimed(..) => Err(ClosingRefusal::ClaimedByAnother),
-            ClosingStage::Parked(_) | ClosingStage::Refunding { .. } => Ok(None),
-            _ => Err(self.refuse("released")),
-        }
+            ),
+            ClosingStage::Claimed(_, known) if known.operation == claim.operation => {
+                return Err(ClosingRefusal::ClaimedByAnother);
+            }
+            ClosingStage::Claimed(..) | ClosingStage::Parked(_) | ClosingStage::Refunding { .. } => {
+                if self.given_up.contains(&claim.operation) {
+                    return Ok(None);
+                }
+                self.to(self.stage.clone(), Vec::new(), None)
+            }
+            _ => return Err(self.refuse("released")),
+        };
+        Ok(Some(made.remembering(claim.operation)))
     }
 
     /// The card is in use on the SE that claimed it.
@@ -418,17 +452,46 @@ mod tests {
         assert_eq!(claimed.closing.claim(claim(2)), Ok(None));
         assert_eq!(claimed.closing.claim(claim(3)), Err(ClosingRefusal::ClaimedByAnother));
         assert!(claimed.closing.order_refund(operation(9)).is_err(), "a claimed card is not refunded");
-        let back = claimed.closing.release(se(2)).unwrap().unwrap();
-        assert_eq!(claimed.closing.release(se(3)), Err(ClosingRefusal::ClaimedByAnother));
+        let other = claimed.closing.release(claim(3)).unwrap().unwrap();
+        assert_eq!((other.closing.stage, other.events), (claimed.closing.stage.clone(), vec![]));
+        let foreign = Claim { operation: claim(2).operation, ..claim(3) };
+        assert_eq!(claimed.closing.release(foreign), Err(ClosingRefusal::ClaimedByAnother));
+        let back = claimed.closing.release(claim(2)).unwrap().unwrap();
+        assert_eq!(back.closing.release(claim(2)), Ok(None));
         let again = back.closing.claim(claim(3)).unwrap().unwrap();
         let arrived = again.closing.arrive(se(3)).unwrap().unwrap();
         assert_eq!(arrived.money, Some((TransferCode::Unparked, Fen::new(30))));
-        assert!(arrived.closing.release(se(3)).is_err(), "a card in use is not given back");
+        assert!(arrived.closing.release(claim(3)).is_err(), "a card in use is not given back");
         assert_eq!(arrived.closing.claim(claim(2)), Err(ClosingRefusal::ClaimedByAnother));
         let first = begun().begun();
         let parked = first.closing.park(parking(30)).unwrap().unwrap();
         let steps = [first, parked, claimed, back, again, arrived];
         assert_eq!(account(&steps), CardAccountState::Live { se: se(3) });
+    }
+
+    /// The claim was on its way when it was given up; so was the release of one that another has replaced.
+    #[test]
+    fn a_claim_that_comes_after_its_release_claims_nothing() {
+        let released = parked(30).release(claim(2)).unwrap().unwrap();
+        assert!(released.events.is_empty() && released.money.is_none());
+        assert_eq!(released.closing.claim(claim(2)), Err(ClosingRefusal::GivenUp));
+        let ordered = released.closing.order_refund(operation(9)).unwrap().unwrap();
+        assert!(ordered.money.is_some(), "it can be refunded");
+        let again = Claim { operation: operation(7), ..claim(2) };
+        let claimed = released.closing.claim(again).unwrap().unwrap().closing;
+        assert_eq!(claimed.release(claim(2)), Ok(None));
+        assert_eq!(
+            claimed.claim(claim(2)),
+            Err(ClosingRefusal::GivenUp),
+            "nor does it take the place of a new one"
+        );
+        let mut many = parked(30);
+        for n in 100..300 {
+            let late = Claim { operation: operation(n), ..claim(2) };
+            many = many.release(late).unwrap().unwrap().closing;
+        }
+        assert_eq!(many.given_up.len(), REMEMBERED);
+        assert_eq!(many.given_up.last(), Some(&operation(299)));
     }
 
     #[test]

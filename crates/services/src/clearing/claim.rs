@@ -45,23 +45,24 @@ pub(super) async fn claim_parked(
     centre.claimed(card, WireOperation(newest.operation.as_uuid()), parking)
 }
 
-/// Gives a claimed card back.
+/// Gives a claimed card back, and remembers the claim, which may still be on its way.
 pub(super) async fn release_claim(
     centre: Arc<Clearing>,
     call: Call<Institution, ReleaseClaim>,
 ) -> Result<ClosingRecord, Problem> {
     let Institution(institution, _) = call.caller;
     let ReleaseClaim { card, se_id, operation } = call.request;
-    let (card, se) = (card_from_wire(&card)?, se_from_wire(&se_id)?);
+    let card = card_from_wire(&card)?;
     centre.check_issuer(&institution, card)?;
+    let claim = Claim { se: se_from_wire(&se_id)?, operation: operation_from_wire(operation) };
     let closings = centre.closings(card).await?;
     let newest = closings.iter().find(|closing| closing.stage != ClosingStage::Undone);
     let newest = newest.ok_or(ProblemCode::StateForbids)?;
-    let detail = json!({ "claim": operation_from_wire(operation), "se": se });
+    let detail = json!({ "claim": claim.operation, "se": claim.se });
     centre
         .step_closing(&institution, card, newest.operation, |_, known| {
             let known = known.ok_or(ProblemCode::StateForbids)?;
-            let made = known.release(se).map_err(refused)?;
+            let made = known.release(claim).map_err(refused)?;
             Ok(made.map(|made| Decided::new(made, "claim-released", detail.clone())))
         })
         .await

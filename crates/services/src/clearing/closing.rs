@@ -213,7 +213,9 @@ fn refused_step(error: &StorageError) -> Problem {
 /// A refusal of the rules.
 pub(super) fn refused(refusal: ClosingRefusal) -> Problem {
     let code = match refusal {
-        ClosingRefusal::Stage { .. } | ClosingRefusal::NoImage => ProblemCode::StateForbids,
+        ClosingRefusal::Stage { .. } | ClosingRefusal::NoImage | ClosingRefusal::GivenUp => {
+            ProblemCode::StateForbids
+        }
         ClosingRefusal::Differs => ProblemCode::Duplicate,
         ClosingRefusal::ClaimedByAnother => ProblemCode::BoundElsewhere,
         ClosingRefusal::MoreThanOwed { .. } => ProblemCode::AmountRefused,

@@ -273,6 +273,8 @@ async fn one_phone_gets_a_parked_card() {
         let released = centre.peer.release_claim(&release(ANOTHER_SE)).await.unwrap();
         assert_eq!(released.state, AccountState::Parked);
     }
+    let after = centre.peer.claim_parked(&claim(&card, ANOTHER_SE, 8)).await.unwrap_err();
+    assert_eq!(after.code(), Some(ProblemCode::StateForbids), "a claim that comes after its release");
     centre.peer.claim_parked(&claim(&card, A_THIRD, 9)).await.unwrap();
     let account =
         NewAccount { card: card.wire(), se_id: HexBytes(A_THIRD.to_vec()), aid: HexBytes(vec![0xA0; 8]) };
