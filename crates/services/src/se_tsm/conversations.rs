@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tsm_api::client::SeTsmWallet;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::se_tsm::wallet::{Operation, StartRequest, TaskList, TaskSummary};
+use tsm_api::se_tsm::wallet::{CANCEL, Operation, StartRequest, TURN, TaskList, TaskSummary};
 use tsm_card::lock::LockChange;
 use tsm_domain::SeId;
 use tsm_domain::se_application::Actor;
 use tsm_iso7816::Aid;
+use tsm_storage::SeTsmStore;
 
 use super::access::Caller;
 use super::stop::{field, stored};
 use super::tickets::{Allows, Tickets};
 use super::{SeTsm, convert, deletion, download, locks, synchronisation, token_renewal};
-use crate::conversation::{Flow, Start, StopReason};
+use crate::conversation::{Flow, Start};
 use crate::server::Call;
-use crate::siblings::{self, Bearer};
+use crate::siblings::{Bearer, Elsewhere};
 
 /// POST /wallet/v1/conversations
 pub(super) async fn start(
@@ -47,32 +47,15 @@ pub(super) async fn turn(
     call: Call<Caller, TurnRequest>,
 ) -> Result<ConversationReply, Problem> {
     let id: ConversationId = call.parameter()?;
-    let reply = tsm.engine.turn(id, None, call.request.clone()).await?;
-    if !siblings::is_unknown(&reply) {
-        return Ok(reply);
-    }
-    let stored = tsm_domain::ConversationId::from_uuid(id.0);
-    match siblings::holder(tsm.siblings.as_deref(), &*tsm.store, stored).await? {
-        Some(sibling) => siblings::brought_back(SeTsmWallet::new(sibling).turn(id, &call.request).await),
-        None => Ok(reply),
-    }
+    tsm.elsewhere().turn(&tsm.engine, &TURN, id, call.request).await
 }
 
 /// POST /wallet/v1/conversations/{conversation}/cancellation
 pub(super) async fn cancel(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> Result<Nothing, Problem> {
     let id: ConversationId = call.parameter()?;
     let wallet = call.caller.wallet()?;
-    let stopped = tsm.engine.stop(id, Some(&wallet.se), StopReason::Cancelled);
-    let Err(unknown) = stopped else { return Ok(Nothing {}) };
-    let stored = tsm_domain::ConversationId::from_uuid(id.0);
-    match siblings::holder(tsm.siblings.as_deref(), &*tsm.store, stored).await? {
-        Some(sibling) => {
-            let bearer = Bearer::new(&wallet.session.to_string());
-            let sibling = SeTsmWallet::new(bearer.shown_by(sibling));
-            sibling.cancel(id).await.map_err(|error| error.to_problem())
-        }
-        None => Err(unknown),
-    }
+    let bearer = Bearer::new(&wallet.session.to_string());
+    tsm.elsewhere().cancel(&tsm.engine, &CANCEL, id, (&wallet.se, &bearer)).await
 }
 
 /// GET /wallet/v1/tasks
@@ -82,6 +65,10 @@ pub(super) async fn tasks(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> Resul
 }
 
 impl SeTsm {
+    fn elsewhere(&self) -> Elsewhere<'_, dyn SeTsmStore> {
+        Elsewhere { siblings: self.siblings.as_deref(), store: &*self.store }
+    }
+
     /// The flow of an operation, once its ticket is checked.
     fn flow(self: &Arc<Self>, se: SeId, request: &StartRequest) -> Result<(&'static str, Flow), Problem> {
         let tsm = self.clone();

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tsm_api::client::{Client, SpTsmWallet};
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::sp_tsm::wallet::{Operation, StartRequest};
+use tsm_api::sp_tsm::wallet::{CANCEL, Operation, StartRequest, TURN};
 use tsm_domain::card::LockChange;
 use tsm_domain::{OrderId, SeId};
 use tsm_iso7816::Aid;
+use tsm_storage::SpTsmStore;
 
 use super::SpTsm;
 use super::access::Caller;
 use super::closing_card::Place;
 use super::top_up::TopUpRequest;
-use crate::conversation::{Ending, Flow, Start, StopReason};
+use crate::conversation::{Ending, Flow, Start};
 use crate::purse::aid_from_wire;
 use crate::server::Call;
-use crate::siblings;
+use crate::siblings::Elsewhere;
 
 /// Starts an operation.
 pub(super) async fn start(
@@ -53,38 +53,20 @@ pub(super) async fn turn(
 ) -> Result<ConversationReply, Problem> {
     let conversation: ConversationId = call.parameter()?;
     tsm.tickets.check(conversation, call.request.ticket.as_deref())?;
-    let reply = tsm.engine.turn(conversation, None, call.request.clone()).await?;
-    if !siblings::is_unknown(&reply) {
-        return Ok(reply);
-    }
-    match tsm.holder(conversation).await? {
-        Some(sibling) => {
-            siblings::brought_back(SpTsmWallet::new(sibling).turn(conversation, &call.request).await)
-        }
-        None => Ok(reply),
-    }
+    tsm.elsewhere().turn(&tsm.engine, &TURN, conversation, call.request).await
 }
 
 /// Stops a conversation between two lists.
 pub(super) async fn cancel(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Result<Nothing, Problem> {
     let conversation: ConversationId = call.parameter()?;
     let wallet = call.caller.wallet()?;
-    let stopped = tsm.engine.stop(conversation, Some(&wallet.se), StopReason::Cancelled);
-    let Err(unknown) = stopped else { return Ok(Nothing {}) };
-    match tsm.holder(conversation).await? {
-        Some(sibling) => {
-            let sibling = SpTsmWallet::new(wallet.bearer.shown_by(sibling));
-            sibling.cancel(conversation).await.map_err(|error| error.to_problem())
-        }
-        None => Err(unknown),
-    }
+    let caller = (&wallet.se, &wallet.bearer);
+    tsm.elsewhere().cancel(&tsm.engine, &CANCEL, conversation, caller).await
 }
 
 impl SpTsm {
-    /// The other process that holds a conversation.
-    async fn holder(&self, conversation: ConversationId) -> Result<Option<Client>, Problem> {
-        let id = tsm_domain::ConversationId::from_uuid(conversation.0);
-        siblings::holder(self.siblings.as_deref(), &*self.store, id).await
+    fn elsewhere(&self) -> Elsewhere<'_, dyn SpTsmStore> {
+        Elsewhere { siblings: self.siblings.as_deref(), store: &*self.store }
     }
 
     fn flow(

@@ -26,11 +26,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tsm_api::HexBytes;
-use tsm_api::client::{ClearingPeer, PaymentUser};
+use tsm_api::client::ClearingPeer;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, PaymentId, TaskId};
-use tsm_api::payment::purse::{AddressedPayments, CardChoice, CardPayment};
+use tsm_api::payment::purse::{AddressedPayments, CardChoice, CardPayment, TURN};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::PayerToken;
 use tsm_domain::{CardNumber, OrderId, SeId, TerminalNumber};
@@ -45,7 +45,8 @@ use crate::conversation::{Ending, Engine, Flow, Limits, MemoryLeases, Start};
 use crate::purse::{PurseKeys, aid_from_wire};
 use crate::runtime::Environment;
 use crate::server::Call;
-use crate::{siblings, stored};
+use crate::siblings::Elsewhere;
+use crate::stored;
 
 pub(super) use notices::{KIND as NOTICE, Notices};
 
@@ -153,16 +154,8 @@ pub(super) async fn turn(
     call: Call<Caller, TurnRequest>,
 ) -> Result<ConversationReply, Problem> {
     let conversation: ConversationId = call.parameter()?;
-    let reply = sandbox.cards()?.engine.turn(conversation, None, call.request.clone()).await?;
-    if !siblings::is_unknown(&reply) {
-        return Ok(reply);
-    }
-    match sandbox.holder(conversation).await? {
-        Some(sibling) => {
-            siblings::brought_back(PaymentUser::new(sibling).turn(conversation, &call.request).await)
-        }
-        None => Ok(reply),
-    }
+    let elsewhere = Elsewhere { siblings: sandbox.siblings.as_deref(), store: &*sandbox.store };
+    elsewhere.turn(&sandbox.cards()?.engine, &TURN, conversation, call.request).await
 }
 
 /// What merchants have addressed to a payer.

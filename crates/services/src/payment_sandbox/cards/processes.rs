@@ -4,17 +4,14 @@
 
 use jiff::SignedDuration;
 use tracing::debug;
-use tsm_api::client::Client;
 use tsm_api::conversation::Outcome;
 use tsm_api::ids::ConversationId as WireConversation;
-use tsm_api::problem::Problem;
 use tsm_domain::{ConversationId, OrderId};
 use tsm_storage::shared::{Begun, Claim, Conversation, ConversationEnd, Fence};
 
 use super::line_of;
 use super::stop::Stop;
 use crate::payment_sandbox::PaymentSandbox;
-use crate::siblings;
 
 /// How long a row names a process that may be gone.
 const LEASE: SignedDuration = SignedDuration::from_mins(10);
@@ -51,11 +48,5 @@ impl PaymentSandbox {
         if let Err(error) = self.store.end_conversation(fence, end).await {
             debug!(%error, "a conversation was not ended in the store");
         }
-    }
-
-    /// The other process that holds a conversation.
-    pub(super) async fn holder(&self, conversation: WireConversation) -> Result<Option<Client>, Problem> {
-        let id = ConversationId::from_uuid(conversation.0);
-        siblings::holder(self.siblings.as_deref(), &*self.store, id).await
     }
 }
