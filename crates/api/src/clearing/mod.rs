@@ -5,6 +5,7 @@ pub mod closing;
 pub mod collection;
 pub mod evidence;
 pub mod fares;
+pub mod kept;
 pub mod lists;
 pub mod payments;
 pub mod purchases;
@@ -84,6 +85,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(settlement::endpoints());
     all.extend(watch::endpoints());
     all.extend(clerks::endpoints());
+    all.extend(kept::endpoints());
     all
 }
 

@@ -311,6 +311,8 @@ pub enum ActionKind {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Let the frozen card move value again: it was examined.
+    ReleaseCard,
     /// Reconcile the day without the statement that is missing.
     GoOnWithout,
 }

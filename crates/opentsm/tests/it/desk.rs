@@ -54,6 +54,15 @@ fn a_hall_serves_a_rider_and_two_people_pay_cash_out() {
     let returned = last_line(&visit("hall-1", "return"));
     assert_eq!((&returned["result"], &returned["detail"]["balance_fen"]), (&"done".into(), &5000.into()));
 
+    // At the centre the issuer's people see that money is owed for it, and later that none is any more.
+    let centre = |matter: &[&str]| {
+        opentsm(&[&["centre", "--city", folder.text(), "--clerk", "clerk-1"], matter].concat())
+    };
+    let owed = said(&centre(&["refunds"]));
+    assert!(owed.contains("¥50.00 kept or owed") && owed.contains("to be refunded"), "{owed}");
+    assert!(said(&centre(&["card", &number])).contains("a refund is owed"));
+    assert!(said(&centre(&["--language", "zh", "parked"])).contains("没有寄存的卡"));
+
     let payout = ["payout", &number, "--reason", "he shows his card"];
     refused(&folder, "nobody", &payout, "--password-file");
     refused(&folder, "root", &payout, "roles");
@@ -64,6 +73,7 @@ fn a_hall_serves_a_rider_and_two_people_pay_cash_out() {
     let paid = done(&folder, "hall-2", &approve);
     assert_eq!((&paid["state"], &paid["decided_by"]), (&"booked".into(), &"hall-2".into()), "{paid}");
 
+    assert!(said(&centre(&["refunds"])).contains("no rider is owed money"));
     let language = ["desk", "--city", folder.text(), "--clerk", "hall-1", "--language", "zh"];
     let words = said(&opentsm(&[&language[..], &["cases", &number]].concat()));
     assert!(words.contains("退现") && words.contains("准予解锁"), "{words}");
@@ -101,9 +111,18 @@ fn people_of_the_desk_log_in_with_passwords() {
     assert_eq!(done(&folder, "hall-3", &["--password-file", &own, "whoami"])["person"], "hall-3");
     assert_eq!(done(&folder, "root", &["clerks"])["clerks"].as_array().unwrap().len(), 5);
 
-    for (language, none) in [("en", "no difference is open"), ("zh", "没有待处理的差异")] {
-        let centre = ["centre", "--city", folder.text(), "--clerk", "clerk-1", "--language", language];
-        let output = opentsm(&[&centre[..], &["differences"]].concat());
-        assert_eq!(said(&output).trim(), none, "{output:?}");
+    for (matter, english, chinese) in [
+        ("differences", "no difference is open", "没有待处理的差异"),
+        ("suspicious", "no card is frozen", "没有冻结的卡"),
+        ("card-gaps", "no transaction of a card is missing", "没有缺失的卡片交易"),
+        ("quarantine", "nothing was kept aside", "没有隔离的交易"),
+        ("listings", "no change of the list waits", "没有待审批的名单变更"),
+        ("payouts", "no payout waits", "没有待审批的付款"),
+    ] {
+        for (language, none) in [("en", english), ("zh", chinese)] {
+            let centre = ["centre", "--city", folder.text(), "--clerk", "clerk-1", "--language", language];
+            let output = opentsm(&[&centre[..], &[matter]].concat());
+            assert_eq!(said(&output).trim(), none, "{output:?}");
+        }
     }
 }

@@ -43,7 +43,7 @@ impl Institution {
         holder_of(&self.clerk(role)?)
     }
 
-    fn someone(&self) -> Result<&Person, Problem> {
+    pub(super) fn someone(&self) -> Result<&Person, Problem> {
         self.1.as_ref().ok_or_else(nobody)
     }
 }

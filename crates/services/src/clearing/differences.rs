@@ -84,6 +84,7 @@ pub(super) async fn propose(
         ActionKind::WriteOff => Action::WriteOff,
         ActionKind::Ignore => Action::Ignore,
         ActionKind::FreezeCard => Action::FreezeCard,
+        ActionKind::ReleaseCard => Action::ReleaseCard,
         ActionKind::GoOnWithout => Action::GoOnWithout,
     };
     centre.propose(known, by, action, note).await.map(|changed| record(&changed))
@@ -146,6 +147,7 @@ fn record(difference: &Difference) -> DifferenceRecord {
             Action::WriteOff => ActionKind::WriteOff,
             Action::Ignore => ActionKind::Ignore,
             Action::FreezeCard => ActionKind::FreezeCard,
+            Action::ReleaseCard => ActionKind::ReleaseCard,
             Action::GoOnWithout => ActionKind::GoOnWithout,
         }),
         note: proposal.map(|proposal| proposal.note.clone()),

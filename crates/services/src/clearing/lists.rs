@@ -326,7 +326,7 @@ impl Clearing {
         self.store.edit_list(card, action, self.now(), books).await.map(drop).map_err(problem)
     }
 
-    async fn list_standing(&self, card: CardNumber) -> Result<ListStanding, Problem> {
+    pub(super) async fn list_standing(&self, card: CardNumber) -> Result<ListStanding, Problem> {
         let listing: Option<Listing> = self.store.listing(card).await.map_err(problem)?;
         let version = self.store.list_version().await.map_err(problem)?;
         let listed = listing.map(|listing| WireStanding {

@@ -23,6 +23,7 @@ mod evidence;
 mod fares;
 mod jobs;
 mod journal;
+mod kept;
 mod list_key;
 mod lists;
 mod missing_statements;
@@ -45,7 +46,8 @@ mod watch;
 use std::sync::Arc;
 
 use tsm_api::clearing::{
-    self, clerks as clerks_api, evidence as api_evidence, settlement as days_api, watch as watch_api,
+    self, clerks as clerks_api, evidence as api_evidence, kept as kept_api, settlement as days_api,
+    watch as watch_api,
 };
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
@@ -193,6 +195,8 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&watch_api::WATCH, watch::watch)
         .on(&watch_api::CENSUS, watch::census)
         .on(&watch_api::CARD_GAPS, watch::card_gaps)
+        .on(&kept_api::KEPT_CARDS, kept::kept_cards)
+        .on(&kept_api::KEPT_CARD, kept::kept_card)
         .on(&clerks_api::LOGIN, clerks::login)
         .on(&clerks_api::LOGOUT, clerks::logout)
         .on(&clerks_api::PASSWORD, clerks::password)

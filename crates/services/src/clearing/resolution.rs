@@ -82,11 +82,20 @@ impl Clearing {
         {
             self.take_decided(row, &format!("{} and {}", proposal.by.person, by.person)).await?;
         }
-        if let (Action::FreezeCard, Some(card)) = (&proposal.action, card) {
-            let reason = format!("{} {}", difference.cause.en(), proposal.note);
-            let note = self.note(card, &by.person.to_string(), "frozen", &serde_json::json!({}));
+        let freeze = match &proposal.action {
+            Action::FreezeCard => Some(Some(format!("{} {}", difference.cause.en(), proposal.note))),
+            Action::ReleaseCard => Some(None),
+            Action::Book { .. }
+            | Action::Refund { .. }
+            | Action::WriteOff
+            | Action::Ignore
+            | Action::GoOnWithout => None,
+        };
+        if let (Some(reason), Some(card)) = (freeze, card) {
+            let event = if reason.is_some() { "frozen" } else { "released" };
+            let note = self.note(card, &by.person.to_string(), event, &serde_json::json!({}));
             let books = Books { notes: vec![note], ..Books::default() };
-            let frozen = self.store.set_frozen(card, Some(reason), books).await;
+            let frozen = self.store.set_frozen(card, reason, books).await;
             frozen.map_err(|error| stored::problem(&error))?;
         }
         let note = card.map(|card| {

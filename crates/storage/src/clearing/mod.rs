@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::money::ledger::Balance;
 use tsm_domain::money::{
-    AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardTransaction, LoadProof, MoneyTotals,
-    Transfer,
+    AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardAccountState, CardTransaction,
+    LoadProof, MoneyTotals, Transfer,
 };
 use tsm_domain::{CardNumber, SeId};
 
@@ -57,6 +57,28 @@ pub struct AccountRow {
     pub account: CardAccount,
     /// When it was opened.
     pub opened_at: jiff::Timestamp,
+}
+
+/// What somebody has to look at in an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The card is on no phone: its value and data are kept here.
+    Parked,
+    /// Money is owed to its rider.
+    RefundPayable,
+    /// It is frozen for value.
+    Frozen,
+}
+
+impl Standing {
+    /// Whether an account stands so.
+    pub const fn fits(self, account: &CardAccount) -> bool {
+        match self {
+            Self::Parked => matches!(account.state, CardAccountState::Parked { .. }),
+            Self::RefundPayable => matches!(account.state, CardAccountState::RefundPayable { .. }),
+            Self::Frozen => account.freeze.is_some(),
+        }
+    }
 }
 
 /// How an account is changed.
@@ -131,6 +153,15 @@ pub trait ClearingStore:
     async fn account(&self, card: CardNumber) -> Result<Option<AccountRow>>;
     /// Accounts in order of card number, from `after` on.
     async fn accounts(&self, after: Option<CardNumber>, limit: usize) -> Result<Vec<AccountRow>>;
+    /// Accounts that stand so, in order of card number, from `after` on; of cards whose numbers begin with these
+    /// eight digits, where any are given.
+    async fn accounts_that(
+        &self,
+        standing: Standing,
+        prefix: Option<&str>,
+        after: Option<CardNumber>,
+        limit: usize,
+    ) -> Result<Vec<AccountRow>>;
     /// Moves an account along its states, with what that does to the books.
     async fn apply_event(
         &self,

@@ -270,6 +270,7 @@ pub(crate) fn closed_with(after: &Difference) -> Option<(Evidence, AsideClosed, 
         Action::WriteOff => "written-off",
         Action::Ignore => "refused",
         Action::FreezeCard => "card-frozen",
+        Action::ReleaseCard => "card-released",
         Action::GoOnWithout => "gone-on-without",
     };
     let aside = AsideClosed { at: *at, how: how.to_owned() };

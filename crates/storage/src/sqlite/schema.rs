@@ -10,6 +10,7 @@ use super::clearing::lists::LISTS_2;
 use super::clearing::payouts::PAYOUTS_4;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
+use super::clearing::standings::STANDINGS_4;
 use super::clerks::CLERKS;
 use super::payment::PAYMENT_2;
 use super::payment::purse::PURSE_3;
@@ -66,7 +67,7 @@ impl Schema for ClearingSchema {
         &[SHARED_1, CLEARING_1],
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
         &[CLERKS, ASIDE_3, FARES_3],
-        &[PAYOUTS_4],
+        &[PAYOUTS_4, STANDINGS_4],
     ];
 }
 

@@ -24,6 +24,7 @@ mod settlement;
 mod shared;
 mod sp_tsm;
 mod sqlite_only;
+mod standings;
 #[cfg(feature = "postgres")]
 mod throw_away_postgres;
 

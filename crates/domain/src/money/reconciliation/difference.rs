@@ -40,6 +40,8 @@ pub enum Action {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Let the frozen card move value again: it was examined.
+    ReleaseCard,
     /// Reconcile the day without the statement that is missing.
     GoOnWithout,
 }
@@ -275,7 +277,11 @@ impl Difference {
     pub fn card_for(&self, action: &Action) -> Result<Option<CardNumber>, ActionRefusal> {
         let named = match action {
             Action::Book { card } | Action::Refund { card } => *card,
-            Action::WriteOff | Action::Ignore | Action::FreezeCard | Action::GoOnWithout => None,
+            Action::WriteOff
+            | Action::Ignore
+            | Action::FreezeCard
+            | Action::ReleaseCard
+            | Action::GoOnWithout => None,
         };
         match (self.card, named) {
             (Some(own), Some(named)) if own != named => Err(ActionRefusal::AnotherCard),
@@ -311,7 +317,7 @@ impl Difference {
             (Cause::StatementOverdue, Action::GoOnWithout) => return Ok(Vec::new()),
             (Cause::StatementOverdue, _) | (_, Action::GoOnWithout) => return Err(does_not_fit),
             (_, Action::Ignore) => return Ok(Vec::new()),
-            (_, Action::FreezeCard) => {
+            (_, Action::FreezeCard | Action::ReleaseCard) => {
                 return if card.is_some() { Ok(Vec::new()) } else { Err(ActionRefusal::CardMissing) };
             }
             (Cause::PaidUnknownToUs | Cause::AmountDiffers | Cause::PaidTwice, Action::Book { .. }) => {
@@ -438,7 +444,11 @@ impl Difference {
         match &self.state {
             DifferenceState::Resolved { proposal, .. } => match proposal.action {
                 Action::WriteOff | Action::Refund { .. } => true,
-                Action::Book { .. } | Action::Ignore | Action::FreezeCard | Action::GoOnWithout => false,
+                Action::Book { .. }
+                | Action::Ignore
+                | Action::FreezeCard
+                | Action::ReleaseCard
+                | Action::GoOnWithout => false,
             },
             DifferenceState::Waiting { .. }
             | DifferenceState::Open

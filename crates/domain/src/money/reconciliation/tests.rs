@@ -241,12 +241,12 @@ proptest! {
     /// Whatever two people do about whatever difference, the books balance and no card's money goes below zero.
     #[test]
     fn no_resolution_breaks_the_books(
-        cause in 0..Cause::ALL.len(), action in 0..6_usize, on_card in 0..2_usize,
+        cause in 0..Cause::ALL.len(), action in 0..7_usize, on_card in 0..2_usize,
         ours in proptest::option::of(0_u64..300), theirs in proptest::option::of(0_u64..300),
     ) {
         let action = [
             Action::Book { card: None }, Action::Refund { card: None }, Action::WriteOff, Action::Ignore,
-            Action::FreezeCard, Action::GoOnWithout,
+            Action::FreezeCard, Action::ReleaseCard, Action::GoOnWithout,
         ][action].clone();
         let money = [MoneyIs::InFlight, MoneyIs::OnCard][on_card];
         let mut ledger = ledger_with(&[

@@ -1,8 +1,10 @@
-//! `opentsm centre`: the people of an institution at the clearing centre: differences, days and payouts, fare tables,
-//! accounts.
+//! `opentsm centre`: the people of an institution at the clearing centre: differences, days and payouts, cards, fare
+//! tables, accounts.
 //!
 //! Each person logs in with a password. What needs two people needs two who log in.
 
+mod card_words;
+mod cards;
 mod days;
 mod words;
 
@@ -61,6 +63,8 @@ enum Matter {
         difference: Uuid,
     },
     #[command(flatten)]
+    Cards(cards::Matter),
+    #[command(flatten)]
     Days(days::Matter),
     /// The versions of the fare table.
     Fares,
@@ -101,6 +105,8 @@ enum Act {
     Ignore,
     /// Freeze the card for value.
     FreezeCard,
+    /// Let the frozen card move value again: it was examined.
+    ReleaseCard,
     /// Reconcile the day without the payment statement that never came.
     GoOnWithout,
 }
@@ -150,6 +156,7 @@ async fn decide(plan: &CityPlan, options: &Options, client: &Client) -> Result<(
             let reply = client.call(&settlement::REJECT, &[&difference.to_string()], &Nothing {}).await;
             output.say(spoken, reply, |one| spoken.difference(one))
         }
+        Matter::Cards(matter) => cards::run(plan, who, client, matter).await,
         Matter::Days(matter) => days::run(who, client, matter).await,
         Matter::Fares => {
             let reply = client.call(&fares::VERSIONS, &[], &Nothing {}).await;
@@ -195,6 +202,7 @@ impl Act {
             Self::WriteOff => ActionKind::WriteOff,
             Self::Ignore => ActionKind::Ignore,
             Self::FreezeCard => ActionKind::FreezeCard,
+            Self::ReleaseCard => ActionKind::ReleaseCard,
             Self::GoOnWithout => ActionKind::GoOnWithout,
         }
     }

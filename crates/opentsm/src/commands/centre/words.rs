@@ -48,6 +48,7 @@ impl Spoken {
             ActionKind::WriteOff => ("write it off", "核销"),
             ActionKind::Ignore => ("do nothing", "不作处理"),
             ActionKind::FreezeCard => ("freeze the card", "冻结卡片"),
+            ActionKind::ReleaseCard => ("release the card", "解冻卡片"),
             ActionKind::GoOnWithout => ("go on without the statement", "不待对账单继续对账"),
         };
         self.choose(english, chinese)

@@ -30,7 +30,7 @@ fn matter(card: &HexBytes) -> CardMatter {
 }
 
 /// A returned card with 1000 fen paid online and 4000 in cash.
-async fn returned(city: &City) -> HexBytes {
+pub async fn returned(city: &City) -> HexBytes {
     let mut phone = opened(city).await;
     let mut station = Station::new(city, 0x51);
     station.insert(&mut Field::of(&phone, Lost::Nothing), 4_000, None).await;

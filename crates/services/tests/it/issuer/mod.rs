@@ -10,6 +10,7 @@ mod disputes;
 mod hall;
 mod hostile_phone;
 mod interrupted;
+mod kept;
 mod locks;
 mod migrating_in;
 mod migrating_out;

@@ -237,6 +237,8 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /peer/v1/fares", Institutions, json!({})),
         ("GET /peer/v1/fares/{version}/proposal", Institutions, json!({})),
         ("GET /peer/v1/fares/{version}", Institutions, json!({})),
+        ("GET /peer/v1/kept-cards", Clerk, json!({ "standing": "parked" })),
+        ("GET /peer/v1/kept-cards/{card}", Clerk, json!({})),
         ("POST /peer/v1/clerks/login", ClerkLogin, login),
         ("POST /peer/v1/clerks/logout", Clerk, json!({})),
         ("POST /peer/v1/clerks/password", Clerk, json!({ "old": "from the first day", "new": "my own one" })),

@@ -254,3 +254,44 @@ async fn a_parking_that_overtook_a_load_waits_in_the_view() {
     world.store.ripen_for(day().plus(5)).await;
     assert_eq!(causes(&list(&world, "open").await), ["parking_awaits_credit"], "the other one's");
 }
+
+/// A suspicious card that was examined moves value again when two people say so, and leaves the list that terminals
+/// have.
+#[tokio::test]
+async fn two_people_release_a_card_that_was_examined() {
+    use tsm_api::clearing::kept::{self, KeptQuery, KeptStanding};
+    use tsm_storage::clearing::Books;
+    use tsm_storage::shared::Incident;
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    let id = tsm_domain::IncidentId::from_uuid(uuid::Uuid::from_u128(9));
+    let (kind, text) = ("suspicious-card".to_owned(), "a counter went back".to_owned());
+    let at = tsm_domain::environment::Clock::now(&*world.clock);
+    let incident =
+        Incident { id, se: None, card: Some(card.number), kind, text: text.clone(), at, closed: None };
+    world.store.record_incident(incident).await.unwrap();
+    world.store.set_frozen(card.number, Some(text), Books::default()).await.unwrap();
+    world.centre.work().await;
+
+    let (ann, bob) = (world.person(&world.city, "ann").await, world.person(&world.desk, "bob").await);
+    let suspicious = async |client: &tsm_api::client::Client| {
+        let query = KeptQuery { standing: KeptStanding::Suspicious, after: None };
+        client.call(&kept::KEPT_CARDS, &[], &query).await.unwrap().cards
+    };
+    for client in [&ann, &bob] {
+        let [one] = &suspicious(client).await[..] else { panic!("one card") };
+        assert!(one.card == card.wire() && one.listed.is_some(), "{one:?}");
+    }
+    let query = api::DifferenceQuery { cause: Some("suspicious_card".into()), ..Default::default() };
+    let found = ann.call(&api::DIFFERENCES, &[], &query).await.unwrap().differences;
+    let id = found[0].difference.to_string();
+    let note = "its rider showed it".to_owned();
+    let release = api::NewProposal { action: api::ActionKind::ReleaseCard, card: None, note };
+    ann.call(&api::PROPOSE, &[&id], &release).await.unwrap();
+    assert!(ann.call(&api::APPROVE, &[&id], &Nothing {}).await.is_err(), "another person");
+    assert_eq!(suspicious(&ann).await.len(), 1);
+    bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
+    assert_eq!(suspicious(&ann).await, []);
+    world.top_up(&mut card, 2, 100).await;
+}

@@ -145,6 +145,23 @@ impl ClearingStore for Memory<ClearingState> {
         })
     }
 
+    async fn accounts_that(
+        &self,
+        standing: Standing,
+        prefix: Option<&str>,
+        after: Option<CardNumber>,
+        limit: usize,
+    ) -> Result<Vec<AccountRow>> {
+        self.read(|state| {
+            let fits = |row: &&AccountRow| {
+                standing.fits(&row.account)
+                    && after.is_none_or(|after| row.card > after)
+                    && prefix.is_none_or(|prefix| row.card.as_str().starts_with(prefix))
+            };
+            Ok(state.accounts.values().filter(fits).take(limit).cloned().collect())
+        })
+    }
+
     async fn apply_event(
         &self,
         card: CardNumber,

@@ -9,6 +9,7 @@ pub(super) mod lists;
 pub(super) mod payouts;
 pub(super) mod seals;
 pub(super) mod settlement;
+pub(super) mod standings;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -265,6 +266,22 @@ impl ClearingStore for Sqlite<ClearingSchema> {
         let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
         let sql = "SELECT body FROM accounts WHERE card > ?1 ORDER BY card LIMIT ?2";
         self.read(|db| many(db, "card account", sql, params![after, limit(most)]))
+    }
+
+    async fn accounts_that(
+        &self,
+        standing: Standing,
+        prefix: Option<&str>,
+        after: Option<CardNumber>,
+        most: usize,
+    ) -> Result<Vec<AccountRow>> {
+        let after = after.map(|card| card.as_str().to_owned()).unwrap_or_default();
+        let stands_so = standings::condition(standing);
+        let sql = format!(
+            "SELECT body FROM accounts WHERE {stands_so} AND card > ?1
+             AND (?2 IS NULL OR substr(card, 1, 8) = ?2) ORDER BY card LIMIT ?3"
+        );
+        self.read(|db| many(db, "card account", &sql, params![after, prefix, limit(most)]))
     }
 
     async fn apply_event(
