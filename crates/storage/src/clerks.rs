@@ -6,8 +6,8 @@ use std::fmt;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tsm_domain::InstitutionId;
 use tsm_domain::money::reconciliation::Clerk;
+use tsm_domain::{InstitutionId, OperatorId};
 
 use crate::error::{Result, StorageError};
 use crate::se_tsm::PasswordState;
@@ -45,18 +45,47 @@ pub struct ClerkAccount {
     /// Until when no password opens the account, the right one included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_until: Option<Timestamp>,
+    /// What one administrator proposes to make of the account, until another decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<ProposedAccount>,
+}
+
+/// What one administrator proposes to make of an account.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposedAccount {
+    /// What the person is to do.
+    pub roles: BTreeSet<ClerkRole>,
+    /// The first password, hashed.
+    pub password_hash: String,
+    /// Who proposes it.
+    pub by: OperatorId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The hash stays out of every log.
+impl fmt::Debug for ProposedAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { roles, by, at, password_hash: _ } = self;
+        f.debug_struct("ProposedAccount")
+            .field("roles", roles)
+            .field("by", by)
+            .field("at", at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The hash stays out of every log.
 impl fmt::Debug for ClerkAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clerk, roles, password_state, failures, closed_until, password_hash: _ } = self;
+        let Self { clerk, roles, password_state, failures, closed_until, proposed, password_hash: _ } = self;
         f.debug_struct("ClerkAccount")
             .field("clerk", clerk)
             .field("roles", roles)
             .field("password_state", password_state)
             .field("failures", failures)
             .field("closed_until", closed_until)
+            .field("proposed", proposed)
             .finish_non_exhaustive()
     }
 }

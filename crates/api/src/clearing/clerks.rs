@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clearing::lists::Decision;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 
 /// Logs in.
@@ -31,7 +32,13 @@ pub const WHOAMI: Endpoint<Nothing, ClerkSelf> =
 pub const ADD_CLERK: Endpoint<NewClerk, ClerkLine> = Endpoint::post(
     "/peer/v1/clerks",
     Access::Peer,
-    "Adds a person of the institution, or assigns a new password and roles. For its administrators.",
+    "Proposes to add a person of the institution, or to assign a new password and roles. For its administrators.",
+);
+/// Another administrator decides.
+pub const DECIDE_CLERK: Endpoint<ClerkDecision, ClerkLine> = Endpoint::post(
+    "/peer/v1/clerks/{person}/decision",
+    Access::Peer,
+    "Approves or refuses what another administrator proposed about a person's account.",
 );
 /// The institution's people.
 pub const CLERKS: Endpoint<Nothing, ClerkList> =
@@ -44,6 +51,7 @@ pub const ENDPOINTS: ClerkEndpoints = ClerkEndpoints {
     password: PASSWORD,
     whoami: WHOAMI,
     add: ADD_CLERK,
+    decide: DECIDE_CLERK,
     list: CLERKS,
 };
 
@@ -63,8 +71,10 @@ pub struct ClerkEndpoints {
     pub password: Endpoint<ClerkPassword, Nothing>,
     /// Who one is.
     pub whoami: Endpoint<Nothing, ClerkSelf>,
-    /// Adds a person.
+    /// Proposes to add a person.
     pub add: Endpoint<NewClerk, ClerkLine>,
+    /// Another administrator decides.
+    pub decide: Endpoint<ClerkDecision, ClerkLine>,
     /// The desk's people.
     pub list: Endpoint<Nothing, ClerkList>,
 }
@@ -72,13 +82,14 @@ pub struct ClerkEndpoints {
 impl ClerkEndpoints {
     /// Each of them as the documents show it.
     pub fn describe(&self) -> Vec<EndpointInfo> {
-        let Self { login, logout, password, whoami, add, list } = self;
+        let Self { login, logout, password, whoami, add, decide, list } = self;
         vec![
             login.describe(),
             logout.describe(),
             password.describe(),
             whoami.describe(),
             add.describe(),
+            decide.describe(),
             list.describe(),
         ]
     }
@@ -192,6 +203,13 @@ impl std::fmt::Debug for NewClerk {
     }
 }
 
+/// A decision about an account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClerkDecision {
+    /// The decision.
+    pub decision: Decision,
+}
+
 /// A person.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClerkLine {
@@ -203,6 +221,12 @@ pub struct ClerkLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub closed_until: Option<Timestamp>,
+    /// Who proposes a new password and roles, until another administrator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed_by: Option<String>,
+    /// The proposed roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposed_roles: Vec<ClerkRole>,
 }
 
 /// An institution's people.

@@ -3,7 +3,8 @@
 //! What a person then proposes, approves or decides carries the session as its bearer; no request names anybody.
 
 use crate::clearing::clerks::{
-    ClerkEndpoints, ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
+    ClerkDecision, ClerkEndpoints, ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession,
+    NewClerk,
 };
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 
@@ -29,7 +30,13 @@ pub const WHOAMI: Endpoint<Nothing, ClerkSelf> =
 pub const ADD_CLERK: Endpoint<NewClerk, ClerkLine> = Endpoint::post(
     "/desk/v1/clerks",
     Access::Peer,
-    "Adds a person of the desk, or assigns a new password and roles. For its administrators.",
+    "Proposes to add a person of the desk, or to assign a new password and roles. For its administrators.",
+);
+/// Another administrator decides.
+pub const DECIDE_CLERK: Endpoint<ClerkDecision, ClerkLine> = Endpoint::post(
+    "/desk/v1/clerks/{person}/decision",
+    Access::Peer,
+    "Approves or refuses what another administrator proposed about a person's account.",
 );
 /// The desk's people.
 pub const CLERKS: Endpoint<Nothing, ClerkList> =
@@ -42,6 +49,7 @@ pub const ENDPOINTS: ClerkEndpoints = ClerkEndpoints {
     password: PASSWORD,
     whoami: WHOAMI,
     add: ADD_CLERK,
+    decide: DECIDE_CLERK,
     list: CLERKS,
 };
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tsm_api::clearing::clerks::{
-    self as centre, ClerkEndpoints, ClerkLogin, ClerkPassword, ClerkRole, ClerkSession, NewClerk,
+    self as centre, ClerkDecision, ClerkEndpoints, ClerkLogin, ClerkPassword, ClerkRole, ClerkSession,
+    NewClerk,
 };
+use tsm_api::clearing::lists::Decision;
 use tsm_api::client::{Client, ClientError};
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::ProblemCode;
@@ -22,8 +24,9 @@ use crate::folders;
 
 /// The two who decide together at the centre. Invented.
 pub const CENTRE_PEOPLE: [&str; 2] = ["clerk-1", "clerk-2"];
-/// The first person at either desk, who adds the others.
+/// The first two people at either desk: one proposes the others, and the second approves them.
 const FIRST: &str = "root";
+const SECOND: &str = "root-2";
 
 /// A desk at which people log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub struct Clerks {
     /// Whether each has chosen the password that stands here.
     #[serde(default = "was_set_up")]
     is_set_up: bool,
+    /// Whether the second administrator has; earlier versions had one only.
+    #[serde(default)]
+    has_second: bool,
 }
 
 /// A person and the own password.
@@ -51,6 +57,13 @@ pub struct Clerks {
 struct Person {
     name: String,
     password: String,
+}
+
+/// A password that nobody has to remember.
+fn drawn(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes);
+    hex::encode(bytes)
 }
 
 /// Plans of earlier versions were kept when all was done.
@@ -135,27 +148,29 @@ const NO_DESK: &str =
 impl Clerks {
     /// The people of a new city, who have not logged in yet.
     pub fn new(at: At, entropy: &dyn Entropy) -> Self {
-        let password = || {
-            let mut bytes = [0; 16];
-            entropy.fill(&mut bytes);
-            hex::encode(bytes)
-        };
+        let password = || drawn(entropy);
         let person = |name: &str| Person { name: name.to_owned(), password: password() };
-        let names = [FIRST].into_iter().chain(at.people().into_iter().map(|(name, _)| name));
-        Self { first_password: password(), people: names.map(person).collect(), is_set_up: false }
+        let names = [FIRST, SECOND].into_iter().chain(at.people().into_iter().map(|(name, _)| name));
+        Self {
+            first_password: password(),
+            people: names.map(person).collect(),
+            is_set_up: false,
+            has_second: true,
+        }
     }
 
-    /// The first person as the role at this desk is told.
-    pub fn first(&self, at: At, plan: &CityPlan) -> Result<FirstClerk, tsm_domain::IdError> {
+    /// The first people as the role at this desk is told.
+    pub fn first(&self, at: At, plan: &CityPlan) -> Result<[FirstClerk; 2], tsm_domain::IdError> {
         let institution = match at {
             At::Centre => &plan.sp_tsm.institution,
             At::IssuersDesk => issuer_desk::INSTITUTION,
         };
-        Ok(FirstClerk {
+        let first = FirstClerk {
             institution: institution.parse()?,
             person: FIRST.parse()?,
             password: self.first_password.clone(),
-        })
+        };
+        Ok([first.clone(), FirstClerk { person: SECOND.parse()?, ..first }])
     }
 
     fn own_password(&self, name: &str) -> Option<&str> {
@@ -168,7 +183,10 @@ impl Clerks {
 /// made.
 pub fn plan_people(plan: &mut CityPlan, entropy: &dyn Entropy) {
     for at in At::ALL {
-        at.clerks_mut(plan).get_or_insert_with(|| Clerks::new(at, entropy));
+        let clerks = at.clerks_mut(plan).get_or_insert_with(|| Clerks::new(at, entropy));
+        if clerks.own_password(SECOND).is_none() {
+            clerks.people.push(Person { name: SECOND.to_owned(), password: drawn(entropy) });
+        }
     }
 }
 
@@ -178,6 +196,13 @@ pub async fn set_up(plan: &mut CityPlan) -> Result<(), CityError> {
     for at in At::ALL {
         // A city without the desk's certificate has nobody who could log in there.
         let is_reached = at == At::Centre || plan.issuer_desk.is_some();
+        if is_reached && at.clerks(plan).is_some_and(|clerks| clerks.is_set_up && !clerks.has_second) {
+            let assigned = at.clerks(plan).map(|clerks| clerks.first_password.clone()).unwrap_or_default();
+            choose(at, plan, SECOND, &assigned).await?;
+            if let Some(clerks) = at.clerks_mut(plan) {
+                clerks.has_second = true;
+            }
+        }
         if is_reached && at.clerks(plan).is_some_and(|clerks| !clerks.is_set_up) {
             staff(at, plan).await?;
             if let Some(clerks) = at.clerks_mut(plan) {
@@ -192,15 +217,23 @@ async fn staff(at: At, plan: &CityPlan) -> Result<(), CityError> {
     let step = at.staffing();
     let clerks = at.clerks(plan).ok_or("nobody is planned").map_err(in_step(step))?;
     let endpoints = at.endpoints();
-    choose(at, plan, FIRST, &clerks.first_password).await?;
+    for administrator in [FIRST, SECOND] {
+        choose(at, plan, administrator, &clerks.first_password).await?;
+    }
     let root = log_in(at, plan, FIRST, None).await?;
+    let second = log_in(at, plan, SECOND, None).await?;
+    let approve = ClerkDecision { decision: Decision::Approve };
     for (name, roles) in at.people() {
         let first_password = format!("first day of {name}, change me");
         let new = NewClerk { person: name.to_owned(), roles, first_password };
         root.call(&endpoints.add, &[], &new).await.map_err(in_step(step))?;
+        second.call(&endpoints.decide, &[name], &approve).await.map_err(in_step(step))?;
         choose(at, plan, name, &new.first_password).await?;
     }
-    root.call(&endpoints.logout, &[], &Nothing {}).await.map(drop).map_err(in_step(step))
+    for administrator in [root, second] {
+        administrator.call(&endpoints.logout, &[], &Nothing {}).await.map_err(in_step(step))?;
+    }
+    Ok(())
 }
 
 /// Changes what was assigned into the plan's password, unless that was done before.

@@ -272,8 +272,9 @@ async fn clearing(
         duties,
     });
     if let Some(clerks) = &plan.centre_clerks {
-        let first = clerks.first(At::Centre, plan).map_err(|error| why(&error))?;
-        service.install_clerk(&first).await.map_err(|error| why(&error))?;
+        for first in clerks.first(At::Centre, plan).map_err(|error| why(&error))? {
+            service.install_clerk(&first).await.map_err(|error| why(&error))?;
+        }
     }
     service.start_collection();
     service.seal_regularly(SEALED_EVERY);
@@ -329,8 +330,9 @@ async fn sp_tsm(
         service.admit_desk(desk.admitted().map_err(|error| why(&*error))?);
     }
     if let Some(clerks) = &plan.desk_clerks {
-        let first = clerks.first(At::IssuersDesk, plan).map_err(|error| why(&error))?;
-        service.install_clerk(&first).await.map_err(|error| why(&error))?;
+        for first in clerks.first(At::IssuersDesk, plan).map_err(|error| why(&error))? {
+            service.install_clerk(&first).await.map_err(|error| why(&error))?;
+        }
     }
     Ok(sp_tsm::routes(service).into_router())
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
-use tsm_api::clearing::clerks::{ClerkLine, ClerkPassword, ClerkRole, ClerkSelf, NewClerk};
+use tsm_api::clearing::clerks::{ClerkDecision, ClerkLine, ClerkPassword, ClerkRole, ClerkSelf, NewClerk};
+use tsm_api::clearing::lists::Decision;
 use tsm_api::client::Client;
 use tsm_api::endpoint::Nothing;
 use tsm_domain::environment::Entropy as _;
@@ -29,7 +30,7 @@ pub struct Who {
     pub city: PathBuf,
 
     /// Who acts. In a city on this machine clerk-1 and clerk-2 propose and approve at the centre, hall-1, hall-2 and
-    /// service-1 sit at the issuer's desk, and root adds people at each.
+    /// service-1 sit at the issuer's desk, and root and root-2 add people at each.
     #[arg(long, value_name = "NAME")]
     pub clerk: String,
 
@@ -56,13 +57,24 @@ pub enum Matter {
     Whoami,
     /// The institution's people.
     Clerks,
-    /// Adds a person, or assigns a new password; shows the first password, which the first login must change.
+    /// Proposes to add a person, or to assign a new password; another administrator approves. Shows the first
+    /// password, which the first login must change.
     AddClerk {
         /// The person.
         name: String,
         /// What the person may do.
         #[arg(long, value_enum, required = true)]
         role: Vec<May>,
+    },
+    /// Approves what another administrator proposed about a person's account.
+    ApproveClerk {
+        /// The person.
+        name: String,
+    },
+    /// Refuses it.
+    RefuseClerk {
+        /// The person.
+        name: String,
     },
     /// Changes the person's own password, which --password-file gives.
     Password {
@@ -165,6 +177,8 @@ impl Who {
                 };
                 self.logged_in(at, plan, work).await
             }
+            Matter::ApproveClerk { name } => self.decide(at, plan, (name, Decision::Approve)).await,
+            Matter::RefuseClerk { name } => self.decide(at, plan, (name, Decision::Refuse)).await,
             Matter::Password { file } => {
                 let missing = self.language.choose(
                     "give the present password with --password-file",
@@ -180,6 +194,19 @@ impl Who {
                 self.logged_in(at, plan, work).await
             }
         }
+    }
+
+    async fn decide(
+        &self,
+        at: At,
+        plan: &CityPlan,
+        (name, decision): (&str, Decision),
+    ) -> Result<(), String> {
+        let work = async |client: Client| {
+            let reply = client.call(&at.endpoints().decide, &[name], &ClerkDecision { decision }).await;
+            self.output.say(self.language, reply, |line| self.language.clerk(line))
+        };
+        self.logged_in(at, plan, work).await
     }
 
     async fn log_in(&self, at: At, plan: &CityPlan) -> Result<(), String> {
@@ -261,9 +288,16 @@ impl Spoken {
             None => (String::new(), String::new()),
             Some(until) => (format!("; closed until {until}"), format!("；账户锁定至 {until}")),
         };
+        let proposed = line.proposed_by.as_ref().map_or_else(String::new, |by| {
+            let roles = self.roles(&line.proposed_roles);
+            self.choose(
+                format!("; {by} proposes: {roles}; another administrator decides"),
+                format!("；{by} 提议：{roles}，须另一名管理员审批"),
+            )
+        });
         self.choose(
-            format!("{}: {roles}{english}", line.person),
-            format!("{}：{roles}{chinese}", line.person),
+            format!("{}: {roles}{english}{proposed}", line.person),
+            format!("{}：{roles}{chinese}{proposed}", line.person),
         )
     }
 
@@ -279,8 +313,10 @@ impl Spoken {
     fn added(self, added: &Added) -> String {
         let Added { person, first_password } = added;
         self.choose(
-            format!("{person} logs in with {first_password} and changes it"),
-            format!("{person} 首次登录使用密码 {first_password}，登录后须修改"),
+            format!(
+                "when another administrator approves, {person} logs in with {first_password} and changes it"
+            ),
+            format!("另一名管理员审批后，{person} 首次登录使用密码 {first_password}，登录后须修改"),
         )
     }
 
@@ -309,6 +345,8 @@ mod tests {
             person: "ann".into(),
             roles: vec![ClerkRole::Hall, ClerkRole::CustomerService],
             closed_until: Some(Timestamp::UNIX_EPOCH),
+            proposed_by: None,
+            proposed_roles: Vec::new(),
         };
         assert_eq!(
             Spoken::En.clerk(&line),

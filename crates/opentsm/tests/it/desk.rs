@@ -103,13 +103,15 @@ fn people_of_the_desk_log_in_with_passwords() {
     refused(&folder, "hall-1", &["--password-file", &wrong, "whoami"], "password");
     let added = done(&folder, "root", &["add-clerk", "hall-3", "--role", "hall"]);
     refused(&folder, "root", &["add-clerk", "wallet", "--role", "hall"], "name");
+    refused(&folder, "root", &["approve-clerk", "hall-3"], "may not approve");
+    assert_eq!(done(&folder, "root-2", &["approve-clerk", "hall-3"])["roles"][0], "hall");
     let (first, own) = (folder.file("first"), folder.file("own"));
     std::fs::write(&first, added["first_password"].as_str().unwrap()).unwrap();
     std::fs::write(&own, "a password of his own").unwrap();
     refused(&folder, "hall-3", &["--password-file", &first, "whoami"], "password");
     done(&folder, "hall-3", &["--password-file", &first, "password", &own]);
     assert_eq!(done(&folder, "hall-3", &["--password-file", &own, "whoami"])["person"], "hall-3");
-    assert_eq!(done(&folder, "root", &["clerks"])["clerks"].as_array().unwrap().len(), 5);
+    assert_eq!(done(&folder, "root", &["clerks"])["clerks"].as_array().unwrap().len(), 6);
 
     for (matter, english, chinese) in [
         ("differences", "no difference is open", "没有待处理的差异"),
@@ -125,4 +127,24 @@ fn people_of_the_desk_log_in_with_passwords() {
             assert_eq!(said(&output).trim(), none, "{output:?}");
         }
     }
+}
+
+/// A folder of an earlier version, whose SP-TSM knew nobody: who wants to log in is told what to do, and when the city
+/// is started again people can.
+#[test]
+fn an_older_city_gets_its_people_when_it_is_started_again() {
+    let folder = Folder::new("desk-older");
+    Up::start(&folder).kill();
+    let plan = folder.file("plan.json");
+    let mut older: Value = serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    assert!(older.as_object_mut().unwrap().remove("desk_clerks").is_some());
+    std::fs::write(&plan, older.to_string()).unwrap();
+    let store = rusqlite::Connection::open(folder.file("sp-tsm.sqlite")).unwrap();
+    store.execute_batch("DROP TABLE clerks; PRAGMA user_version = 3").unwrap();
+    drop(store);
+    refused(&folder, "hall-1", &["whoami"], "start it again");
+
+    let _city = Up::start(&folder);
+    assert_eq!(done(&folder, "hall-1", &["whoami"])["person"], "hall-1");
+    assert_eq!(done(&folder, "root-2", &["clerks"])["clerks"].as_array().unwrap().len(), 5);
 }

@@ -89,7 +89,7 @@ fn fares_are_published_by_two_and_fetched_by_gates() {
     assert!(!alone.status.success() && said(&alone).contains("may not approve"), "{alone:?}");
     assert_eq!(last_line(&centre("clerk-2", &["publish-fares", "2"]))["decided_by"], "clerk-2");
     let people = last_line(&centre("root", &["clerks"]));
-    assert_eq!(people["clerks"].as_array().unwrap().len(), 3);
+    assert_eq!(people["clerks"].as_array().unwrap().len(), 4);
 
     // The keys of two terminals are exchanged: what they sign is not what the centre knows.
     let upload = || opentsm(&["terminal", "--city", folder.text(), "--json", "upload"]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tsm_api::clearing::clerks::{
-    ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
+    ClerkDecision, ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::Problem;
@@ -83,6 +83,16 @@ pub(super) async fn add_clerk(
     call: Call<Institution, NewClerk>,
 ) -> Result<ClerkLine, Problem> {
     centre.clerks().add(call.caller.someone()?, &call.request).await
+}
+
+/// Another administrator decides about a proposed account.
+pub(super) async fn decide_clerk(
+    centre: Arc<Clearing>,
+    call: Call<Institution, ClerkDecision>,
+) -> Result<ClerkLine, Problem> {
+    let by = call.caller.someone()?;
+    let person: String = call.parameter()?;
+    centre.clerks().decide(by, &person, call.request.decision).await
 }
 
 /// The institution's people.

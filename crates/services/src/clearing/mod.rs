@@ -202,5 +202,6 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clerks_api::PASSWORD, clerks::password)
         .on(&clerks_api::WHOAMI, clerks::whoami)
         .on(&clerks_api::ADD_CLERK, clerks::add_clerk)
+        .on(&clerks_api::DECIDE_CLERK, clerks::decide_clerk)
         .on(&clerks_api::CLERKS, clerks::clerks)
 }

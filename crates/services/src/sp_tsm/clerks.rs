@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tsm_api::clearing::clerks::{
-    ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
+    ClerkDecision, ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
@@ -94,6 +94,16 @@ pub(super) async fn add_clerk(tsm: Arc<SpTsm>, call: Call<Caller, NewClerk>) -> 
         return Err(Problem::because(ProblemCode::ValueRefused, "This is no name of a person."));
     }
     tsm.clerks().add(by, &call.request).await
+}
+
+/// Another administrator decides about a proposed account.
+pub(super) async fn decide_clerk(
+    tsm: Arc<SpTsm>,
+    call: Call<Caller, ClerkDecision>,
+) -> Result<ClerkLine, Problem> {
+    let by = tsm.someone(&call.caller)?;
+    let person: String = call.parameter()?;
+    tsm.clerks().decide(by, &person, call.request.decision).await
 }
 
 /// The desk's people.

@@ -244,6 +244,7 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&api_clerks::PASSWORD, clerks::password)
         .on(&api_clerks::WHOAMI, clerks::whoami)
         .on(&api_clerks::ADD_CLERK, clerks::add_clerk)
+        .on(&api_clerks::DECIDE_CLERK, clerks::decide_clerk)
         .on(&api_clerks::CLERKS, clerks::clerks)
         .on(&peer::PAYMENT_NOTIFICATION, payment_notification::payment_notification)
         .on(&terminal::BEGIN, cash_top_up::begin)

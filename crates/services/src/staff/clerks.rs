@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tsm_api::clearing::clerks::{
     ClerkLine, ClerkLogin, ClerkPassword, ClerkRole as WireRole, ClerkSelf, ClerkSession, NewClerk,
 };
+use tsm_api::clearing::lists::Decision;
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::reconciliation::Clerk;
 use tsm_domain::{InstitutionId, OperatorId, SessionId};
-use tsm_storage::clerks::{ClerkAccount, ClerkRole, Clerks};
+use tsm_storage::clerks::{ClerkAccount, ClerkRole, Clerks, ProposedAccount};
 use tsm_storage::se_tsm::PasswordState;
 use tsm_storage::shared::{ChainKey, Note, SessionHolder, Sessions};
 use tsm_storage::{Chains, StorageError};
@@ -140,6 +141,10 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         loop {
             let known = self.store.clerk(&clerk).await.map_err(problem)?.ok_or_else(wrong)?;
             let now = self.environment.now();
+            if known.roles.is_empty() {
+                // Nobody has approved this person yet.
+                return Err(wrong());
+            }
             if known.closed_until.is_some_and(|until| now < until) {
                 return Err(wrong());
             }
@@ -197,8 +202,9 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         self.tell(&clerk, "password-changed", &json!({})).await
     }
 
-    /// Adds a person of the administrator's institution, or assigns roles and a new password, which opens a closed
-    /// account. Nobody changes the own account.
+    /// Proposes to add a person of the administrator's institution, or to assign roles and a new password, which opens
+    /// a closed account. Another administrator decides; nobody changes the own account. An administrator who could
+    /// make two people alone would be both of the two that everything else needs.
     pub(crate) async fn add(&self, by: &Person, new: &NewClerk) -> Result<ClerkLine, Problem> {
         let administrator = by.clerk(ClerkRole::Administrator)?;
         if new.roles.is_empty() {
@@ -214,20 +220,64 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         if !roles.iter().all(|role| self.roles.contains(role)) {
             return Err(Problem::because(ProblemCode::ValueRefused, "There is no such role at this desk."));
         }
-        let account = self.assigned(clerk, roles, &new.first_password)?;
-        let known = self.store.clerk(&account.clerk).await.map_err(problem)?;
+        let proposed = ProposedAccount {
+            roles: roles.into_iter().collect(),
+            password_hash: passwords::hash(&new.first_password, self.environment)?,
+            by: administrator.person.clone(),
+            at: self.environment.now(),
+        };
+        let known = self.store.clerk(&clerk).await.map_err(problem)?;
+        let before = known.clone().unwrap_or_else(|| nobody_yet(clerk));
+        let account = ClerkAccount { proposed: Some(proposed), ..before };
         self.store.put_clerk(known, account.clone()).await.map_err(problem)?;
         let line = self.line_of(&account);
-        let detail = json!({ "person": new.person, "roles": line.roles });
-        self.tell(&administrator, "person-added", &detail).await?;
+        let detail = json!({ "person": new.person, "roles": line.proposed_roles });
+        self.tell(&administrator, "person-proposed", &detail).await?;
         Ok(line)
+    }
+
+    /// Approves or refuses what another administrator proposed about an account.
+    pub(crate) async fn decide(
+        &self,
+        by: &Person,
+        person: &str,
+        decision: Decision,
+    ) -> Result<ClerkLine, Problem> {
+        let administrator = by.clerk(ClerkRole::Administrator)?;
+        let clerk = Clerk { institution: administrator.institution.clone(), person: named(person)? };
+        let known = self.store.clerk(&clerk).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
+        let nothing =
+            || Problem::because(ProblemCode::StateForbids, "Nothing is proposed about this account.");
+        let proposed = known.proposed.clone().ok_or_else(nothing)?;
+        if proposed.by == administrator.person || clerk == administrator {
+            return Err(ProblemCode::FourEyes.into());
+        }
+        let detail = json!({ "person": person, "roles": proposed.roles, "proposed_by": proposed.by });
+        let (account, event) = match decision {
+            Decision::Approve => {
+                let ProposedAccount { roles, password_hash, .. } = proposed;
+                let assigned = ClerkAccount {
+                    roles,
+                    password_hash,
+                    password_state: PasswordState::Assigned,
+                    ..nobody_yet(clerk)
+                };
+                (assigned, "person-added")
+            }
+            Decision::Refuse => (ClerkAccount { proposed: None, ..known.clone() }, "person-refused"),
+        };
+        self.store.put_clerk(Some(known), account.clone()).await.map_err(problem)?;
+        self.tell(&administrator, event, &detail).await?;
+        Ok(self.line_of(&account))
     }
 
     /// The people of the administrator's institution.
     pub(crate) async fn list(&self, by: &Person) -> Result<Vec<ClerkLine>, Problem> {
         let administrator = by.clerk(ClerkRole::Administrator)?;
         let found = self.store.clerks_of(&administrator.institution).await.map_err(problem)?;
-        Ok(found.iter().map(|account| self.line_of(account)).collect())
+        // One who was refused is nobody.
+        let known = found.iter().filter(|one| !one.roles.is_empty() || one.proposed.is_some());
+        Ok(known.map(|account| self.line_of(account)).collect())
     }
 
     fn assigned(
@@ -237,12 +287,10 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         password: &str,
     ) -> Result<ClerkAccount, Problem> {
         Ok(ClerkAccount {
-            clerk,
             roles: roles.into_iter().collect(),
             password_hash: passwords::hash(password, self.environment)?,
             password_state: PasswordState::Assigned,
-            failures: 0,
-            closed_until: None,
+            ..nobody_yet(clerk)
         })
     }
 
@@ -251,6 +299,14 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
             person: account.clerk.person.to_string(),
             roles: account.roles.iter().copied().map(role_to_wire).collect(),
             closed_until: account.closed_until.filter(|until| self.environment.now() < *until),
+            proposed_by: account.proposed.as_ref().map(|proposed| proposed.by.to_string()),
+            proposed_roles: account
+                .proposed
+                .iter()
+                .flat_map(|proposed| &proposed.roles)
+                .copied()
+                .map(role_to_wire)
+                .collect(),
         }
     }
 
@@ -264,6 +320,19 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
             detail: detail.to_string(),
         };
         self.store.append(note).await.map(drop).map_err(problem)
+    }
+}
+
+/// An account without a role, which no password opens.
+fn nobody_yet(clerk: Clerk) -> ClerkAccount {
+    ClerkAccount {
+        clerk,
+        roles: std::collections::BTreeSet::new(),
+        password_hash: String::new(),
+        password_state: PasswordState::Assigned,
+        failures: 0,
+        closed_until: None,
+        proposed: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tsm_api::clearing::clerks::{self as api, ClerkLogin, ClerkPassword, ClerkRole as WireRole, NewClerk};
+use tsm_api::clearing::lists::Decision;
 use tsm_api::clearing::settlement as days;
 use tsm_api::client::{Client, ClientError};
 use tsm_api::endpoint::{Access, Endpoint, Nothing};
@@ -38,6 +39,7 @@ pub async fn session_of(
         password_state: PasswordState::Own,
         failures: 0,
         closed_until: None,
+        proposed: None,
     };
     let known = store.clerk(&clerk).await.unwrap();
     store.put_clerk(known, account).await.unwrap();
@@ -94,11 +96,29 @@ async fn people_log_in_with_passwords_and_do_what_their_roles_say() {
         roles: vec![WireRole::Proposer],
         first_password: "for the first time".into(),
     };
+    let proposed = root.call(&api::ADD_CLERK, &[], &ann).await.unwrap();
+    assert_eq!((proposed.proposed_by.as_deref(), &proposed.roles[..]), (Some("root"), &[][..]));
+    assert_eq!(code(log_in(desk(), "ann", "for the first time").await), ProblemCode::WrongCredentials);
+    let approve = api::ClerkDecision { decision: Decision::Approve };
+    let alone = root.call(&api::DECIDE_CLERK, &["ann"], &approve).await;
+    assert_eq!(code(alone), ProblemCode::FourEyes, "nobody makes a second person alone");
+    let second =
+        session_of(&*world.store, "CENTRE", "root-2", &[ClerkRole::Administrator], world.clock.now());
+    let second = desk().with_bearer(second.await);
+    let nothing = second.call(&api::DECIDE_CLERK, &["root"], &approve).await;
+    assert_eq!(code(nothing), ProblemCode::StateForbids);
+    assert_eq!(code(second.call(&api::DECIDE_CLERK, &["nobody"], &approve).await), ProblemCode::UnknownId);
+    let refuse = api::ClerkDecision { decision: Decision::Refuse };
+    second.call(&api::DECIDE_CLERK, &["ann"], &refuse).await.unwrap();
+    let listed = root.call(&api::CLERKS, &[], &Nothing {}).await.unwrap().clerks;
+    assert!(listed.iter().all(|one| one.person != "ann"), "one who was refused is nobody");
     root.call(&api::ADD_CLERK, &[], &ann).await.unwrap();
+    let added = second.call(&api::DECIDE_CLERK, &["ann"], &approve).await.unwrap();
+    assert_eq!((added.proposed_by, &added.roles[..]), (None, &[WireRole::Proposer][..]));
     let refused = root.call(&api::ADD_CLERK, &[], &NewClerk { person: "root".into(), ..ann.clone() }).await;
     assert_eq!(code(refused), ProblemCode::NotAllowed, "nobody gives roles to oneself");
     let listed = root.call(&api::CLERKS, &[], &Nothing {}).await.unwrap().clerks;
-    assert_eq!(listed.iter().map(|one| one.person.as_str()).collect::<Vec<_>>(), ["ann", "root"]);
+    assert_eq!(listed.iter().map(|one| one.person.as_str()).collect::<Vec<_>>(), ["ann", "root", "root-2"]);
     let session = log_in(desk(), "ann", "for the first time").await.unwrap();
     let ann = desk().with_bearer(&session.session);
     let change = ClerkPassword { old: "for the first time".into(), new: "anns own password".into() };
@@ -145,7 +165,12 @@ async fn an_account_is_closed_after_too_many_wrong_passwords() {
         roles: vec![WireRole::Proposer],
         first_password: "a new beginning".into(),
     };
-    assert_eq!(eve.call(&api::ADD_CLERK, &[], &again).await.unwrap().closed_until, None);
+    let proposed = eve.call(&api::ADD_CLERK, &[], &again).await.unwrap();
+    assert!(proposed.closed_until.is_some(), "closed until another administrator agrees");
+    let fay = session_of(&*world.store, "CENTRE", "fay", &[ClerkRole::Administrator], now).await;
+    let approve = api::ClerkDecision { decision: Decision::Approve };
+    let opened = desk().with_bearer(fay).call(&api::DECIDE_CLERK, &["ann"], &approve).await.unwrap();
+    assert_eq!(opened.closed_until, None);
     assert!(log_in(desk(), "ann", "a new beginning").await.is_ok());
     world.clock.set(&(now + jiff::SignedDuration::from_mins(31)).to_string());
     assert_eq!(code(log_in(desk(), "bob", "a wrong one").await), ProblemCode::WrongCredentials);

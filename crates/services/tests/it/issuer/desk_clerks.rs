@@ -2,7 +2,10 @@
 //! that the session has.
 
 use serde_json::{Value, json};
-use tsm_api::clearing::clerks::{ClerkLogin, ClerkPassword, ClerkRole, ClerkSession, NewClerk};
+use tsm_api::clearing::clerks::{
+    ClerkDecision, ClerkLogin, ClerkPassword, ClerkRole, ClerkSession, NewClerk,
+};
+use tsm_api::clearing::lists::Decision;
 use tsm_api::client::{Client, ClientError};
 use tsm_api::endpoint::{Access, Endpoint, Nothing};
 use tsm_api::problem::ProblemCode;
@@ -34,11 +37,18 @@ async fn person(city: &City, root: &Client, name: &str, role: ClerkRole) -> Clie
     let first_password = format!("first day of {name}");
     let new = NewClerk { person: name.into(), roles: vec![role], first_password: first_password.clone() };
     root.call(&api::ADD_CLERK, &[], &new).await.unwrap();
+    approve(city, name).await;
     let session = log_in(city, name, &first_password).await.unwrap();
     let client = desk(city).with_bearer(session.session);
     let change = ClerkPassword { old: first_password, new: format!("own password of {name}") };
     client.call(&api::PASSWORD, &[], &change).await.unwrap();
     client
+}
+
+/// Another administrator agrees.
+async fn approve(city: &City, name: &str) {
+    let decision = ClerkDecision { decision: Decision::Approve };
+    city.at_desk().by("root-1").client.call(&api::DECIDE_CLERK, &[name], &decision).await.unwrap();
 }
 
 async fn root(city: &City) -> Client {
@@ -100,6 +110,10 @@ async fn people_log_in_at_the_issuers_desk() {
     let right = log_in(&city, "ann", "own password of ann").await;
     assert_eq!(code(right), ProblemCode::WrongCredentials, "closed after too many guesses");
     root.call(&api::ADD_CLERK, &[], &new("ann", ClerkRole::Hall)).await.unwrap();
+    let alone = ClerkDecision { decision: Decision::Approve };
+    let alone = root.call(&api::DECIDE_CLERK, &["ann"], &alone).await;
+    assert_eq!(code(alone), ProblemCode::FourEyes);
+    approve(&city, "ann").await;
     assert!(log_in(&city, "ann", "for the first time").await.unwrap().password_change_required);
 }
 

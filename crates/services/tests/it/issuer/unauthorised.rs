@@ -113,6 +113,7 @@ fn sp_tsm_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /desk/v1/clerks/password", Desk, json!({ "old": "from the first day", "new": "my own one" })),
         ("GET /desk/v1/clerks/self", Desk, json!({})),
         ("POST /desk/v1/clerks", Desk, added),
+        ("POST /desk/v1/clerks/{person}/decision", Desk, json!({ "decision": "approve" })),
         ("GET /desk/v1/clerks", Desk, json!({})),
     ]
 }
@@ -244,6 +245,7 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/clerks/password", Clerk, json!({ "old": "from the first day", "new": "my own one" })),
         ("GET /peer/v1/clerks/self", Clerk, json!({})),
         ("POST /peer/v1/clerks", Clerk, clerk),
+        ("POST /peer/v1/clerks/{person}/decision", Clerk, json!({ "decision": "approve" })),
         ("GET /peer/v1/clerks", Clerk, json!({})),
     ]
 }
