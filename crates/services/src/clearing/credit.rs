@@ -130,9 +130,8 @@ impl Clearing {
         if !booked.iter().any(|known| is_loaded(known.code)) {
             return Ok(());
         }
-        let recorded = self.store.transactions_of(credit.key.card, usize::MAX).await;
-        let recorded = recorded.map_err(|error| stored::problem(&error))?;
-        if recorded.iter().any(|known| known.key == credit.key) {
+        let recorded = self.store.transaction(credit.key).await.map_err(|error| stored::problem(&error))?;
+        if recorded.is_some() {
             return Ok(());
         }
         Err(Problem::because(ProblemCode::OrderUsed, "The order was credited with another counter."))

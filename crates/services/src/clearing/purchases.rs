@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tsm_api::clearing::purchases::{PurchaseAnswer, PurchaseQuery, ReportedBy};
 use tsm_api::problem::Problem;
+use tsm_domain::money::{TransactionKey, TransactionType};
 
 use super::Clearing;
 use super::access::Institution;
@@ -19,9 +20,9 @@ pub(super) async fn purchase(
 ) -> Result<PurchaseAnswer, Problem> {
     let PurchaseQuery { card, counter } = call.request;
     let card = card_from_wire(&card)?;
-    let known = centre.store.transactions_of(card, usize::MAX).await;
-    let known = known.map_err(|error| stored::problem(&error))?;
-    let purchase = known.iter().find(|known| !known.key.kind.is_online() && known.key.counter == counter);
+    // Either kind of purchase is found by the counter that both share.
+    let key = TransactionKey { card, counter, kind: TransactionType::Purchase };
+    let purchase = centre.store.transaction(key).await.map_err(|error| stored::problem(&error))?;
     let reported = match purchase.map(|known| centre.terminals.operator(known.terminal)) {
         None if centre.has_dismissed(&call.caller.0, card, counter).await? => ReportedBy::Dismissed,
         None => ReportedBy::Nobody,

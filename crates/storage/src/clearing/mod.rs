@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tsm_domain::money::ledger::Balance;
 use tsm_domain::money::{
     AccountKind, CardAccount, CardAccountEvent, CardAccountRefusal, CardAccountState, CardTransaction,
-    LoadProof, MoneyTotals, Transfer,
+    LoadProof, MoneyTotals, TransactionKey, Transfer,
 };
 use tsm_domain::{CardNumber, SeId};
 
@@ -176,6 +176,8 @@ pub trait ClearingStore:
     async fn transfer(&self, books: Books) -> Result<()>;
     /// Records a card transaction once, with what it does to the books.
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded>;
+    /// The transaction that is recorded in this place: with this key, or of the other type that shares its counter.
+    async fn transaction(&self, key: TransactionKey) -> Result<Option<CardTransaction>>;
     /// A card's transactions, newest first.
     async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>>;
     /// A card's transfers, oldest first.

@@ -188,6 +188,13 @@ async fn a_card_transaction_is_recorded_once() {
         ] {
             assert_eq!(store.record_transaction(one.clone(), Books::default()).await, Ok(expected));
         }
+        assert_eq!(store.transaction(unload).await, Ok(Some(unproven.clone())));
+        assert_eq!(store.transaction(transaction.key).await, Ok(Some(transaction.clone())));
+        assert_eq!(store.transaction(composite.key).await, Ok(Some(purchase.clone())), "the same place");
+        let next = TransactionKey { counter: transaction.key.counter + 1, ..transaction.key };
+        assert_eq!(store.transaction(next).await, Ok(None));
+        let elsewhere = TransactionKey { card: card_number(2), ..transaction.key };
+        assert_eq!(store.transaction(elsewhere).await, Ok(None));
         let recorded = store.transactions_of(card_number(1), 10).await.unwrap();
         assert_eq!(recorded, [unproven.clone(), purchase, transaction], "one of the two kinds for a counter");
         assert_eq!(store.transactions_of(card_number(1), 1).await.unwrap(), [unproven]);

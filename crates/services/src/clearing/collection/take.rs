@@ -168,9 +168,7 @@ impl Clearing {
     }
 
     async fn has_transaction(&self, key: TransactionKey) -> Result<bool, Problem> {
-        let known = self.store.transactions_of(key.card, usize::MAX).await.map_err(problem)?;
-        let in_its_place = |known: TransactionKey| known == key || Some(known) == key.twin();
-        Ok(known.iter().any(|transaction| in_its_place(transaction.key)))
+        Ok(self.store.transaction(key).await.map_err(problem)?.is_some())
     }
 
     /// Rows that came before the report that they need are judged again.

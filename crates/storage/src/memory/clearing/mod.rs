@@ -77,9 +77,14 @@ impl ClearingState {
         self.accounts.get(&card).cloned().ok_or_else(|| StorageError::unknown("card account", card))
     }
 
-    fn record(&mut self, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
+    /// The transaction with this key, or of the other type that shares its counter.
+    fn in_place_of(&self, key: TransactionKey) -> Option<&CardTransaction> {
         let at = |key| self.transactions.get(&key);
-        if let Some(known) = at(transaction.key).or_else(|| at(transaction.key.twin()?)) {
+        at(key).or_else(|| at(key.twin()?))
+    }
+
+    fn record(&mut self, transaction: &CardTransaction, books: Books) -> Result<Recorded> {
+        if let Some(known) = self.in_place_of(transaction.key) {
             return Ok(recorded_before(known, transaction));
         }
         self.book(Step::recorded(transaction), books.clone())?;
@@ -186,6 +191,10 @@ impl ClearingStore for Memory<ClearingState> {
 
     async fn record_transaction(&self, transaction: CardTransaction, books: Books) -> Result<Recorded> {
         self.write(|state| state.record(&transaction, books))
+    }
+
+    async fn transaction(&self, key: TransactionKey) -> Result<Option<CardTransaction>> {
+        self.read(|state| Ok(state.in_place_of(key).cloned()))
     }
 
     async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>> {

@@ -370,6 +370,10 @@ impl ClearingStore for Postgres<ClearingTables> {
         step!(self, db, record(db, &transaction, &books).await)
     }
 
+    async fn transaction(&self, key: TransactionKey) -> Result<Option<CardTransaction>> {
+        single!(self, db, known_transaction(db, key).await)
+    }
+
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
         let sql = format!(
             "SELECT {} FROM transactions WHERE card = $1 ORDER BY at DESC, counter DESC, kind DESC LIMIT $2",

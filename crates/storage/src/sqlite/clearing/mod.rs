@@ -311,6 +311,10 @@ impl ClearingStore for Sqlite<ClearingSchema> {
         self.write(move |db| record(db, &transaction, books)).await
     }
 
+    async fn transaction(&self, key: TransactionKey) -> Result<Option<CardTransaction>> {
+        self.read(|db| known_transaction(db, key))
+    }
+
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
         let sql = format!(
             "SELECT {} FROM transactions WHERE card = ?1 ORDER BY at DESC, counter DESC, kind DESC LIMIT ?2",
