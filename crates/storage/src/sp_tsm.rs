@@ -14,7 +14,7 @@ use tsm_domain::{
 };
 use tsm_iso7816::Aid;
 
-pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData};
+pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, ParkedReturned};
 pub use desk::DeskCases;
 
 use crate::clerks::Clerks;

@@ -212,6 +212,8 @@ role_client! {
         order_migration(; migration::MigrationOrder) -> migration::MigrationRecord = migration::ORDER_MIGRATION;
         /// Gives a migration up.
         cancel_migration(migration: OperationId;) -> migration::MigrationRecord = migration::CANCEL_MIGRATION;
+        /// Returns a parked card.
+        return_parked(; migration::ParkedReturn) -> migration::ReturnedCard = migration::RETURN_PARKED;
         /// Reports an own card as lost.
         report_lost(; desk::LostCard) -> desk::DeskRecord = desk::REPORT_OWN_LOST;
     }

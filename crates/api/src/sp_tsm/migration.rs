@@ -30,9 +30,22 @@ pub const CANCEL_MIGRATION: Endpoint<Nothing, MigrationRecord> = Endpoint::post(
     "Gives a migration up before the card's data were sent here; the card stays parked.",
 );
 
+/// Order to return a parked card.
+pub const RETURN_PARKED: Endpoint<ParkedReturn, ReturnedCard> = Endpoint::post(
+    "/wallet/v1/orders/returns",
+    Access::Wallet,
+    "Returns a card of the caller's number that is parked at the centre, from whichever phone: its balance goes \
+     back. Refused while a phone is bringing the card to itself.",
+);
+
 /// Every endpoint of this file.
 pub fn endpoints() -> Vec<EndpointInfo> {
-    vec![PARKED_CARDS.describe(), ORDER_MIGRATION.describe(), CANCEL_MIGRATION.describe()]
+    vec![
+        PARKED_CARDS.describe(),
+        ORDER_MIGRATION.describe(),
+        CANCEL_MIGRATION.describe(),
+        RETURN_PARKED.describe(),
+    ]
 }
 
 /// A parked card, for its holder.
@@ -63,6 +76,31 @@ pub struct MigrationOrder {
     /// Which card, masked as it was listed; the only one, when none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card_number: Option<String>,
+}
+
+/// An order to return a parked card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ParkedReturn {
+    /// Chosen by the wallet.
+    pub request: RequestId,
+    /// The application.
+    pub aid: HexBytes,
+    /// Which card, masked as it was listed; the only one, when none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_number: Option<String>,
+}
+
+/// A card that is returned, and what goes back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReturnedCard {
+    /// The card number, masked.
+    pub card_number: String,
+    /// What was on the card.
+    pub balance_fen: u32,
+    /// What of it goes back to the payments that it came from.
+    pub to_payments_fen: u32,
+    /// What of it is paid out at a hall.
+    pub at_hall_fen: u32,
 }
 
 /// How far a migration has come.

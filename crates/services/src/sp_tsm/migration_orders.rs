@@ -94,7 +94,7 @@ struct Wanted {
 }
 
 /// A wallet whose number the SE-TSM knows.
-fn registered(wallet: WalletCaller) -> Result<(SeId, Msisdn), Problem> {
+pub(super) fn registered(wallet: WalletCaller) -> Result<(SeId, Msisdn), Problem> {
     let number = wallet.number.ok_or_else(|| {
         Problem::because(ProblemCode::NotAllowed, "A card moves between phones of one registered number.")
     })?;

@@ -54,6 +54,7 @@ mod repersonalising;
 mod reports;
 mod result;
 mod returning;
+mod returning_parked;
 pub mod settings;
 mod stop;
 mod synchronisation;
@@ -213,6 +214,7 @@ pub fn routes(tsm: Arc<SpTsm>) -> Routes<SpTsm> {
         .on(&migration::PARKED_CARDS, migration_orders::parked_cards)
         .on(&migration::ORDER_MIGRATION, migration_orders::order_migration)
         .on(&migration::CANCEL_MIGRATION, migration_orders::cancel_migration)
+        .on(&migration::RETURN_PARKED, returning_parked::return_parked)
         .on(&wallet::START, conversations::start)
         .on(&wallet::TURN, conversations::turn)
         .on(&wallet::CANCEL, conversations::cancel)

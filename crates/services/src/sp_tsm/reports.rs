@@ -595,8 +595,15 @@ impl Reports {
             Ok(shares) => shares,
             Err(error) => return Carried::Later(error.to_string()),
         };
-        let closed = unsubscribe(request.operation, (se_id, aid), CardEnd::Returned, sent.created_at);
-        let mut next = vec![closed];
+        let mut next = Vec::new();
+        match self.holds_another(card, &se_id, &aid).await {
+            // The phone has deleted this one long since, and the new one stays.
+            Ok(true) => {}
+            Ok(false) => {
+                next.push(unsubscribe(request.operation, (se_id, aid), CardEnd::Returned, sent.created_at));
+            }
+            Err(error) => return Carried::Later(error.to_string()),
+        }
         next.extend(shares.iter().map(|share| card_refund(&request, share, sent.created_at)));
         for delivery in next {
             if let Err(error) = self.store.put_delivery(delivery).await {
@@ -604,6 +611,20 @@ impl Reports {
             }
         }
         Carried::Delivered
+    }
+
+    /// Whether a secure element carries another card of that kind by now.
+    async fn holds_another(
+        &self,
+        card: CardNumber,
+        se_id: &HexBytes,
+        aid: &HexBytes,
+    ) -> tsm_storage::Result<bool> {
+        let (Ok(se), Ok(application)) = (se_from_wire(se_id), aid_from_wire(aid)) else { return Ok(false) };
+        let cards = self.store.cards_on(se).await?;
+        Ok(cards.iter().any(|other| {
+            other.card != card && other.instance == application && other.state != CardState::Closed
+        }))
     }
 
     /// Gives a part back; the centre books it only after the platform has done it.

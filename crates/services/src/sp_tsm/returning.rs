@@ -4,20 +4,17 @@
 //!
 //! A card that was parked to migrate can be returned too; nothing is sent to a card then.
 
-use serde_json::json;
 use tsm_api::conversation::{Outcome, OutcomeDetail};
-use tsm_api::problem::ProblemCode;
-use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
 use tsm_domain::{CardNumber, Fen, OrderId, PaymentReference, SeId};
 use tsm_iso7816::Aid;
 use tsm_storage::SpTsmStore;
 use tsm_storage::shared::Fence;
-use tsm_storage::sp_tsm::{SpChange, TopUpOrder, TopUpOrderState};
+use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
 
+use super::SpTsm;
 use super::closing_card::{Place, ToClose, closing_of};
 use super::stop::Stop;
-use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::to_wire;
 
@@ -41,39 +38,14 @@ impl SpTsm {
         let card = self.close_card(session, fence, wanted).await?;
         let card = match closing_of(&card)?.purpose {
             ClosingPurpose::Return => card,
-            ClosingPurpose::Migration => self.return_instead(fence, card).await?,
+            ClosingPurpose::Migration => self.return_from_centre(&card).await?,
         };
-        let balance = card.proven.map_or(Fen::ZERO, |proven| proven.balance);
-        let shares = shares(&*self.store, card.card, balance).await?;
-        let to_payments: Fen = shares.iter().map(|share| share.amount).sum();
-        let at_hall = balance.checked_sub(to_payments).unwrap_or(Fen::ZERO);
+        let back = self.goes_back(&card).await?;
         Ok(Outcome::done(OutcomeDetail::Returned {
-            balance_fen: to_wire(balance),
-            to_payments_fen: to_wire(to_payments),
-            at_hall_fen: to_wire(at_hall),
+            balance_fen: to_wire(back.balance),
+            to_payments_fen: to_wire(back.to_payments),
+            at_hall_fen: to_wire(back.at_hall),
         }))
-    }
-
-    /// A card that was parked to migrate is returned; the centre refuses it when a phone has claimed it.
-    async fn return_instead(&self, fence: Fence, card: CardRecord) -> Result<CardRecord, Stop> {
-        let closing = closing_of(&card)?;
-        if card.state != CardState::Parked || !matches!(closing.progress, ClosingProgress::Told(_)) {
-            return Err(ProblemCode::StateForbids.into());
-        }
-        let refund = reports::refund_request(&card, &closing);
-        self.links.centre.order_refund(&refund).await.map_err(|error| error.to_problem())?;
-        let closing = CardClosing { purpose: ClosingPurpose::Return, ..closing };
-        let now = self.now();
-        let returned = CardRecord { closing: Some(closing), ..card };
-        let change = SpChange {
-            deliveries: vec![reports::order_refund(&returned, &closing, now)],
-            notes: vec![self.note(returned.card, "returned-instead", &json!({}))],
-            cards: vec![returned.clone()],
-            ..SpChange::default()
-        };
-        self.store.commit(fence, change).await?;
-        self.outbox.kick();
-        Ok(returned)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use tsm_domain::arrival::{Arrival, ArrivalState};
-use tsm_domain::card::{CardRecord, CardState};
+use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress};
+use tsm_domain::money::ClosingPurpose;
 use tsm_domain::{CardNumber, Msisdn, OperationId, SeId};
 use tsm_iso7816::Aid;
 
@@ -15,6 +16,15 @@ pub enum ArrivalOrdered {
     /// It is under way, now or since before.
     Accepted(Arrival),
     /// The card, or the SE, is busy with this other one.
+    Busy(Arrival),
+}
+
+/// The result of returning a card that is parked to migrate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkedReturned {
+    /// It is returned, now or since before.
+    Returned(CardRecord),
+    /// A phone is bringing it to itself.
     Busy(Arrival),
 }
 
@@ -40,8 +50,12 @@ pub enum HolderData {
 #[async_trait]
 pub trait Arrivals: Send + Sync {
     /// Orders an arrival. A card is on its way to one SE at a time, and an SE takes one card for an
-    /// application at a time. Run again, it gives the one that was ordered.
+    /// application at a time. Run again, it gives the one that was ordered. A card that is returned is a
+    /// conflict.
     async fn order_arrival(&self, arrival: Arrival, with: With) -> Result<ArrivalOrdered>;
+    /// Returns a card that is parked to migrate, unless a phone is bringing it to itself: from then on none can.
+    /// `with` is stored only by the step that does it.
+    async fn return_parked(&self, card: CardNumber, with: With) -> Result<ParkedReturned>;
     /// An arrival.
     async fn arrival(&self, operation: OperationId) -> Result<Option<Arrival>>;
     /// The arrival of an application on an SE that has not ended.
@@ -92,6 +106,38 @@ pub(crate) fn check_comes_back(
         arrival.card == next.card && arrival.se == next.se && arrival.state == ArrivalState::Writing
     });
     if arrives { Ok(()) } else { Err(StorageError::conflict("card", next.card)) }
+}
+
+/// A card that is returned goes to no phone any more.
+pub(crate) fn check_may_arrive(card: Option<&CardRecord>) -> Result<()> {
+    match card {
+        Some(card) if is_returned(card) => Err(StorageError::conflict("card", card.card)),
+        _ => Ok(()),
+    }
+}
+
+/// The card as it is returned from the centre; none when it was before.
+pub(crate) fn returned(card: &CardRecord) -> Result<Option<CardRecord>> {
+    if is_returned(card) {
+        return Ok(None);
+    }
+    let closing = card.closing.filter(|closing| {
+        is_away(card)
+            && closing.purpose == ClosingPurpose::Migration
+            && matches!(closing.progress, ClosingProgress::Told(_))
+            && card.frozen.is_none()
+    });
+    let closing = closing.ok_or_else(|| StorageError::conflict("card", card.card))?;
+    let closing = CardClosing { purpose: ClosingPurpose::Return, ..closing };
+    Ok(Some(CardRecord { closing: Some(closing), ..card.clone() }))
+}
+
+fn is_returned(card: &CardRecord) -> bool {
+    is_away(card) && card.closing.is_some_and(|closing| closing.purpose == ClosingPurpose::Return)
+}
+
+const fn is_away(card: &CardRecord) -> bool {
+    matches!(card.state, CardState::Parked | CardState::Closed)
 }
 
 /// The arrival as it ends, and its card, which is nowhere now: the SE that it last was on is the one before.

@@ -1,8 +1,10 @@
 //! Parked cards on their way to another SE.
 
+use tsm_domain::Fen;
 use tsm_domain::OperationId;
 use tsm_domain::arrival::{Arrival, ArrivalState};
-use tsm_domain::card::{CardRecord, CardState};
+use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress};
+use tsm_domain::money::ClosingPurpose;
 use tsm_storage::StorageError;
 use tsm_storage::sp_tsm::*;
 
@@ -94,6 +96,57 @@ async fn arrivals_move_along_their_table_and_bring_the_card_back() {
         let unknown = OperationId::from_uuid(uuid(9));
         let moved = store.move_arrival(unknown, ArrivalState::Claimed, With::default()).await;
         assert!(matches!(moved, Err(StorageError::Unknown { .. })));
+    })
+    .await;
+}
+
+/// A parked card goes to a phone or back to its rider: whichever is stored first shuts the other out.
+#[tokio::test]
+async fn a_parked_card_is_claimed_or_returned() {
+    on_sp_tsm(async |store| {
+        let fence = link(store, 1, se(1)).await;
+        let card = card(se(1), card_number(1));
+        let closing = |purpose, progress| CardClosing {
+            operation: OperationId::from_uuid(uuid(9)),
+            purpose,
+            before: CardState::Active,
+            begun_at: at(2),
+            progress,
+        };
+        let parked = closing(ClosingPurpose::Migration, ClosingProgress::Parked(Fen::new(5)));
+        for state in [CardState::Issuing, CardState::Active, CardState::Closing, CardState::Parked] {
+            let away = matches!(state, CardState::Closing | CardState::Parked);
+            let cards = vec![CardRecord { state, closing: away.then_some(parked), ..card.clone() }];
+            store.commit(fence, SpChange { cards, ..SpChange::default() }).await.unwrap();
+        }
+        let number = card_number(1);
+        let early = store.return_parked(number, With::default()).await;
+        assert!(matches!(early, Err(StorageError::Conflict { .. })), "the centre does not have it yet");
+        store.card_closing_told(number, parked.operation, With::default()).await.unwrap();
+        let phone = arrival(1, 2, 1);
+        store.order_arrival(phone.clone(), With::default()).await.unwrap();
+        let busy = Ok(ParkedReturned::Busy(phone.clone()));
+        assert_eq!(store.return_parked(number, With::default()).await, busy);
+        store.give_up_arrival(phone.operation, With::default()).await.unwrap();
+        let with = || With { notes: vec![note(se(1), "returned")], ..With::default() };
+        let before = store.chain(note(se(1), "returned").chain, 0, 99).await.unwrap().len();
+        for _ in 0..2 {
+            let Ok(ParkedReturned::Returned(returned)) = store.return_parked(number, with()).await else {
+                panic!("it is parked, and nobody claims it");
+            };
+            let told = closing(ClosingPurpose::Return, ClosingProgress::Told(Fen::new(5)));
+            assert_eq!(returned.closing, Some(told));
+            assert_eq!(store.card(number).await, Ok(Some(returned)));
+        }
+        assert_eq!(
+            store.chain(note(se(1), "returned").chain, 0, 99).await.unwrap().len(),
+            before + 1,
+            "once"
+        );
+        let late = store.order_arrival(arrival(2, 3, 1), With::default()).await;
+        assert!(matches!(late, Err(StorageError::Conflict { .. })), "its money goes back");
+        let unknown = store.return_parked(card_number(7), With::default()).await;
+        assert!(matches!(unknown, Err(StorageError::Unknown { .. })));
     })
     .await;
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use tsm_api::conversation::{CardRefusal, IfBusy, RestartReason};
 use tsm_api::ids::RequestId;
+use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::migrations::DueMigration;
 use tsm_api::{HexBytes, Problem};
 use tsm_domain::environment::{Clock, Entropy};
@@ -116,6 +117,19 @@ pub enum WalletError {
     /// The application is not in the list that would allow the operation.
     #[error("the application {0} is not offered for this here")]
     NotOffered(HexBytes),
+}
+
+impl WalletError {
+    /// Whether a server says that it does not know what was named.
+    fn is_unknown_id(&self) -> bool {
+        let problem = match self {
+            Self::Refused(problem)
+            | Self::Failed { problem, .. }
+            | Self::Network(NetworkError::Refused(problem)) => problem,
+            _ => return false,
+        };
+        problem.code == ProblemCode::UnknownId
+    }
 }
 
 impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {

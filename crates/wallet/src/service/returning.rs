@@ -3,10 +3,12 @@
 
 use tsm_api::HexBytes;
 use tsm_api::conversation::OutcomeDetail;
+use tsm_api::sp_tsm::migration::{ParkedReturn, RETURN_PARKED};
 use tsm_api::sp_tsm::wallet::Operation;
 
 use super::{Wallet, WalletError};
 use crate::interaction::Interaction;
+use crate::network::Host;
 use crate::se_operation::SecureElementAccess;
 use crate::storage::WalletStorage;
 
@@ -29,12 +31,33 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         aid: &HexBytes,
         shown: &mut dyn Interaction,
     ) -> Result<Returned, WalletError> {
-        match self.card_operation(Operation::Return, aid, shown).await? {
-            OutcomeDetail::Returned { balance_fen, to_payments_fen, at_hall_fen } => {
+        match self.card_operation(Operation::Return, aid, shown).await {
+            Ok(OutcomeDetail::Returned { balance_fen, to_payments_fen, at_hall_fen }) => {
                 Ok(Returned { balance_fen, to_payments_fen, at_hall_fen })
             }
-            _ => Err(WalletError::UnexpectedOutcome),
+            Ok(_) => Err(WalletError::UnexpectedOutcome),
+            // There is no such card here, and the rider may have one parked at the centre.
+            Err(error) if error.is_unknown_id() => self.return_parked(aid, None).await,
+            Err(error) => Err(error),
         }
+    }
+
+    /// Returns a card of this rider that is parked at the centre, wherever it was before: the one with this
+    /// number, masked as it was listed, or the only one. Nothing is sent to this phone's secure element.
+    pub async fn return_parked(
+        &mut self,
+        aid: &HexBytes,
+        card_number: Option<String>,
+    ) -> Result<Returned, WalletError> {
+        self.require_full_rights()?;
+        let order = ParkedReturn { request: self.request_id(), aid: aid.clone(), card_number };
+        let bearer = self.assertion()?;
+        let back = self.network.call(Host::SpTsm, &RETURN_PARKED, &[], Some(bearer), &order).await?;
+        Ok(Returned {
+            balance_fen: back.balance_fen,
+            to_payments_fen: back.to_payments_fen,
+            at_hall_fen: back.at_hall_fen,
+        })
     }
 
     /// Parks a card at the centre, for another phone of the same rider. Returns its balance.

@@ -24,6 +24,7 @@ mod permissions;
 mod phone;
 mod repersonalising;
 mod returning;
+mod returning_parked;
 mod siblings;
 mod top_up;
 mod unauthorised;

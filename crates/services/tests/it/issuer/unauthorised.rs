@@ -10,6 +10,7 @@ use tsm_api::endpoint::{Endpoint, EndpointInfo, Verb};
 use tsm_api::ids::{ConversationId, OrderId};
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::desk::LostCard;
+use tsm_api::sp_tsm::migration::ParkedReturn;
 use tsm_api::sp_tsm::wallet::{Operation, TopUpOrder};
 use tsm_api::{Access, clearing, payment, sp_tsm};
 
@@ -79,6 +80,7 @@ fn sp_tsm_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /wallet/v1/parked-cards", Others, json!({})),
         ("POST /wallet/v1/orders/migrations", Others, json!({})),
         ("POST /wallet/v1/orders/migrations/{migration}/cancellation", Others, json!({})),
+        ("POST /wallet/v1/orders/returns", Others, json!({})),
         ("POST /wallet/v1/lost-cards", Others, json!({})),
         ("GET /wallet/v1/cards/{aid}/receipts", Others, json!({})),
         ("POST /peer/v1/payment-notifications", Others, json!({})),
@@ -446,6 +448,8 @@ async fn a_wallet_sees_its_own_riders_things_only() {
     assert_eq!(code(wallet.card(&aid).await.unwrap_err()), ProblemCode::UnknownId);
     assert_eq!(code(wallet.report_lost(&lost).await.unwrap_err()), ProblemCode::UnknownId);
     assert_eq!(wallet.parked_cards().await.unwrap().cards, []);
+    let back = ParkedReturn { request: request_id(), aid: PURSE.into(), card_number: None };
+    assert_eq!(code(wallet.return_parked(&back).await.unwrap_err()), ProblemCode::UnknownId);
     assert_eq!(wallet.interrupted().await.unwrap().works, []);
     let unknown = (OrderId(uuid()), ConversationId(uuid()));
     assert_eq!(code(wallet.order(unknown.0).await.unwrap_err()), ProblemCode::UnknownId, "told alike");

@@ -10,7 +10,10 @@ use super::SpTsmState;
 use crate::error::{Result, StorageError};
 use crate::memory::Memory;
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
+use crate::sp_tsm::arrivals::{
+    ArrivalOrdered, Arrivals, CardHolder, HolderData, ParkedReturned, check_may_arrive, excludes, given_up,
+    returned,
+};
 
 impl SpTsmState {
     fn known_arrival(&self, operation: OperationId) -> Result<Arrival> {
@@ -28,9 +31,25 @@ impl Arrivals for Memory<SpTsmState> {
             if let Some(busy) = state.arrivals.values().find(|known| excludes(known, &arrival)) {
                 return Ok(ArrivalOrdered::Busy(busy.clone()));
             }
+            check_may_arrive(state.cards.get(&arrival.card))?;
             state.arrivals.insert(arrival.operation, arrival.clone());
             state.with(with);
             Ok(ArrivalOrdered::Accepted(arrival))
+        })
+    }
+
+    async fn return_parked(&self, card: CardNumber, with: With) -> Result<ParkedReturned> {
+        self.write(|state| {
+            let known = state.cards.get(&card).cloned();
+            let known = known.ok_or_else(|| StorageError::unknown("card", card))?;
+            let mut open = state.arrivals.values().filter(|arrival| arrival.state.is_open());
+            if let Some(busy) = open.find(|arrival| arrival.card == card) {
+                return Ok(ParkedReturned::Busy(busy.clone()));
+            }
+            let Some(returned) = returned(&known)? else { return Ok(ParkedReturned::Returned(known)) };
+            state.put_card(returned.clone());
+            state.with(with);
+            Ok(ParkedReturned::Returned(returned))
         })
     }
 

@@ -12,7 +12,10 @@ use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{body, column, first, from_text, many, one, params, run};
 use crate::postgres::{Postgres, SpTsmTables};
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
+use crate::sp_tsm::arrivals::{
+    ArrivalOrdered, Arrivals, CardHolder, HolderData, ParkedReturned, check_may_arrive, excludes, given_up,
+    returned,
+};
 
 /// Whose cards are whose was in the orders before.
 pub(in crate::postgres) const ARRIVALS_2: &str = r#"
@@ -82,15 +85,31 @@ async fn order_arrival(db: &Db<'_>, new: &Arrival, with: &With) -> Result<Arriva
     if let Some(busy) = others.into_iter().flatten().find(|known| excludes(known, new)) {
         return Ok(ArrivalOrdered::Busy(busy));
     }
+    check_may_arrive(card(db, new.card).await?.as_ref())?;
     put_arrival(db, new).await?;
     store_with(db, with).await?;
     Ok(ArrivalOrdered::Accepted(new.clone()))
+}
+
+async fn return_parked(db: &Db<'_>, number: CardNumber, with: &With) -> Result<ParkedReturned> {
+    let known = card(db, number).await?.ok_or_else(|| StorageError::unknown("card", number))?;
+    if let Some(busy) = arrival_of(db, number).await? {
+        return Ok(ParkedReturned::Busy(busy));
+    }
+    let Some(returned) = returned(&known)? else { return Ok(ParkedReturned::Returned(known)) };
+    put_card(db, &returned).await?;
+    store_with(db, with).await?;
+    Ok(ParkedReturned::Returned(returned))
 }
 
 #[async_trait]
 impl Arrivals for Postgres<SpTsmTables> {
     async fn order_arrival(&self, new: Arrival, with: With) -> Result<ArrivalOrdered> {
         step!(self, db, order_arrival(db, &new, &with).await)
+    }
+
+    async fn return_parked(&self, card: CardNumber, with: With) -> Result<ParkedReturned> {
+        step!(self, db, return_parked(db, card, &with).await)
     }
 
     async fn arrival(&self, operation: OperationId) -> Result<Option<Arrival>> {

@@ -10,7 +10,10 @@ use tsm_iso7816::Aid;
 use super::{card, put_card, store_with};
 use crate::error::{Result, StorageError};
 use crate::sp_tsm::With;
-use crate::sp_tsm::arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, excludes, given_up};
+use crate::sp_tsm::arrivals::{
+    ArrivalOrdered, Arrivals, CardHolder, HolderData, ParkedReturned, check_may_arrive, excludes, given_up,
+    returned,
+};
 use crate::sqlite::rows::{body, first, from_text, many, one, run};
 use crate::sqlite::{SpTsmSchema, Sqlite};
 
@@ -80,15 +83,31 @@ fn order_arrival(db: &Connection, new: Arrival, with: With) -> Result<ArrivalOrd
     if let Some(busy) = others.into_iter().flatten().find(|known| excludes(known, &new)) {
         return Ok(ArrivalOrdered::Busy(busy));
     }
+    check_may_arrive(card(db, new.card)?.as_ref())?;
     put_arrival(db, &new)?;
     store_with(db, with)?;
     Ok(ArrivalOrdered::Accepted(new))
+}
+
+fn return_parked(db: &Connection, number: CardNumber, with: With) -> Result<ParkedReturned> {
+    let known = card(db, number)?.ok_or_else(|| StorageError::unknown("card", number))?;
+    if let Some(busy) = arrival_of(db, number)? {
+        return Ok(ParkedReturned::Busy(busy));
+    }
+    let Some(returned) = returned(&known)? else { return Ok(ParkedReturned::Returned(known)) };
+    put_card(db, &returned)?;
+    store_with(db, with)?;
+    Ok(ParkedReturned::Returned(returned))
 }
 
 #[async_trait]
 impl Arrivals for Sqlite<SpTsmSchema> {
     async fn order_arrival(&self, new: Arrival, with: With) -> Result<ArrivalOrdered> {
         self.write(move |db| order_arrival(db, new, with)).await
+    }
+
+    async fn return_parked(&self, card: CardNumber, with: With) -> Result<ParkedReturned> {
+        self.write(move |db| return_parked(db, card, with)).await
     }
 
     async fn arrival(&self, operation: OperationId) -> Result<Option<Arrival>> {
