@@ -17,16 +17,26 @@ use super::stop::Stop;
 use crate::conversation::{Ending, Flow, Session};
 use tsm_api::problem::ProblemCode;
 
+/// When a flow asks the card for proofs that the centre misses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proofs {
+    /// Before it does anything: afterwards the card may be blocked, and prove nothing any more.
+    First,
+    /// The centre is asked while the flow talks to the card, and the card at the end: when nothing is missed, as
+    /// always but for a lie or a loss, nobody waits.
+    Beside,
+}
+
 /// How long a conversation keeps the link when its server dies.
 const LEASE: SignedDuration = SignedDuration::from_mins(10);
 
 impl SpTsm {
     /// A flow with the card of an application: what is carried out while it has the link to the SE, which it
-    /// gives back however it ends. Proofs that the centre misses come first, for some flows end the card's life.
+    /// gives back however it ends. The card is asked for the proofs that the centre misses on the way.
     pub(super) fn linked<C>(
         self: Arc<Self>,
         (se, application): (SeId, Aid),
-        purpose: &'static str,
+        (purpose, proofs): (&'static str, Proofs),
         carry: C,
     ) -> Flow
     where
@@ -38,8 +48,23 @@ impl SpTsm {
                 Ok(fence) => fence,
                 Err(stop) => return stop.into_outcome(),
             };
-            self.bring_proofs(&mut session, se, application).await;
-            let outcome = carry(&self, &mut session, fence).await.unwrap_or_else(Stop::into_outcome);
+            let carried = match proofs {
+                Proofs::First => {
+                    let wanted = self.wanted_of(se, application).await;
+                    self.bring_proofs(&mut session, wanted).await;
+                    carry(&self, &mut session, fence).await
+                }
+                Proofs::Beside => {
+                    let work = carry(&self, &mut session, fence);
+                    let (carried, wanted) = self.ask_beside(work, se, application).await;
+                    // A card that is gone is asked at its next contact.
+                    if carried.is_ok() {
+                        self.bring_proofs(&mut session, wanted).await;
+                    }
+                    carried
+                }
+            };
+            let outcome = carried.unwrap_or_else(Stop::into_outcome);
             self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
             outcome
         };

@@ -15,6 +15,7 @@ use tsm_storage::SpTsmStore;
 
 use super::SpTsm;
 use super::access::Caller;
+use super::begin::Proofs;
 use super::closing_card::Place;
 use super::top_up::TopUpRequest;
 use crate::conversation::{Ending, Flow, Start};
@@ -87,33 +88,37 @@ impl SpTsm {
             Operation::Lock => self.lock_flow(se, application, LockChange::Lock),
             Operation::Unlock => self.lock_flow(se, application, LockChange::Unlock),
             Operation::Synchronise => {
-                self.linked((se, application), "synchronise", move |tsm, session, fence| {
+                self.linked((se, application), ("synchronise", Proofs::Beside), move |tsm, session, fence| {
                     tsm.synchronise(session, fence, se, application).boxed()
                 })
             }
-            Operation::Return => self.linked((se, application), "return", move |tsm, session, fence| {
-                tsm.return_card(session, fence, (se, application, Place::Phone)).boxed()
-            }),
-            Operation::MigrateOut => {
-                self.linked((se, application), "migration out", move |tsm, session, fence| {
+            Operation::Return => {
+                self.linked((se, application), ("return", Proofs::First), move |tsm, session, fence| {
+                    tsm.return_card(session, fence, (se, application, Place::Phone)).boxed()
+                })
+            }
+            Operation::MigrateOut => self.linked(
+                (se, application),
+                ("migration out", Proofs::First),
+                move |tsm, session, fence| {
                     tsm.migrate_out(session, fence, (se, application, Place::Phone)).boxed()
-                })
-            }
-            Operation::GiveUpMigrationIn => {
-                self.linked((se, application), "give up migration", move |tsm, session, fence| {
-                    tsm.give_up_migration(session, fence, se, application).boxed()
-                })
-            }
-            Operation::Repersonalise => {
-                self.linked((se, application), "repersonalise", move |tsm, session, fence| {
-                    tsm.repersonalise(session, fence, se, application).boxed()
-                })
-            }
-            Operation::CancelClosing => {
-                self.linked((se, application), "cancel closing", move |tsm, session, fence| {
-                    tsm.cancel_closing(session, fence, se, application).boxed()
-                })
-            }
+                },
+            ),
+            Operation::GiveUpMigrationIn => self.linked(
+                (se, application),
+                ("give up migration", Proofs::First),
+                move |tsm, session, fence| tsm.give_up_migration(session, fence, se, application).boxed(),
+            ),
+            Operation::Repersonalise => self.linked(
+                (se, application),
+                ("repersonalise", Proofs::Beside),
+                move |tsm, session, fence| tsm.repersonalise(session, fence, se, application).boxed(),
+            ),
+            Operation::CancelClosing => self.linked(
+                (se, application),
+                ("cancel closing", Proofs::First),
+                move |tsm, session, fence| tsm.cancel_closing(session, fence, se, application).boxed(),
+            ),
             Operation::Personalise => Box::new(move |session| {
                 async move { Ending::from(self.personalise(session, se, application).await) }.boxed()
             }),
@@ -123,13 +128,15 @@ impl SpTsm {
 
     /// Carries an order out.
     pub(super) fn top_up_flow(self: Arc<Self>, request: TopUpRequest) -> Flow {
-        self.linked((request.se, request.application), "top-up", move |tsm, session, fence| {
-            tsm.top_up(session, fence, request).boxed()
-        })
+        self.linked(
+            (request.se, request.application),
+            ("top-up", Proofs::Beside),
+            move |tsm, session, fence| tsm.top_up(session, fence, request).boxed(),
+        )
     }
 
     pub(super) fn lock_flow(self: Arc<Self>, se: SeId, application: Aid, change: LockChange) -> Flow {
-        self.linked((se, application), "lock", move |tsm, session, fence| {
+        self.linked((se, application), ("lock", Proofs::First), move |tsm, session, fence| {
             tsm.change_lock(session, fence, se, application, change).boxed()
         })
     }

@@ -16,6 +16,7 @@ use tsm_domain::card::{CardRecord, CardState, LockChange};
 
 use super::SpTsm;
 use super::access::Caller;
+use super::begin::Proofs;
 use super::closing_card::Place;
 use super::desk::{AtDesk, HALL, problem};
 use crate::conversation::{Flow, Start};
@@ -67,16 +68,20 @@ impl SpTsm {
         let (se, application) = (card.se, card.instance);
         match work {
             HallWork::Unlock => self.lock_flow(se, application, LockChange::Unlock),
-            HallWork::Return => {
-                self.linked((se, application), "return in a hall", move |tsm, session, fence| {
+            HallWork::Return => self.linked(
+                (se, application),
+                ("return in a hall", Proofs::First),
+                move |tsm, session, fence| {
                     tsm.return_card(session, fence, (se, application, Place::Hall)).boxed()
-                })
-            }
-            HallWork::MigrateOut => {
-                self.linked((se, application), "migration in a hall", move |tsm, session, fence| {
+                },
+            ),
+            HallWork::MigrateOut => self.linked(
+                (se, application),
+                ("migration in a hall", Proofs::First),
+                move |tsm, session, fence| {
                     tsm.migrate_out(session, fence, (se, application, Place::Hall)).boxed()
-                })
-            }
+                },
+            ),
         }
     }
 }
