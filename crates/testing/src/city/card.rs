@@ -183,6 +183,13 @@ impl Card {
         self.truth.read(self.element, reading, buying);
     }
 
+    /// The power goes, between two commands.
+    pub fn lose_power(&self, why: &'static str) {
+        lock(&self.inner).fail();
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.trace.rider(self.rider(), Event::Mishap(why));
+    }
+
     /// Gives the power back.
     pub fn power_on(&self) {
         let mut inner = lock(&self.inner);

@@ -239,7 +239,7 @@ impl Terminals {
     }
 
     /// Fetches what changed on the list since the terminal's own version.
-    async fn fetch_list(&self, index: usize, centre: &Centre) -> Result<(), ClientError> {
+    pub(super) async fn fetch_list(&self, index: usize, centre: &Centre) -> Result<(), ClientError> {
         let peer = centre.of(lock(&self.posts[index]).number);
         let known = lock(&self.list_key).clone();
         let key = match known {

@@ -87,11 +87,6 @@ impl Element {
     }
 }
 
-/// The element of a rider's first phone.
-pub const fn first_phone(rider: u32) -> Element {
-    Element { rider, phone: 0 }
-}
-
 /// The copy that a rider made of an element's memory.
 const fn copy_of(rider: u32) -> Element {
     Element { rider, phone: COPY }

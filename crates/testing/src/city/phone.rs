@@ -9,6 +9,7 @@ use tsm_api::client::Client;
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_iso7816::{Aid, CommandApdu, LogicalChannel, ResponseApdu};
 use tsm_se::Interface;
+use tsm_storage::memory::Crash;
 use tsm_wallet::network::Network as WalletNetwork;
 use tsm_wallet::storage::{StorageError, WalletRecord, WalletStorage};
 use tsm_wallet::{AccessError, OpenedChannel, SecureElementAccess, Wallet, WalletError};
@@ -21,23 +22,59 @@ use super::network::{Network, Role};
 /// The wallet of a simulated phone.
 pub type SimWallet = Wallet<Handset, Drawer>;
 
-/// What the phone keeps while it is off.
-#[derive(Clone, Default)]
-pub struct Drawer(Arc<Mutex<WalletRecord>>);
+/// What the phone keeps while it is off, and with whose power it is written.
+#[derive(Clone)]
+pub struct Drawer {
+    card: Arc<Card>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    record: WalletRecord,
+    /// How often it was written.
+    writes: u64,
+    /// The phone dies at the write after so many.
+    death: Option<(u64, Crash)>,
+}
+
+impl Drawer {
+    fn of(card: &Arc<Card>) -> Self {
+        Self { card: card.clone(), kept: Arc::default() }
+    }
+
+    /// Writes, unless the phone dies before; one that is dead waits for ever.
+    async fn write(&self, record: WalletRecord) {
+        let crash = {
+            let mut kept = lock(&self.kept);
+            let number = kept.writes;
+            kept.writes += 1;
+            let crash = kept.death.take_if(|(at, _)| *at == number).map(|(_, crash)| crash);
+            if crash != Some(Crash::BeforeCommit) {
+                kept.record = record;
+            }
+            crash
+        };
+        if crash.is_some() {
+            self.card.lose_power("the phone dies while the wallet writes down what it knows");
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 #[async_trait]
 impl WalletStorage for Drawer {
     async fn load(&self) -> Result<WalletRecord, StorageError> {
-        Ok(lock(&self.0).clone())
+        Ok(lock(&self.kept).record.clone())
     }
 
     async fn save(&self, record: &WalletRecord) -> Result<(), StorageError> {
-        *lock(&self.0) = record.clone();
+        self.write(record.clone()).await;
         Ok(())
     }
 
     async fn erase(&self) -> Result<(), StorageError> {
-        *lock(&self.0) = WalletRecord::default();
+        self.write(WalletRecord::default()).await;
         Ok(())
     }
 }
@@ -151,15 +188,32 @@ impl Phone {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self {
+            drawer: Drawer::of(&card),
             card,
             executor: executor.clone(),
             network: network.clone(),
-            drawer: Drawer::default(),
             clock,
             entropy,
             distraction: None,
             mortal: Arc::default(),
         }
+    }
+
+    /// How often the wallet wrote down what it knows.
+    pub fn wallet_writes(&self) -> u64 {
+        lock(&self.drawer.kept).writes
+    }
+
+    /// Lets the phone die before or after the wallet writes down what it knows, at the write after the next
+    /// `writes`.
+    pub fn prepare_death(&self, writes: u64, crash: Crash) {
+        let mut kept = lock(&self.drawer.kept);
+        kept.death = Some((kept.writes + writes, crash));
+    }
+
+    /// The wallet writes whatever it likes from now on.
+    pub fn cancel_death(&self) {
+        lock(&self.drawer.kept).death = None;
     }
 
     /// Whether the wallet dies when the card loses its power, as it does in a phone with an empty battery; else

@@ -33,7 +33,7 @@ use super::violation::Violation;
 /// Stations of the city.
 pub const STATIONS: u16 = 12;
 /// Gates at each station.
-const GATES_PER_STATION: u16 = 2;
+pub(super) const GATES_PER_STATION: u16 = 2;
 /// Shops and buses.
 const SHOPS: u32 = 8;
 /// The operator of the gates.

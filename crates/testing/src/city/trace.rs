@@ -126,6 +126,8 @@ pub enum Flow {
     PayOnline,
     /// Personalising the card again, for a holder who has another number.
     Repersonalise,
+    /// Reporting the card lost.
+    ReportLost,
 }
 
 impl Flow {
@@ -150,6 +152,7 @@ impl Flow {
             Self::Cash => "topping up with cash",
             Self::PayOnline => "paying a shop over the network",
             Self::Repersonalise => "personalising the card again",
+            Self::ReportLost => "reporting the card lost",
         }
     }
 }

@@ -449,11 +449,6 @@ impl Truth {
         sum
     }
 
-    /// What a rider's cards paid and no terminal proved.
-    pub fn unproven_of_rider(&self, rider: u32) -> u64 {
-        lock(&self.state).accounts[rider as usize].unproven()
-    }
-
     /// What a card paid and no terminal proved.
     pub fn unproven_of(&self, serial: [u8; 10]) -> u64 {
         let state = lock(&self.state);

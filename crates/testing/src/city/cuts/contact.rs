@@ -2,16 +2,18 @@
 //! operator look at the card. Nothing goes wrong any more, so all of it must succeed.
 
 use tsm_api::problem::ProblemCode;
+use tsm_api::se_tsm::operator::Listing;
 use tsm_wallet::service::{Interrupted, InterruptedKind};
 use tsm_wallet::{NetworkError, Quiet, WalletError};
 
 use super::flows::Flow;
 use super::point::Next;
 use super::stage::{Broke, Stage};
-use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 use crate::city::trace::{Event, Flow as Doing};
 
+/// Taps after which both gates of a station have seen a card.
+const TAPS: usize = 12;
 /// How often the wallet is asked what is open, at most.
 const ROUNDS: usize = 4;
 
@@ -24,14 +26,23 @@ impl Stage {
             Flow::Renumber => self.change_number_again(person).await?,
             Flow::Cash if self.people[person].cash.is_some() => self.bring_cash(person, 0).await?,
             Flow::Ride if self.people[person].inside => self.ride(person, 5)?,
+            Flow::Register => self.register_again(person).await?,
+            Flow::BlackList => self.come_again_to_gate(person).await?,
+            Flow::Lost => {
+                // The hall says it again; nobody uses the phone.
+                self.list_as_lost(person, Listing::On).await?;
+                self.wait(60).await;
+                return Ok(());
+            }
+            Flow::Found => self.list_as_lost(person, Listing::Off).await?,
             _ => {}
         }
         self.settle_open_works(person, next).await?;
         // What servers tell each other arrives; the next login hears of it.
         self.wait(60).await;
         self.clean_up(person).await?;
-        let number = self.people[person].number;
-        if self.world.truth.reading(first_phone(number)).is_some_and(|reading| reading.spendable) {
+        let reading = self.world.truth.reading(self.people[person].element);
+        if reading.is_some_and(|reading| reading.spendable || flow == Flow::BlackList) {
             self.synchronise_purse(person).await?;
         }
         self.synchronise(person).await?;
@@ -48,7 +59,27 @@ impl Stage {
         Ok(())
     }
 
-    async fn settle_open_works(&mut self, person: usize, next: Next) -> Result<(), Broke> {
+    /// A phone that does not know its registration asks for it again.
+    async fn register_again(&mut self, person: usize) -> Result<(), Broke> {
+        let started = self.people[person].phone.start().await?;
+        if started.record().registration.is_some() {
+            return Ok(());
+        }
+        self.register(person).await
+    }
+
+    /// The card is lost by now, and comes to the gates of the station until the one that locked it knows.
+    async fn come_again_to_gate(&mut self, person: usize) -> Result<(), Broke> {
+        self.report_lost(person).await?;
+        self.wait(60).await;
+        for _ in 0..TAPS {
+            self.be_locked_at_gate(person).await?;
+        }
+        self.deliver().await;
+        Ok(())
+    }
+
+    pub(super) async fn settle_open_works(&mut self, person: usize, next: Next) -> Result<(), Broke> {
         for _ in 0..ROUNDS {
             let works = self
                 .with_wallet(person, Doing::Synchronise, async |wallet| wallet.interrupted().await)
@@ -89,11 +120,8 @@ impl Stage {
     /// Table S.2: what may be done with the card now is what the wallet is offered.
     async fn check_lists(&mut self, person: usize) -> Result<(), Broke> {
         let lists = self.with_wallet(person, Doing::Synchronise, async |wallet| wallet.lists().await).await?;
-        let spendable = self
-            .world
-            .truth
-            .reading(first_phone(self.people[person].number))
-            .map(|reading| reading.spendable);
+        let reading = self.world.truth.reading(self.people[person].element);
+        let spendable = reading.map(|reading| reading.spendable);
         let offered = [&lists.delete, &lists.lock, &lists.unlock]
             .map(|list| list.iter().any(|listed| listed.aid == TRANSIT.into()));
         let expected = match spendable {
@@ -110,7 +138,7 @@ impl Stage {
     }
 
     fn told(&self, person: usize, what: &str) {
-        self.world.trace.rider(self.people[person].number, Event::Contact(what.to_owned()));
+        self.world.trace.rider(self.people[person].element.rider, Event::Contact(what.to_owned()));
     }
 }
 

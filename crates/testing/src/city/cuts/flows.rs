@@ -2,12 +2,15 @@
 
 use super::stage::{Broke, Stage};
 use crate::city::trace::Flow as Doing;
+use tsm_api::se_tsm::operator::Listing;
 use tsm_wallet::service::InterruptedKind;
 use tsm_wallet::{Quiet, WalletError};
 
 /// A flow that is broken at each of its places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flow {
+    /// Registering the phone.
+    Register,
     /// Opening a card.
     Open,
     /// Topping up: order, payment, card.
@@ -42,11 +45,20 @@ pub enum Flow {
     PayOnline,
     /// A paid top-up is cancelled, and the payment given back.
     Refund,
+    /// The rider reports the card lost, a gate hears of it and locks the card, and everybody learns of the lock.
+    BlackList,
+    /// A hall puts the secure element on the loss list; issuer and centre follow.
+    Lost,
+    /// A hall takes it off the loss list; issuer and centre follow.
+    Found,
+    /// A card whose arrival on another phone was given up is returned from the phone that it left.
+    ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
+        Self::Register,
         Self::Open,
         Self::TopUp,
         Self::Cash,
@@ -64,17 +76,16 @@ impl Flow {
         Self::Batches,
         Self::PayOnline,
         Self::Refund,
+        Self::BlackList,
+        Self::Lost,
+        Self::Found,
+        Self::ReturnUnclaimed,
     ];
-
-    /// Those that a sweep takes unless it is told which. The arrival of a parked card is not among them: what is
-    /// compared in the end does not follow a card to another phone, and its own tests cut it at every place.
-    pub fn swept() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|flow| *flow != Self::MigrateIn).collect()
-    }
 
     /// As the command line writes it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Register => "register",
             Self::Open => "open",
             Self::TopUp => "top-up",
             Self::Cash => "cash",
@@ -92,17 +103,21 @@ impl Flow {
             Self::Batches => "batches",
             Self::PayOnline => "pay-online",
             Self::Refund => "refund",
+            Self::BlackList => "black-list",
+            Self::Lost => "lost",
+            Self::Found => "found",
+            Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
 
-    /// The person whose phone the flow is on.
+    /// The rider with the phone that the flow is on.
     pub(super) const fn person(self) -> usize {
         matches!(self, Self::MigrateIn) as usize
     }
 
-    /// How many people it needs.
-    pub(super) const fn people(self) -> u32 {
-        1 + self.person() as u32
+    /// How many phones it needs.
+    pub(super) const fn phones(self) -> u8 {
+        1 + matches!(self, Self::MigrateIn | Self::ReturnUnclaimed) as u8
     }
 
     /// Whether the rider can cancel something of it at the next contact.
@@ -122,13 +137,16 @@ impl Flow {
 
     /// Whether terminals write down something of it.
     pub(super) const fn taps(self) -> bool {
-        matches!(self, Self::Ride | Self::Sale)
+        matches!(self, Self::Ride | Self::Sale | Self::BlackList)
     }
 }
 
 impl Stage {
     /// Brings the world to where the flow begins. Nothing goes wrong.
     pub(super) async fn set_up(&mut self, flow: Flow) -> Result<(), Broke> {
+        if flow == Flow::Register {
+            return Ok(());
+        }
         self.register(0).await?;
         if flow == Flow::Open {
             return Ok(());
@@ -146,13 +164,19 @@ impl Stage {
                 self.deliver().await;
                 self.buy(0, 2, 300)?;
             }
-            Flow::ReturnParked | Flow::MigrateIn => {
+            Flow::ReturnParked => {
                 self.buy(0, 1, 700)?;
                 self.deliver().await;
                 self.park(0).await?;
-                if flow == Flow::MigrateIn {
-                    self.clean_up(0).await?;
-                }
+            }
+            Flow::MigrateIn | Flow::ReturnUnclaimed => {
+                self.buy(0, 1, 700)?;
+                self.deliver().await;
+                self.park(0).await?;
+                // The operator hears that the card may be deleted.
+                self.wait(60).await;
+                self.clean_up(0).await?;
+                self.register(1).await?;
             }
             Flow::MigrateOut => {
                 self.buy(0, 1, 700)?;
@@ -165,10 +189,11 @@ impl Stage {
                 self.ride(0, 1)?;
             }
             Flow::Refund => drop(self.pay(0, 2_900).await?),
+            Flow::Found => self.list_as_lost(0, Listing::On).await?,
             _ => {}
         }
-        if flow == Flow::MigrateIn {
-            self.register(1).await?;
+        if flow == Flow::ReturnUnclaimed {
+            self.give_arrival_up(1).await?;
         }
         // What is on its way arrives.
         self.wait(1_200).await;
@@ -180,6 +205,7 @@ impl Stage {
         // The rider opens the wallet for it.
         self.forget_session(flow.person());
         match flow {
+            Flow::Register => self.register(0).await,
             Flow::Open => self.open(0).await,
             Flow::TopUp => self.top_up(0, 5_000).await,
             Flow::Cash => self.bring_cash(0, 4_200).await,
@@ -198,7 +224,7 @@ impl Stage {
                 self.deliver().await;
                 Ok(())
             }
-            Flow::Return | Flow::ReturnParked => self.give_back(0).await,
+            Flow::Return | Flow::ReturnParked | Flow::ReturnUnclaimed => self.give_back(0).await,
             Flow::MigrateOut => {
                 self.park(0).await?;
                 self.clean_up(0).await
@@ -219,6 +245,20 @@ impl Stage {
             }
             Flow::PayOnline => self.pay_online(0, 1_200).await,
             Flow::Refund => self.cancel_top_up(0).await,
+            Flow::BlackList => {
+                self.report_lost(0).await?;
+                self.wait(60).await;
+                self.be_locked_at_gate(0).await?;
+                self.deliver().await;
+                self.synchronise_purse(0).await
+            }
+            Flow::Lost | Flow::Found => {
+                let listing = if flow == Flow::Lost { Listing::On } else { Listing::Off };
+                self.list_as_lost(0, listing).await?;
+                // The operator tells the issuer in its own time, and that one the centre.
+                self.wait(60).await;
+                Ok(())
+            }
         }
     }
 

@@ -21,11 +21,14 @@ pub enum Kind {
     Commit,
     /// Writes of a terminal's store.
     Terminal,
+    /// Writes of the wallet's own storage.
+    Wallet,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Apdu, Self::Nvm, Self::Message, Self::Commit, Self::Terminal];
+    pub const ALL: [Self; 6] =
+        [Self::Apdu, Self::Nvm, Self::Message, Self::Commit, Self::Terminal, Self::Wallet];
 
     /// As the command line writes it.
     pub const fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Kind {
             Self::Message => "message",
             Self::Commit => "commit",
             Self::Terminal => "terminal",
+            Self::Wallet => "wallet",
         }
     }
 }
@@ -80,6 +84,8 @@ pub enum Point {
     Commit(Role, u64, Crash),
     /// The terminal dies at this write of its store.
     Terminal(u64),
+    /// The phone dies at this write of the wallet's storage.
+    Wallet(u64, Crash),
 }
 
 impl Point {
@@ -91,6 +97,7 @@ impl Point {
             Self::Message(..) => Kind::Message,
             Self::Commit(..) => Kind::Commit,
             Self::Terminal(_) => Kind::Terminal,
+            Self::Wallet(..) => Kind::Wallet,
         }
     }
 
@@ -113,6 +120,17 @@ const fn short(role: Role) -> &'static str {
     }
 }
 
+const fn side(crash: Crash) -> &'static str {
+    match crash {
+        Crash::BeforeCommit => "before",
+        Crash::AfterCommit => "after",
+    }
+}
+
+fn crash_of(side_named: &str) -> Option<Crash> {
+    [Crash::BeforeCommit, Crash::AfterCommit].into_iter().find(|crash| side(*crash) == side_named)
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind().name();
@@ -121,9 +139,9 @@ impl fmt::Display for Point {
             Self::Write(number) | Self::Terminal(number) => write!(f, "{kind}:{number}"),
             Self::Message(number, fault) => write!(f, "{kind}:{number}:{fault}"),
             Self::Commit(role, number, crash) => {
-                let side = if *crash == Crash::BeforeCommit { "before" } else { "after" };
-                write!(f, "{kind}:{}:{number}:{side}", short(*role))
+                write!(f, "{kind}:{}:{number}:{}", short(*role), side(*crash))
             }
+            Self::Wallet(number, crash) => write!(f, "{kind}:{number}:{}", side(*crash)),
         }
     }
 }
@@ -141,18 +159,16 @@ impl FromStr for Point {
             }
             ["nvm", at] => number(at).map(Self::Write),
             ["terminal", at] => number(at).map(Self::Terminal),
+            ["wallet", at, side] => number(at).zip(crash_of(side)).map(|(at, crash)| Self::Wallet(at, crash)),
             ["message", at, fault] => {
                 let fault = PlacedFault::ALL.into_iter().find(|known| known.name() == *fault);
                 number(at).zip(fault).map(|(at, fault)| Self::Message(at, fault))
             }
             ["commit", role, at, side] => {
                 let role = Role::ALL.into_iter().find(|known| short(*known) == *role);
-                let crash = match *side {
-                    "before" => Some(Crash::BeforeCommit),
-                    "after" => Some(Crash::AfterCommit),
-                    _ => None,
-                };
-                role.zip(number(at)).zip(crash).map(|((role, at), crash)| Self::Commit(role, at, crash))
+                role.zip(number(at))
+                    .zip(crash_of(side))
+                    .map(|((role, at), crash)| Self::Commit(role, at, crash))
             }
             _ => None,
         };

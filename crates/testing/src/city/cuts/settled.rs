@@ -3,19 +3,20 @@
 
 use futures_util::FutureExt as _;
 use tsm_domain::card::{CardRecord, CardState};
-use tsm_domain::money::{AccountKind, CardAccountState, PaymentState, PurseStage};
+use tsm_domain::money::{AccountKind, CardAccountState, ListReason, PaymentState, PurseStage};
 use tsm_domain::security_domain::DomainState;
 use tsm_domain::{CardNumber, SeId};
 use tsm_iso7816::Aid;
 use tsm_se::inspect::PurseReading;
+use tsm_storage::clearing::Lists as _;
 use tsm_storage::se_tsm::Intended;
 use tsm_storage::shared::Outbox;
 use tsm_storage::sp_tsm::{Arrivals as _, HolderData, SpTsmStore as _};
 use tsm_storage::{ClearingStore as _, PaymentStore as _, SeTsmStore as _};
 
+use super::flows::Flow;
 use super::stage::{Person, Stage};
 use crate::city::checks::now;
-use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 
 /// Whether the terminals have delivered all that cards paid.
@@ -47,9 +48,10 @@ impl Findings {
 }
 
 impl Stage {
-    /// Everything that is not in order.
-    pub(super) fn findings(&self, delivered: Delivered) -> Vec<String> {
+    /// Everything that is not in order after a flow.
+    pub(super) fn findings(&self, flow: Flow, delivered: Delivered) -> Vec<String> {
         let mut findings = Findings(Vec::new());
+        self.check_lists_of_centre(flow, &mut findings);
         self.check_outboxes(&mut findings);
         self.check_payments(&mut findings);
         self.check_shop(&mut findings);
@@ -58,6 +60,23 @@ impl Stage {
             self.check_operator(person, &mut findings);
         }
         findings.0
+    }
+
+    /// Only a card that is lost is listed so, and then the centre knows that a gate has locked it.
+    fn check_lists_of_centre(&self, flow: Flow, findings: &mut Findings) {
+        let stores = &self.world.servers.stores;
+        let elements = self.people.iter().filter_map(|person| SeId::new(&person.element.id()).ok());
+        for card in elements.filter_map(|se| now(stores.sp_tsm.cards_on(se))).flatten() {
+            let listing = now(stores.clearing.listing(card.card)).flatten();
+            let is_lost = listing.is_some_and(|listing| listing.listed.reason == ListReason::Lost);
+            let is_locked = listing.is_some_and(|listing| listing.locked.is_some());
+            let fits = match flow {
+                Flow::BlackList => is_lost && is_locked,
+                Flow::Lost => is_lost && !is_locked,
+                _ => !is_lost,
+            };
+            findings.check(fits, || format!("the centre lists card {} as {listing:?}", card.card));
+        }
     }
 
     fn check_outboxes(&self, findings: &mut Findings) {
@@ -100,7 +119,7 @@ impl Stage {
                 .find(|attempt| !matches!(attempt.stage, PurseStage::NotDebited | PurseStage::Told(_)));
             findings.check(open.is_none(), || format!("what came of a debit is not settled: {open:?}"));
             let paid = row.is_some_and(|row| matches!(row.order.state, PaymentState::Paid(_)));
-            let spent: u64 = self.people.iter().map(|person| self.world.truth.spent(person.number)).sum();
+            let spent = self.world.truth.spent(0);
             findings.check(spent == if paid { u64::from(*amount) } else { 0 }, || {
                 format!("the shop's order of {amount} fen is paid: {paid}; the card has paid {spent} fen")
             });
@@ -108,14 +127,15 @@ impl Stage {
     }
 
     fn check_issuer(&self, person: &Person, delivered: Delivered, findings: &mut Findings) {
-        let Ok(se) = SeId::new(&crate::city::se_id(person.number)) else { return };
+        let Ok(se) = SeId::new(&person.element.id()) else { return };
         let issuer = &self.world.servers.stores.sp_tsm;
-        let reading = self.world.truth.reading(first_phone(person.number));
+        let reading = self.world.truth.reading(person.element);
         let cards = now(issuer.cards_on(se)).unwrap_or_default();
         for card in &cards {
             self.check_card(card, reading.as_ref(), findings);
             if delivered == Delivered::Everything {
                 self.check_balance(card, reading.as_ref(), findings);
+                self.check_refund(card, findings);
             }
         }
         let held = reading.and_then(|reading| CardNumber::from_application_serial(&reading.serial).ok());
@@ -191,8 +211,7 @@ impl Stage {
         let held = reading.filter(|reading| is_of(reading, card));
         let held = held.map_or(0, |reading| i128::from(reading.state.purse().fen()));
         // What the card paid and no terminal can prove stays in the books as its own.
-        let unproven: u64 =
-            self.people.iter().map(|person| self.world.truth.unproven_of_rider(person.number)).sum();
+        let unproven = self.world.truth.unproven_of(card.card.application_serial());
         let held = if held > 0 { held + i128::from(unproven) } else { held };
         // What a card that moved holds is said by the check of the phone that has it.
         let elsewhere = card.state == CardState::Closed && booked != Some(0) && self.is_held(card);
@@ -201,14 +220,21 @@ impl Stage {
         });
     }
 
+    /// All that was on the cards here came from payments, which take it back.
+    fn check_refund(&self, card: &CardRecord, findings: &mut Findings) {
+        let account = now(self.world.servers.stores.clearing.account(card.card)).flatten();
+        let owed =
+            account.is_some_and(|row| matches!(row.account.state, CardAccountState::RefundPayable { .. }));
+        findings.check(!owed, || format!("the balance of card {} is owed, and nobody pays it", card.card));
+    }
+
     fn is_held(&self, card: &CardRecord) -> bool {
-        let readings =
-            self.people.iter().filter_map(|person| self.world.truth.reading(first_phone(person.number)));
+        let readings = self.people.iter().filter_map(|person| self.world.truth.reading(person.element));
         readings.into_iter().any(|reading| is_of(&reading, card))
     }
 
     fn check_operator(&self, person: &Person, findings: &mut Findings) {
-        let Ok(se) = SeId::new(&crate::city::se_id(person.number)) else { return };
+        let Ok(se) = SeId::new(&person.element.id()) else { return };
         let operator = &self.world.servers.stores.se_tsm;
         let mut open = now(operator.open_intentions(se)).unwrap_or_default();
         // Which keys a domain holds that nobody has used yet, no registry says; the next opening tries them.

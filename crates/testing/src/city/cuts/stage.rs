@@ -1,4 +1,5 @@
-//! A small world with one or two people in it, and what they can do: each deed once, without trying again.
+//! A small world with one rider in it, and what he can do with each of his phones: each deed once, without trying
+//! again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,20 +13,24 @@ use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_wallet::service::{Entrance, OnlinePayment, PaidTopUp, Rights, TopUpResult};
 use tsm_wallet::{Quiet, WalletError};
 
+use super::point::Next;
+use crate::city::Element;
+use crate::city::card::Mishap;
 use crate::city::delivery::Centre;
 use crate::city::desk::{self, CARD_NAME};
-use crate::city::first_phone;
 use crate::city::keys::TRANSIT;
 use crate::city::kiosk::{Cash, Kept};
 use crate::city::network::Role;
 use crate::city::phone::{Phone, SimWallet};
-use crate::city::terminals::{TapFault, Tapped};
+use crate::city::terminals::{self, TapFault, Tapped};
 use crate::city::trace::{Event, Flow as Doing};
 use crate::city::world::World;
 
 /// How long a deed may take before its phone is dead.
 const LONGEST: Duration = Duration::from_secs(900);
-/// The number that both phones belong to.
+/// Commands after which an arrival breaks that is to be given up.
+const ARRIVAL_BREAKS: u64 = 30;
+/// The number that all phones belong to.
 pub const NUMBER: &str = "8613900000000";
 /// The number after the change.
 pub const NEW_NUMBER: &str = "8613911111111";
@@ -57,10 +62,10 @@ impl From<WalletError> for Broke {
     }
 }
 
-/// A person with a phone.
+/// The rider, with one of his phones.
 pub struct Person {
-    /// Which one.
-    pub number: u32,
+    /// Which of whose phones.
+    pub element: Element,
     /// The phone.
     pub phone: Phone,
     /// Cash that is in a kiosk and not on the card as far as the person knows.
@@ -74,7 +79,7 @@ pub struct Person {
 pub struct Stage {
     /// The world.
     pub world: Arc<World>,
-    /// The people: the second has another phone of the same number.
+    /// The rider with each phone in turn.
     pub people: Vec<Person>,
     /// What befalls the next tap.
     pub tap_fault: Option<TapFault>,
@@ -89,16 +94,13 @@ fn transit() -> HexBytes {
 }
 
 impl Stage {
-    /// The people come in; nobody has anything.
-    pub fn new(world: &Arc<World>) -> Self {
-        let person = |number| Person {
-            number,
-            phone: world.new_phone(first_phone(number)),
-            cash: None,
-            inside: false,
-            wallet: None,
+    /// The rider comes in with so many phones, and has nothing else.
+    pub fn new(world: &Arc<World>, phones: u8) -> Self {
+        let person = |phone| {
+            let element = Element { rider: 0, phone };
+            Person { element, phone: world.new_phone(element), cash: None, inside: false, wallet: None }
         };
-        let people = (0..world.plan.riders).map(person).collect();
+        let people = (0..phones).map(person).collect();
         let centre = world.centre(450);
         Self { world: world.clone(), people, tap_fault: None, shop_orders: Vec::new(), centre }
     }
@@ -112,7 +114,7 @@ impl Stage {
     ) -> Result<T, Broke> {
         let world = self.world.clone();
         let person = &mut self.people[person];
-        let number = person.number;
+        let number = person.element.rider;
         world.trace.rider(number, Event::Began(doing));
         let wallet = person.wallet.take();
         let phone = &person.phone;
@@ -154,10 +156,11 @@ impl Stage {
         let person = &mut self.people[person];
         person.wallet = None;
         person.phone.set_mortal(false);
+        person.phone.cancel_death();
         person.phone.card.calm();
         if !person.phone.card.is_powered() {
             person.phone.card.power_on();
-            self.world.trace.rider(person.number, Event::PhoneOn);
+            self.world.trace.rider(person.element.rider, Event::PhoneOn);
         }
     }
 
@@ -189,7 +192,7 @@ impl Stage {
             .with_wallet(person, Doing::Pay, async |wallet| wallet.order_top_up(&transit(), amount).await)
             .await?;
         let (order, payment): (OrderId, PaymentId) = ordered;
-        let number = self.people[person].number;
+        let number = self.people[person].element.rider;
         self.world.truth.ordered(number, tsm_domain::OrderId::from_uuid(order.0), amount);
         self.with_wallet(person, Doing::Pay, async |wallet| wallet.pay(&transit(), order, payment).await)
             .await?;
@@ -217,11 +220,11 @@ impl Stage {
     /// Puts cash into a kiosk for the card, or goes on with what is in it.
     pub async fn bring_cash(&mut self, person: usize, amount: u32) -> Result<(), Broke> {
         let rider = &self.people[person];
-        let number = rider.number;
+        let number = rider.element.rider;
         let cash = match rider.cash {
             Some(cash) => cash,
             None => {
-                let reading = self.world.truth.reading(first_phone(number));
+                let reading = self.world.truth.reading(rider.element);
                 let serial = reading.ok_or_else(|| Broke::Other("there is no card".into()))?.serial;
                 self.world.take_cash(number, serial, amount)
             }
@@ -332,11 +335,65 @@ impl Stage {
     /// The staff records that the rider has another number.
     pub async fn change_number(&mut self, person: usize) -> Result<(), Broke> {
         let client = Client::new(self.world.network.way(Role::SeTsm, None));
-        let se = HexBytes(crate::city::se_id(self.people[person].number).to_vec());
+        let se = HexBytes(self.people[person].element.id().to_vec());
         let change = operator::NumberChange { old: NUMBER.into(), new: NEW_NUMBER.into() };
         let failed = |error: tsm_api::client::ClientError| Broke::Other(format!("at the desk: {error}"));
         let hall = desk::hall(&client).await.map_err(failed)?;
         hall.change_number(&se, &change).await.map_err(failed).map(drop)
+    }
+
+    /// The hall puts the secure element on the loss list, or takes it off.
+    pub async fn list_as_lost(&mut self, person: usize, listing: operator::Listing) -> Result<(), Broke> {
+        let client = Client::new(self.world.network.way(Role::SeTsm, None));
+        let se = HexBytes(self.people[person].element.id().to_vec());
+        let report = operator::LossReport { listing, reason: "said at the counter".into() };
+        let failed = |error: tsm_api::client::ClientError| Broke::Other(format!("at the desk: {error}"));
+        let hall = desk::hall(&client).await.map_err(failed)?;
+        hall.report_loss(&se, &report).await.map_err(failed)?;
+        let rider = self.people[person].element.rider;
+        let lost = listing == operator::Listing::On;
+        self.world.trace.rider(rider, if lost { Event::Lost } else { Event::Found });
+        Ok(())
+    }
+
+    /// Reports the card lost, with the phone itself.
+    pub async fn report_lost(&mut self, person: usize) -> Result<(), Broke> {
+        self.with_wallet(person, Doing::ReportLost, async |wallet| {
+            wallet.report_lost(&transit(), None).await.map(drop)
+        })
+        .await
+    }
+
+    /// The gates of a station fetch the list, and lock the card when it comes.
+    pub async fn be_locked_at_gate(&mut self, person: usize) -> Result<(), Broke> {
+        for index in 0..terminals::GATES_PER_STATION.into() {
+            let fetched = self.world.terminals.fetch_list(index, &self.centre).await;
+            fetched.map_err(|error| Broke::Other(format!("a gate has no list: {error}")))?;
+        }
+        match self.ride(person, 1) {
+            Ok(()) => Err(Broke::Other("the gate let a black-listed card pass".into())),
+            Err(_) if self.is_blocked(person) => Ok(()),
+            Err(broke) => Err(broke),
+        }
+    }
+
+    /// Whether the phone holds a card that cannot be spent from.
+    pub fn is_blocked(&self, person: usize) -> bool {
+        let reading = self.world.truth.reading(self.people[person].element);
+        reading.is_some_and(|reading| !reading.spendable)
+    }
+
+    /// Orders the parked card to this phone, which loses its power while the card is written, and gives it up.
+    pub async fn give_arrival_up(&mut self, person: usize) -> Result<(), Broke> {
+        self.people[person].phone.card.prepare(ARRIVAL_BREAKS, Mishap::CommandLost);
+        if self.migrate_in(person).await.is_ok() {
+            return Err(Broke::Other("the arrival was not broken".into()));
+        }
+        self.close_wallet(person);
+        self.settle_open_works(person, Next::Cancel).await?;
+        self.wait(60).await;
+        self.clean_up(person).await?;
+        self.synchronise(person).await
     }
 
     /// Pays in a shop.
@@ -363,7 +420,7 @@ impl Stage {
     }
 
     fn tapped(&self, person: usize, place: &'static str, tapped: Tapped) -> Result<(), Broke> {
-        let number = self.people[person].number;
+        let number = self.people[person].element.rider;
         match tapped {
             Tapped::Passed(fare, balance) => {
                 self.world.trace.rider(number, Event::Passed(place, fare, balance));

@@ -42,7 +42,7 @@ pub struct Sweep {
 impl Default for Sweep {
     fn default() -> Self {
         Self {
-            flows: Flow::swept(),
+            flows: Flow::ALL.to_vec(),
             kinds: Kind::ALL.to_vec(),
             only: None,
             next: vec![Next::Continue, Next::Cancel],
@@ -98,6 +98,9 @@ pub fn places(flow: Flow, counted: &Counted) -> Vec<Point> {
         for number in 0..commits {
             places.extend(CRASHES.map(|crash| Point::Commit(role, number, crash)));
         }
+    }
+    for number in 0..counted.wallet {
+        places.extend(CRASHES.map(|crash| Point::Wallet(number, crash)));
     }
     if flow.taps() {
         places.extend((0..TERMINAL_WRITES).map(Point::Terminal));

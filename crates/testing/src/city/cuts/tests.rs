@@ -34,10 +34,15 @@ fn what_was_mended_stays_so() {
 
 #[test]
 fn places_have_names_that_lead_back() {
-    let counted =
-        Counted { commands: 2, writes: 2, messages: vec!["one".into(), "two".into()], commits: [1, 2, 0, 1] };
+    let counted = Counted {
+        commands: 2,
+        writes: 2,
+        messages: vec!["one".into(), "two".into()],
+        commits: [1, 2, 0, 1],
+        wallet: 3,
+    };
     let places = sweep::places(Flow::Ride, &counted);
-    assert_eq!(places.len(), 2 * 4 + 2 + 2 * 8 + 4 * 2 + 6);
+    assert_eq!(places.len(), 2 * 4 + 2 + 2 * 8 + 4 * 2 + 3 * 2 + 6);
     for place in places {
         assert_eq!(place.to_string().parse(), Ok(place));
     }

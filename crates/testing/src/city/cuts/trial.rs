@@ -53,6 +53,8 @@ pub struct Counted {
     pub messages: Vec<String>,
     /// Commits of each role's store, in the order of [`Role::ALL`].
     pub commits: [u64; 4],
+    /// Writes of the wallet's own storage.
+    pub wallet: u64,
 }
 
 /// What came of one run.
@@ -142,8 +144,7 @@ async fn play(stage: &mut Stage, flow: Flow, part: Part) -> Result<(), Broke> {
 
 impl Trial {
     fn new(cut: &Cut) -> Self {
-        let plan =
-            Plan { riders: cut.flow.people(), message_faults: 0, planted: cut.planted, ..Plan::small(SEED) };
+        let plan = Plan { riders: 1, message_faults: 0, planted: cut.planted, ..Plan::small(SEED) };
         let world = World::new(plan);
         if cut.flow == Flow::Renumber {
             world.servers.name_holders();
@@ -152,7 +153,7 @@ impl Trial {
         let morning = morning();
         let up = world.executor.complete(async move { servers.bring_up_after(morning).await });
         up.expect("an undisturbed world comes up");
-        let stage = Stage::new(&world);
+        let stage = Stage::new(&world, cut.flow.phones());
         let mut trial = Self {
             cut: cut.clone(),
             world,
@@ -203,6 +204,7 @@ impl Trial {
             writes: ended_at.writes.saturating_sub(begun.writes),
             messages: seen,
             commits,
+            wallet: ended_at.wallet.saturating_sub(begun.wallet),
         };
         self.fired = self.cut.points.iter().all(|point| self.has_fired(*point, writes_before));
         self.world.servers.cancel_crashes();
@@ -212,10 +214,11 @@ impl Trial {
     }
 
     fn counts(&self) -> Counted {
-        let card = self.stage.as_ref().map(|stage| stage.people[self.cut.flow.person()].phone.card.clone());
+        let phone = self.stage.as_ref().map(|stage| &stage.people[self.cut.flow.person()].phone);
         Counted {
-            commands: card.as_ref().map_or(0, |card| card.commands()),
-            writes: card.as_ref().map_or(0, |card| card.writes()),
+            commands: phone.map_or(0, |phone| phone.card.commands()),
+            writes: phone.map_or(0, |phone| phone.card.writes()),
+            wallet: phone.map_or(0, |phone| phone.wallet_writes()),
             messages: Vec::new(),
             commits: Role::ALL.map(|role| self.world.servers.commits(role)),
         }
@@ -229,7 +232,9 @@ impl Trial {
         for point in self.cut.points.clone() {
             let Some(stage) = self.stage.as_mut() else { return 0 };
             let person = &mut stage.people[flow.person()];
-            world.trace.rider(person.number, Event::Placed(format!("what goes wrong from here: {point}")));
+            world
+                .trace
+                .rider(person.element.rider, Event::Placed(format!("what goes wrong from here: {point}")));
             match point {
                 Point::Command(number, fault) => {
                     let before = matches!(fault, CommandFault::CommandLost | CommandFault::PhoneBefore);
@@ -246,6 +251,7 @@ impl Trial {
                 }
                 Point::Message(number, fault) => messages.push((number, fault)),
                 Point::Commit(role, number, crash) => world.servers.plan_crash(role, number + 1, crash),
+                Point::Wallet(number, crash) => person.phone.prepare_death(number, crash),
                 Point::Terminal(number) => stage.tap_fault = Some(TapFault::TerminalDies(number)),
             }
         }
@@ -256,7 +262,9 @@ impl Trial {
     fn has_fired(&self, point: Point, kills: u64) -> bool {
         let card = self.stage.as_ref().map(|stage| stage.people[self.cut.flow.person()].phone.card.clone());
         match point {
-            Point::Command(..) | Point::Write(_) => card.is_none_or(|card| !card.is_powered()),
+            Point::Command(..) | Point::Write(_) | Point::Wallet(..) => {
+                card.is_none_or(|card| !card.is_powered())
+            }
             Point::Message(..) => self.world.network.watch.fired() > 0,
             Point::Commit(..) => self.world.servers.kills() > kills,
             Point::Terminal(_) => {
@@ -288,7 +296,7 @@ impl Trial {
         if self.findings.is_empty() {
             return None;
         }
-        let story = self.world.trace.story(Some(self.cut.flow.person() as u32));
+        let story = self.world.trace.story(Some(0));
         Some(Failure { findings: self.findings, story })
     }
 
@@ -297,7 +305,7 @@ impl Trial {
             self.findings.push(format!("{when}: nobody is there any more"));
             return;
         };
-        let found = stage.findings(delivered);
+        let found = stage.findings(self.cut.flow, delivered);
         self.findings.extend(found.into_iter().map(|what| format!("{when}: {what}")));
     }
 }
