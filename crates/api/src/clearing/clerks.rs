@@ -61,7 +61,6 @@ pub fn endpoints() -> Vec<EndpointInfo> {
 }
 
 /// The endpoints of the people at a desk: those of the centre, and of the card issuer.
-
 pub struct ClerkEndpoints {
     /// Logs in.
     pub login: Endpoint<ClerkLogin, ClerkSession>,

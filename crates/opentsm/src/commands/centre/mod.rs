@@ -117,10 +117,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     let plan = options.who.plan()?;
     let Options { who, matter } = options;
     runtime.block_on(async {
-        match matter {
-            Matter::People(matter) => who.people(At::Centre, &plan, matter).await,
-            _ => who.logged_in(At::Centre, &plan, async |client| decide(&plan, options, &client).await).await,
+        if let Matter::People(matter) = matter {
+            return who.people(At::Centre, &plan, matter).await;
         }
+        who.logged_in(At::Centre, &plan, async |client| decide(&plan, options, &client).await).await
     })
 }
 

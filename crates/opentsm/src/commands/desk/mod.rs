@@ -91,17 +91,15 @@ struct OnCase {
 pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let plan = options.who.plan()?;
+    let Options { who, matter } = options;
     runtime.block_on(async {
-        match &options.matter {
-            Matter::Migrate(matter) => migrations::run(&plan, &options.who, matter).await,
-            Matter::People(matter) => options.who.people(At::IssuersDesk, &plan, matter).await,
-            _ => {
-                options
-                    .who
-                    .logged_in(At::IssuersDesk, &plan, async |client| decide(&plan, options, client).await)
-                    .await
-            }
+        if let Matter::Migrate(matter) = matter {
+            return migrations::run(&plan, who, matter).await;
         }
+        if let Matter::People(matter) = matter {
+            return who.people(At::IssuersDesk, &plan, matter).await;
+        }
+        who.logged_in(At::IssuersDesk, &plan, async |client| decide(&plan, options, client).await).await
     })
 }
 

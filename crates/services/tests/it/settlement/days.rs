@@ -106,7 +106,7 @@ async fn pay_metro_out(world: &World<impl ClearingStore + 'static>) {
     assert_eq!((first.number, first.amount_fen, first.proposed_by.as_str()), (1, 996, "ann"));
     assert_eq!(bob.call(&api::PROPOSE_PAYOUT, &[DAY], &new).await.unwrap(), first, "one waits at a time");
     let waiting = desk.call(&api::WAITING_PAYOUTS, &[], &Nothing {}).await.unwrap().payouts;
-    assert_eq!(waiting, [first.clone()]);
+    assert_eq!(waiting, std::slice::from_ref(&first));
     let own = ann.call(&api::DECIDE_PAYOUT, &[DAY], &approve).await.unwrap_err();
     assert_eq!(code(own), ProblemCode::FourEyes);
     let other = bob.call(&api::DECIDE_PAYOUT, &[DAY], &decide(Decision::Approve, 997)).await.unwrap_err();
