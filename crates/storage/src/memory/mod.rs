@@ -95,6 +95,8 @@ pub enum PlantedBug {
     SkippedJournal,
     /// A card gets the same terminal number for each of its loads.
     RepeatedTerminalNumber,
+    /// A plain and a composite purchase are both recorded for one number in a card's count, and paid.
+    PaidContradiction,
 }
 
 impl<S: shared::HasShared> Memory<S> {

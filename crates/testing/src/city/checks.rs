@@ -169,6 +169,7 @@ impl World {
     /// Everything, when all is quiet.
     pub(super) fn check_everything(&self) {
         self.check_settled();
+        self.check_paid_once();
         self.check_locks();
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {

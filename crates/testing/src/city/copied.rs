@@ -70,14 +70,20 @@ impl World {
         )
     }
 
-    /// Nothing of a copied card is paid twice, what is not paid is listed, and a card that was proven to be
-    /// copied moves no more money.
-    pub(super) fn check_copied(&self) {
+    /// Nothing of a copied card is paid that neither of the two paid, and no place in its count twice.
+    pub(super) fn check_paid_once(&self) {
         for copied in self.copied() {
             if let Some(what) = copied.too_much.first() {
                 let violation = Violation::CopyPaid { what: what.clone() };
                 return self.truth.find(Some(copied.rider), violation);
             }
+        }
+    }
+
+    /// What is not paid of a copied card is listed, and one that was proven to be copied moves no more money.
+    pub(super) fn check_copied(&self) {
+        self.check_paid_once();
+        for copied in self.copied() {
             if let Some(what) = self.unnoticed(&copied) {
                 return self.truth.find(Some(copied.rider), Violation::CopyUnnoticed { what });
             }

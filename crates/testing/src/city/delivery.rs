@@ -90,6 +90,7 @@ impl Terminals {
                     if terminals.random.draw(|random| random.once_in(3)) {
                         let _ = terminals.fetch_list(index, &centre).await;
                     }
+                    terminals.fetch_fares(index, &centre).await;
                 }
             });
         }

@@ -6,6 +6,7 @@
 //!   wallet core   -> handset -> software SE             phone.rs, card.rs
 //!   gates, POS    -> terminal -> the same SE            terminals.rs
 //!     notices, batches, files, lists -> the centre      delivery.rs, line.rs
+//!     fare tables                    <- the centre      fares.rs
 //! network         in process, with faults               network.rs
 //! servers         the real roles over memory stores     servers.rs, shop.rs
 //! executor        tasks, timers, processes, time        executor.rs
@@ -25,6 +26,7 @@ pub mod cuts;
 mod delivery;
 pub mod desk;
 pub mod executor;
+mod fares;
 pub mod keys;
 pub mod kiosk;
 pub mod line;

@@ -42,6 +42,10 @@ pub enum Plant {
     BelievedBalance,
     /// What is settled for one operator is settled for another as well.
     SettledForBoth,
+    /// The centre pays two purchases for one place in a card's count.
+    PaidContradiction,
+    /// A gate keeps its fares although the centre has published others.
+    OldFares,
 }
 
 /// How long the impatient cashier waits.

@@ -127,7 +127,11 @@ impl Servers {
         match planted {
             Some(Plant::SkippedJournal) => stores.clearing.plant(PlantedBug::SkippedJournal),
             Some(Plant::ReusedTerminalNumber) => stores.sp_tsm.plant(PlantedBug::RepeatedTerminalNumber),
-            Some(Plant::RefundOnTimeout | Plant::BelievedBalance | Plant::SettledForBoth) | None => {}
+            Some(Plant::PaidContradiction) => stores.clearing.plant(PlantedBug::PaidContradiction),
+            Some(
+                Plant::RefundOnTimeout | Plant::BelievedBalance | Plant::SettledForBoth | Plant::OldFares,
+            )
+            | None => {}
         }
         let mut organisation = |number| Organisation::new(number, &mut random);
         let organisations = Organisations {

@@ -4,15 +4,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use tsm_api::signature::MessageVerifier;
-use tsm_domain::money::fare::{DistanceBand, FareBook, FareRule, FareTable, StationId};
+use tsm_domain::money::fare::{FareBook, StationId};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_epurse::file::Industry;
 use tsm_epurse::{Amount, DateTime};
 use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::Interface;
+use tsm_se::inspect::PurseReading;
 use tsm_services::purse::card_time;
+use tsm_terminal::centre_fares::CentreFares;
+use tsm_terminal::gate::Booking;
 use tsm_terminal::pos::PosProfile;
 use tsm_terminal::state::Limits;
 use tsm_terminal::store::{Line, StoreError};
@@ -23,7 +27,9 @@ use tsm_terminal::{
 
 use super::card::{Card, Exchange};
 use super::executor::Executor;
+use super::fares::{self, Fares};
 use super::lock;
+use super::planted::Plant;
 use super::random::{Random, Stream};
 use super::shop::ONLINE;
 use super::trace::{Event, Trace};
@@ -48,6 +54,7 @@ pub const PLATFORM: &str = "PAYMENT";
 #[derive(Default)]
 pub struct Disk {
     list: ListInUse,
+    fares: FareBook,
     /// The state that survives, while a failure is prepared.
     saved: Option<TerminalState>,
     /// Writes until it fails.
@@ -79,12 +86,13 @@ impl TerminalStore for Disk {
         Ok(())
     }
 
-    fn keep_fares(&mut self, _: &FareBook) -> Result<(), StoreError> {
+    fn keep_fares(&mut self, fares: &FareBook) -> Result<(), StoreError> {
+        self.fares = fares.clone();
         Ok(())
     }
 }
 
-type SimTerminal = Terminal<RootKeys, SharedDisk>;
+pub(super) type SimTerminal = Terminal<RootKeys, SharedDisk>;
 
 /// The disk, from inside the terminal.
 #[derive(Clone, Default)]
@@ -121,6 +129,8 @@ pub(super) struct Post {
     pub(super) number: [u8; 6],
     disk: SharedDisk,
     kind: Kind,
+    /// When it last asked the centre for fares and got all that there were.
+    pub(super) told_fares: Option<Timestamp>,
 }
 
 /// What befalls a tap.
@@ -154,6 +164,10 @@ pub struct Terminals {
     pub(super) truth: Arc<Truth>,
     pub(super) trace: Arc<Trace>,
     pub(super) faults: Arc<AtomicU64>,
+    /// What is so about the gates' fares.
+    pub(super) fares: Fares,
+    /// Whether the gates have the bug that they keep the fares they have.
+    pub(super) keeps_old_fares: bool,
     /// The centre's key for its lists, once a terminal has asked for it.
     pub(super) list_key: Mutex<Option<MessageVerifier>>,
 }
@@ -189,7 +203,7 @@ impl Terminals {
     pub fn new(
         executor: &Executor,
         keys: &RootKeys,
-        seed: u64,
+        (seed, planted): (u64, Option<Plant>),
         truth: &Arc<Truth>,
         trace: &Arc<Trace>,
         faults: &Arc<AtomicU64>,
@@ -203,12 +217,12 @@ impl Terminals {
             let kind = if index <= gates {
                 let station = (index as u16 - 1) / GATES_PER_STATION + 1;
                 let profile = gate_profile(station);
-                Kind::Gate(Gate::new(profile.clone(), terminal), profile)
+                Kind::Gate(Gate::new(profile.clone(), with_fares(terminal, &disk)), profile)
             } else {
                 let profile = shop_profile();
                 Kind::Shop(Pos::new(profile, terminal), profile)
             };
-            posts.push(Mutex::new(Post { number, disk, kind }));
+            posts.push(Mutex::new(Post { number, disk, kind, told_fares: None }));
         }
         Arc::new(Self {
             executor: executor.clone(),
@@ -218,6 +232,8 @@ impl Terminals {
             truth: truth.clone(),
             trace: trace.clone(),
             faults: faults.clone(),
+            fares: Fares::default(),
+            keeps_old_fares: planted == Some(Plant::OldFares),
             list_key: Mutex::default(),
         })
     }
@@ -225,18 +241,29 @@ impl Terminals {
     /// A rider enters at a station.
     pub fn enter(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
         let gate = self.gate_of(station);
-        self.tap(gate, card, fault, |post, reader, at| match &mut post.kind {
-            Kind::Gate(gate, _) => gate.enter(reader, at).map(passage),
-            Kind::Shop(..) => Ok((0, 0)),
+        self.tap(gate, card, fault, |post, reader, at| {
+            let Kind::Gate(gate, _) = &mut post.kind else { return Ok((0, 0)) };
+            let entered = gate.enter(reader, at)?;
+            if let Passage::Entered { booking: Booking::Now, .. } = entered {
+                self.entered(card.element(), station);
+            }
+            Ok(passage(entered))
         })
     }
 
     /// A rider leaves at a station.
     pub fn leave(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
         let gate = self.gate_of(station);
-        self.tap(gate, card, fault, |post, reader, at| match &mut post.kind {
-            Kind::Gate(gate, _) => gate.leave(reader, at).map(passage),
-            Kind::Shop(..) => Ok((0, 0)),
+        self.tap(gate, card, fault, |post, reader, at| {
+            let Kind::Gate(gate, _) = &mut post.kind else { return Ok((0, 0)) };
+            let left = gate.leave(reader, at)?;
+            match left {
+                Passage::Left { fare, booking: Booking::Now, .. } => {
+                    self.check_fare(post, card.element(), station, fare.fen());
+                }
+                _ => self.lost_track(card.element()),
+            }
+            Ok(passage(left))
         })
     }
 
@@ -290,6 +317,10 @@ impl Terminals {
             self.restart(&mut post, index, saved.unwrap_or_default());
         }
         let after = self.truth.reading(card.element());
+        let offline = |reading: Option<PurseReading>| reading.map(|reading| reading.state.offline());
+        if !matches!(tapped, Tapped::Passed(..)) && offline(before) != offline(after) {
+            self.lost_track(card.element());
+        }
         if let (Some(before), Some(after)) = (before, after)
             && before.state.offline() != after.state.offline()
             && !post.knows(after.serial, after.state.offline().value())
@@ -307,7 +338,9 @@ impl Terminals {
         let terminal = terminal(post.number, &self.keys, state, &post.disk);
         let terminal = terminal.with_list(list, ListPolicy::default());
         match &mut post.kind {
-            Kind::Gate(gate, profile) => *gate = Gate::new(profile.clone(), terminal),
+            Kind::Gate(gate, profile) => {
+                *gate = Gate::new(profile.clone(), with_fares(terminal, &post.disk));
+            }
             Kind::Shop(pos, profile) => *pos = Pos::new(*profile, terminal),
         }
     }
@@ -384,6 +417,12 @@ fn terminal(number: [u8; 6], keys: &RootKeys, state: TerminalState, disk: &Share
         .expect("a PSAM with a profile says its number")
 }
 
+/// A gate's terminal, with the fares that its disk holds.
+fn with_fares(terminal: SimTerminal, disk: &SharedDisk) -> SimTerminal {
+    let book = lock(&disk.0).fares.clone();
+    terminal.with_fares(CentreFares { operator: RAIL.into(), book })
+}
+
 fn passage(passage: Passage) -> (u32, u32) {
     match passage {
         Passage::Entered { balance, .. } => (0, balance.fen()),
@@ -407,18 +446,6 @@ pub fn draw_fault(random: &mut Random) -> TapFault {
     }
 }
 
-fn fares() -> FareTable {
-    let positions_m =
-        (1..=STATIONS).map(|station| (StationId(station), u32::from(station) * 1_500)).collect();
-    let band = |up_to_m, price| DistanceBand { up_to_m, price: Fen::new(price) };
-    let rule = FareRule::Distance {
-        positions_m,
-        bands: vec![band(6_000, 300), band(12_000, 400), band(22_000, 500)],
-        maximum: Fen::new(700),
-    };
-    FareTable::new(1, rule).expect("the bands rise")
-}
-
 fn gate_profile(station: u16) -> GateProfile {
     GateProfile {
         station: StationId(station),
@@ -426,7 +453,7 @@ fn gate_profile(station: u16) -> GateProfile {
         operator: [0x30, 0x00],
         city: [0x99, 0x00],
         acquirer: [0x09, 0x99, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF],
-        fares: fares(),
+        fares: fares::installed(),
         least_balance: Fen::new(300),
         unmatched: UnmatchedJourney::ChargeMaximum,
         neighbour_grace_s: 120,

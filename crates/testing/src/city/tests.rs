@@ -46,7 +46,9 @@ fn a_seed_repeats_exactly() {
 fn found(plant: Plant) -> Outcome {
     // A lie at the right moment is rare, so that phones lie more often where the bug is to believe them.
     let (phone_faults, riders) = if plant == Plant::BelievedBalance { (2, 40) } else { (3, 20) };
-    let plans = (1..=8).map(|seed| Plan { planted: Some(plant), phone_faults, riders, ..Plan::small(seed) });
+    let copiers = if plant == Plant::PaidContradiction { 3 } else { 12 };
+    let plans =
+        (1..=8).map(|seed| Plan { planted: Some(plant), phone_faults, riders, copiers, ..Plan::small(seed) });
     let mut outcomes = plans.map(run);
     outcomes.find(|outcome| outcome.violation.is_some()).expect("one of eight seeds finds the bug")
 }
@@ -82,4 +84,16 @@ fn a_believed_balance_is_found() {
 fn a_settlement_for_the_wrong_operator_is_found() {
     let outcome = found(Plant::SettledForBoth);
     assert!(matches!(violation(&outcome), Some(Violation::Settlement { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_contradiction_that_is_paid_is_found() {
+    let outcome = found(Plant::PaidContradiction);
+    assert!(matches!(violation(&outcome), Some(Violation::CopyPaid { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_gate_that_keeps_old_fares_is_found() {
+    let outcome = found(Plant::OldFares);
+    assert!(matches!(violation(&outcome), Some(Violation::WrongFare { .. })), "{outcome:?}");
 }

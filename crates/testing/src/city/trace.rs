@@ -71,6 +71,8 @@ pub enum Event {
     Started(Role),
     /// A machine's clock is wrong by so many seconds.
     Clock(Role, i64),
+    /// Two people of the gates' operator have published a fare table, which is in force from then on.
+    FaresPublished(u32, i64),
     /// A terminal lost its power and started again from what it had stored.
     TerminalRestarted(u32),
     /// Nothing goes wrong any more, and still the rider cannot settle; what failed last.
@@ -203,6 +205,9 @@ impl fmt::Display for Event {
             Self::Killed(role) => write!(f, "the {} dies at a commit", role.name()),
             Self::Started(role) => write!(f, "the {} serves again", role.name()),
             Self::Clock(role, seconds) => write!(f, "the clock of the {} is {seconds} s ahead", role.name()),
+            Self::FaresPublished(version, from) => {
+                write!(f, "version {version} of the fares is published, in force from {}", clock(*from))
+            }
             Self::TerminalRestarted(number) => write!(f, "terminal {number} starts again after a power loss"),
             Self::Unsettled(why) => write!(f, "nothing goes wrong, and the rider cannot settle: {why}"),
             Self::Placed(what) => write!(f, "{what}"),

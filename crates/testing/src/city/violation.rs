@@ -114,6 +114,11 @@ pub enum Violation {
         /// What it lists.
         what: String,
     },
+    /// A gate charged another fare than the one in force.
+    WrongFare {
+        /// How.
+        what: String,
+    },
     /// The servers, or the card, know the rider by another number than he has.
     Holder {
         /// Which.
@@ -203,6 +208,7 @@ impl fmt::Display for Violation {
             Self::UnexplainedDifference { what } => {
                 write!(f, "the reconciliation lists a difference that is none: {what}")
             }
+            Self::WrongFare { what } => write!(f, "a gate charges a wrong fare: {what}"),
             Self::Holder { what } => write!(f, "somebody knows the rider by a wrong number: {what}"),
             Self::CopyPaid { what } => write!(f, "the centre pays for a copied card twice: {what}"),
             Self::CopyUnnoticed { what } => {

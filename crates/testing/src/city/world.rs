@@ -176,7 +176,8 @@ impl World {
         let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
         let truth = Truth::new(&executor, &trace, &servers.stores, plan.riders);
         let (truth, faults) = (Arc::new(truth), Arc::<AtomicU64>::default());
-        let terminals = Terminals::new(&executor, &servers.keys.terminals, seed, &truth, &trace, &faults);
+        let terminals =
+            Terminals::new(&executor, &servers.keys.terminals, (seed, plan.planted), &truth, &trace, &faults);
         Arc::new(Self {
             plan,
             network,
@@ -464,6 +465,7 @@ pub fn run(plan: Plan) -> Outcome {
     world.admit_riders();
     world.let_terminals_deliver();
     world.let_things_happen();
+    world.let_fares_change();
     if world.planted(Plant::RefundOnTimeout) {
         world.let_a_cashier_be_impatient();
     }
