@@ -84,8 +84,8 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     all.extend(evidence::endpoints());
     all.extend(settlement::endpoints());
     all.extend(watch::endpoints());
-    all.extend(clerks::endpoints());
     all.extend(kept::endpoints());
+    all.extend(clerks::endpoints());
     all
 }
 
