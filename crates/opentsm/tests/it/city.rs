@@ -109,6 +109,31 @@ fn a_card_is_opened_used_and_kept() {
     assert!(chinese["error"].as_str().unwrap().contains("余额"), "{chinese}");
 }
 
+/// A card that waits at the clearing centre is returned from another phone of its rider, by its name.
+///
+/// req: B-7.5.1.b
+#[test]
+fn a_parked_card_is_returned_from_another_phone() {
+    let folder = Folder::new("parked");
+    let city = Up::start(&folder);
+    let (old, new) = (Phone::switch_on(&folder, "4"), Phone::switch_on(&folder, "5"));
+    for phone in [&old, &new] {
+        phone.done(&["register", "--accept", "--number", "8613900000004"]);
+    }
+    old.done(&["open", CARD]);
+    old.done(&["top-up", CARD, "5000"]);
+    assert_eq!(new.ask(&["return", CARD])["ending"], "failed", "it is in use on the other phone");
+    old.done(&["migrate-out", CARD]);
+    assert_eq!(new.done(&["parked"])["balance_fen"], 5000);
+    assert_eq!(new.done(&["return", CARD])["balance_fen"], 5000);
+    let read = || last_line(&opentsm(&["books", "--city", folder.text(), "--json"]));
+    let books = (0..100).map(|_| read()).find(|books| books["refunded"] == 5000).unwrap();
+    assert_money_adds_up(&books);
+    assert_eq!((&books["parked"], &books["refund_payable"]), (&0.into(), &0.into()));
+    assert_ne!(new.ask(&["return", CARD])["ending"], "done", "once");
+    drop(city);
+}
+
 /// The books, once they say that this much is paid in and in flight. What a rider did reaches the
 /// centre through an outbox, so the first look may come too early.
 fn books_with(folder: &Folder, paid_in: i64, in_flight: i64) -> Value {

@@ -17,8 +17,8 @@ impl Session {
         for card in &cards {
             let (number, balance) = (&card.card_number, yuan(i64::from(card.balance_fen)));
             self.say(
-                format!("parked: {number}, {balance}; `migrate-in` brings it here"),
-                format!("已寄存：{number}，余额 {balance}；可用 migrate-in 迁入本机"),
+                format!("parked: {number}, {balance}; `migrate-in` brings it here, `return` gives it back"),
+                format!("已寄存：{number}，余额 {balance}；可用 migrate-in 迁入本机，或用 return 退卡"),
             );
         }
         let aid = cards.first().map(|card| card.aid.clone());

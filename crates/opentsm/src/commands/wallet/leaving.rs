@@ -1,16 +1,35 @@
 //! A card leaves the phone, and work that was interrupted is continued or cancelled.
 
+use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_wallet::service::{Cancellation, Continued, Interrupted, Returned, Rights, TopUpResult};
 
 use super::reply::Detail;
 use super::words::Trouble;
-use super::{Session, not_here};
+use super::{Session, names, not_here};
 use crate::report::yuan;
 
 impl Session {
-    pub(super) async fn return_card(&mut self, application: &str) -> Result<Detail, Trouble> {
-        let aid = self.log_in_for(application).await?;
-        let returned = self.phone.wallet.return_card(&aid, &mut self.shown).await?;
+    /// Returns the card on this phone, or one that is parked at the clearing centre.
+    pub(super) async fn return_card(
+        &mut self,
+        application: &str,
+        parked: Option<String>,
+    ) -> Result<Detail, Trouble> {
+        self.log_in().await?;
+        let here = self.known(application).filter(|_| parked.is_none());
+        let (aid, returned) = match here {
+            Some(aid) => {
+                let returned = self.phone.wallet.return_card(&aid, &mut self.shown).await?;
+                (aid, returned)
+            }
+            None => {
+                let entries = self.phone.wallet.catalogue(CatalogueList::Recommendation).await?;
+                let entry = entries.into_iter().find(|entry| names(&entry.name, &entry.aid, application));
+                let aid = entry.ok_or_else(|| not_here(application))?.aid;
+                let returned = self.phone.wallet.return_parked(&aid, parked).await?;
+                (aid, returned)
+            }
+        };
         self.show_returned(&returned);
         let balance_fen = Some(returned.balance_fen);
         Ok(Detail { aid: Some(aid), balance_fen, ..Detail::default() })

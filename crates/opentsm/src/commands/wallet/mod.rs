@@ -153,10 +153,14 @@ enum Operation {
         #[arg(long)]
         card: Option<String>,
     },
-    /// Returns a card: it is closed and its balance goes back.
+    /// Returns a card: it is closed and its balance goes back. One that is parked at the clearing centre can be
+    /// returned from any phone of its rider.
     Return {
         /// Name or AID.
         application: String,
+        /// A parked card, as `parked` shows it; not needed when there is one, and none on this phone.
+        #[arg(long)]
+        card: Option<String>,
     },
     /// Parks a card at the clearing centre, for another phone.
     MigrateOut {
@@ -303,7 +307,7 @@ impl Session {
             Operation::Lock { application } => self.lock(application).await,
             Operation::Unlock { application } => self.unlock(application).await,
             Operation::Lost { application, card } => self.lost(application, card.clone()).await,
-            Operation::Return { application } => self.return_card(application).await,
+            Operation::Return { application, card } => self.return_card(application, card.clone()).await,
             Operation::MigrateOut { application } => self.migrate_out(application).await,
             Operation::Parked => self.parked().await,
             Operation::MigrateIn { application, card } => self.migrate_in(application, card.clone()).await,
