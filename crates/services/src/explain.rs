@@ -3,7 +3,7 @@
 
 use tsm_api::clearing::AccountState;
 use tsm_api::clearing::evidence::{
-    CardFacts, ClosingWord, CounterGap, ListWord, ProofWord, TransactionFact, TransactionWord,
+    CardFacts, ClosingWord, CounterGap, ListWord, LockFact, ProofWord, TransactionFact, TransactionWord,
 };
 
 /// The language of the words.
@@ -234,15 +234,27 @@ fn frozen(facts: &CardFacts, language: Language) -> Vec<Sentence> {
 
 fn lists(facts: &CardFacts, language: Language) -> Vec<Sentence> {
     let say = |list: &ListWord| {
-        let text = match list {
-            ListWord::Black => language.choose(
-                "It is on the black list: the next terminal that meets it locks it.",
-                "已列入黑名单：遇到它的下一台终端将锁定该卡。",
+        let text = match (list, &facts.locked) {
+            (ListWord::Black, None) => language.choose(
+                "It is on the black list: the next terminal that meets it locks it.".to_owned(),
+                "已列入黑名单：遇到它的下一台终端将锁定该卡。".to_owned(),
             ),
-            ListWord::Grey => language
-                .choose("It is on the grey list: terminals refuse it.", "已列入灰名单：终端拒绝受理。"),
+            (ListWord::Black, Some(LockFact { terminal, at })) => {
+                let at = moment(*at);
+                language.choose(
+                    format!(
+                        "It is on the black list, and terminal {terminal} locked it on {at}: only a service hall \
+                         lets it be unlocked."
+                    ),
+                    format!("已列入黑名单，并于 {at} 由终端 {terminal} 锁定：须到服务网点办理解锁。"),
+                )
+            }
+            (ListWord::Grey, _) => language.choose(
+                "It is on the grey list: terminals refuse it.".to_owned(),
+                "已列入灰名单：终端拒绝受理。".to_owned(),
+            ),
         };
-        Sentence::new(Weight::Alarm, text.to_owned())
+        Sentence::new(Weight::Alarm, text)
     };
     facts.lists.iter().map(say).collect()
 }

@@ -234,6 +234,9 @@ pub struct CardFacts {
     /// The lists it is on, by its journal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListWord>,
+    /// The terminal that locked it since it was listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockFact>,
     /// Where its money is.
     pub money: CardMoney,
     /// The last transactions, newest first.
@@ -262,6 +265,16 @@ pub enum ClosingWord {
     Return,
     /// To move to another phone.
     Migration,
+}
+
+/// A terminal that locked a listed card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LockFact {
+    /// The terminal's number.
+    pub terminal: String,
+    /// When it says it did.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// A list that terminals get.

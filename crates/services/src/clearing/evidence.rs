@@ -8,8 +8,8 @@ use tsm_api::HexBytes;
 use tsm_api::clearing::AccountState;
 use tsm_api::clearing::evidence::{
     Activity, CardFacts, CardLine, CardMoney, CardPage, CardQuery, CardsQuery, ClosingWord, CounterGap,
-    IncidentFact, JournalFact, ListWord, OrderFact, ProofWord, ReceiptPage, ReceiptQuery, RecentTransaction,
-    SealFact, TransactionFact, TransactionWord,
+    IncidentFact, JournalFact, ListWord, LockFact, OrderFact, ProofWord, ReceiptPage, ReceiptQuery,
+    RecentTransaction, SealFact, TransactionFact, TransactionWord,
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{AccountId, OrderId};
@@ -225,6 +225,7 @@ impl Clearing {
             opened_at: row.opened_at,
             frozen: freeze.as_ref().map(|freeze| freeze.reason.clone()),
             lists: self.lists_of(card).await?,
+            locked: self.lock_of(card).await?,
             money: self.money(card, &transfers).await?,
             transactions: transactions.iter().take(SHOWN).map(fact).collect(),
             gaps: gaps(&transactions),
@@ -258,6 +259,13 @@ impl Clearing {
             spent_fen: sum(&[TransferCode::Spent]),
             refunded_fen: sum(&[TransferCode::RefundPaid]),
         })
+    }
+
+    /// Which terminal locked the card since it was listed.
+    async fn lock_of(&self, card: CardNumber) -> Result<Option<LockFact>, Problem> {
+        let listing = self.store.listing(card).await.map_err(problem)?;
+        let locked = listing.and_then(|listing| listing.locked);
+        Ok(locked.map(|lock| LockFact { terminal: lock.terminal.to_string(), at: lock.at }))
     }
 
     /// The lists that the card's journal says it is on.

@@ -19,6 +19,7 @@ fn facts() -> CardFacts {
         opened_at: jiff::Timestamp::UNIX_EPOCH,
         frozen: None,
         lists: Vec::new(),
+        locked: None,
         money: CardMoney { paid_in_fen: 5_000, purse_fen: 4_700, spent_fen: 300, ..CardMoney::default() },
         transactions: vec![TransactionFact {
             kind: TransactionWord::Transit,
@@ -86,7 +87,7 @@ Its journal of 4 entries is whole, and played again it gives exactly these books
 #[test]
 fn each_fact_is_said() {
     type Case = (fn(&mut CardFacts), Weight, &'static str, &'static str);
-    let cases: [Case; 16] = [
+    let cases: [Case; 17] = [
         (|facts| facts.transactions[0].amount_fen = 0, Weight::Plain, "did: entry at terminal", "进站"),
         (|facts| facts.state = AccountState::Opening, Weight::Waiting, "cannot spend yet", "尚不能消费"),
         (
@@ -110,7 +111,17 @@ fn each_fact_is_said() {
             "counter 7 after 9",
             "已冻结",
         ),
-        (|facts| facts.lists = vec![ListWord::Black], Weight::Alarm, "black list", "黑名单"),
+        (|facts| facts.lists = vec![ListWord::Black], Weight::Alarm, "the next terminal", "黑名单"),
+        (
+            |facts| {
+                let at = jiff::Timestamp::UNIX_EPOCH;
+                facts.lists = vec![ListWord::Black];
+                facts.locked = Some(LockFact { terminal: "099900000061".into(), at });
+            },
+            Weight::Alarm,
+            "terminal 099900000061 locked it on 1970-01-01",
+            "由终端 099900000061 锁定",
+        ),
         (|facts| facts.lists = vec![ListWord::Grey], Weight::Alarm, "grey list", "灰名单"),
         (
             |facts| {

@@ -2,6 +2,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::collection::{FileContentQuery, RowVerdict};
+use tsm_api::clearing::evidence::CardQuery;
 use tsm_api::clearing::lists::{
     ChangesQuery, Currency, Decision, ListContent, ListProposal, LockedCard, LostCard, ProposalDecision,
     TerminalStatus, UpdateError, WireListKind, WireListReason,
@@ -111,6 +112,8 @@ async fn a_lock_by_a_terminal_closes_the_matter() {
         assert_eq!(standing.locked_by, Some(HexBytes(TERMINAL.to_vec())));
         assert!(standing.listed.is_some(), "copies of it stay refused");
         assert_eq!(standing.list_version, 2);
+        let facts = world.peer.explanation(&CardQuery { card: card.wire() }).await.unwrap();
+        assert_eq!(facts.locked.unwrap().terminal, hex::encode(TERMINAL));
     }
     let foreign = LockedCard { terminal: HexBytes(FOREIGN.to_vec()), ..report.clone() };
     assert_eq!(code(world.peer.report_locked(&foreign).await), ProblemCode::UnknownId);
