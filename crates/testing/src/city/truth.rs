@@ -322,14 +322,22 @@ impl Truth {
     fn credited(&self, rider: u32, body: Body, amount: u32) {
         let mut state = lock(&self.state);
         let account = &mut state.accounts[rider as usize];
-        account.credited += u64::from(amount);
         let waiting =
             account.orders.iter_mut().find(|order| order.amount == amount && order.credited.is_none());
         let Some(order) = waiting else {
+            // A card and its copy can show the issuer the same count, one after the other: it loads both.
+            let is_other = |known: Body| known.serial == body.serial && known != body;
+            let mut orders = account.orders.iter().filter(|order| order.amount == amount);
+            if orders.any(|order| order.credited.is_some_and(is_other)) {
+                account.copied += u64::from(amount);
+                return;
+            }
+            account.credited += u64::from(amount);
             drop(state);
             return self.find(Some(rider), Violation::CreditWithoutPayment { amount });
         };
         order.credited = Some(body);
+        account.credited += u64::from(amount);
         let (order, money) = (order.order, order.money);
         // Whoever has two of a card can show the issuer the one that was not credited.
         let is_copied = state.is_copied(body.serial);
