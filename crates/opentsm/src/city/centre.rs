@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tsm_api::HexBytes;
 use tsm_api::clearing::Books;
 use tsm_api::clearing::collection::{FileStage, RowVerdict};
@@ -13,7 +14,7 @@ use tsm_api::endpoint::Nothing;
 use tsm_api::signature::{MessageSigner, MessageVerifier};
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_services::runtime::Environment;
-use tsm_terminal::round::{self, Round};
+use tsm_terminal::round::{self, Lent, Round};
 
 use super::plan::{CityPlan, Role};
 use super::terminals::Signed;
@@ -39,6 +40,8 @@ pub struct DayEnd {
 pub struct Centre {
     link: ClearingPeer,
     environment: Environment,
+    /// With which the centre signs lists and fares; asked for once.
+    terminal_key: OnceCell<MessageVerifier>,
 }
 
 impl Centre {
@@ -47,7 +50,7 @@ impl Centre {
         let environment = roles::runtime_of(plan);
         let client = roles::partner(plan, Role::SpTsm, Role::Clearing, &environment);
         let link = ClearingPeer::new(client.map_err(in_step("reaching the clearing centre"))?);
-        Ok(Self { link, environment })
+        Ok(Self { link, environment, terminal_key: OnceCell::new() })
     }
 
     /// The centre's own interface.
@@ -133,18 +136,21 @@ impl Centre {
     /// the fare tables.
     pub async fn round(&self, terminal: &mut impl Signed) -> Result<Round, CityError> {
         let step = "the terminal's round";
-        let key = self.link.list_key().await.map_err(in_step(step))?;
-        let key = MessageVerifier::from_point(key.point.as_bytes()).map_err(in_step(step))?;
+        let key = self.terminal_key.get_or_try_init(async || {
+            let key = self.link.list_key().await.map_err(in_step(step))?;
+            MessageVerifier::from_point(key.point.as_bytes()).map_err(in_step(step))
+        });
+        let key = key.await?;
         let signer = terminal.signer();
         let signer = signer.as_ref().map(|signer| signer as &dyn MessageSigner);
-        let centre = round::Centre { line: &self.link, key: &key, signer };
+        let centre = round::Centre { line: &self.link, key, signer };
         let round = centre.round(terminal, self.environment.clock.now()).await;
         round.map_err(|error| in_step(step)(errors::chain(&error)))
     }
 
     /// Waits until the centre has taken every row of a terminal's last batch. It takes them only after the credits
     /// that come before them on the card, which reach it through the SP-TSM's outbox.
-    pub async fn has_worked_through(&self, terminal: &mut impl Signed) -> Result<(), CityError> {
+    pub async fn has_worked_through(&self, terminal: &mut impl Lent) -> Result<(), CityError> {
         let step = "delivering a gate's transactions";
         let (number, last) = terminal.lend(|terminal| (terminal.number(), terminal.state().batches().last));
         if last == 0 {

@@ -61,12 +61,8 @@ pub(crate) fn same_fares(stored: FareRow, again: &FareRow) -> Result<FareRow> {
 /// A version after a decision; none when it was decided so before.
 pub(crate) fn decide(row: &FareRow, all: &[FareRow], decided: ProposalDecided) -> Result<Option<FareRow>> {
     let conflict = || StorageError::conflict("fare table", row.head.version);
-    if decided.by == row.by {
-        return Err(conflict());
-    }
-    if let Some(known) = &row.decided {
-        let same = known.by == decided.by && known.verdict == decided.verdict;
-        return if same { Ok(None) } else { Err(conflict()) };
+    if !decided.is_new(&row.by, row.decided.as_ref()).ok_or_else(conflict)? {
+        return Ok(None);
     }
     if decided.verdict == ProposalVerdict::Approved {
         let mut published = all.iter().filter(|one| one.is_published());

@@ -83,6 +83,19 @@ pub struct ProposalDecided {
     pub at: jiff::Timestamp,
 }
 
+impl ProposalDecided {
+    /// Whether the decision changes anything, beside who proposed and what was decided before: the same again changes
+    /// nothing. None when it may not be, because the person proposed it, or because it was decided otherwise.
+    pub(crate) fn is_new(&self, proposed_by: &OperatorId, before: Option<&Self>) -> Option<bool> {
+        match before {
+            _ if self.by == *proposed_by => None,
+            None => Some(true),
+            Some(known) if known.by == self.by && known.verdict == self.verdict => Some(false),
+            Some(_) => None,
+        }
+    }
+}
+
 /// Yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -246,13 +259,9 @@ pub(crate) fn decided(
     proposal: ProposalRow,
     decided: ProposalDecided,
 ) -> Result<(ProposalRow, Option<ListAction>)> {
-    let conflict = || StorageError::conflict("list proposal", proposal.id);
-    if decided.by == proposal.by {
-        return Err(conflict());
-    }
-    if let Some(known) = &proposal.decided {
-        let same = known.by == decided.by && known.verdict == decided.verdict;
-        return if same { Ok((proposal, None)) } else { Err(conflict()) };
+    let is_new = decided.is_new(&proposal.by, proposal.decided.as_ref());
+    if !is_new.ok_or_else(|| StorageError::conflict("list proposal", proposal.id))? {
+        return Ok((proposal, None));
     }
     let action = match decided.verdict {
         ProposalVerdict::Approved => Some(proposal.action),

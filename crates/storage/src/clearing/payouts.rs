@@ -9,6 +9,9 @@ use super::Books;
 use super::lists::{ProposalDecided, ProposalVerdict};
 use crate::error::{Result, StorageError};
 
+/// What a row is called in errors.
+pub(crate) const WHAT: &str = "payout to an operator";
+
 /// A payout to an operator for a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayoutRow {
@@ -79,19 +82,12 @@ pub(crate) fn proposed(earlier: &[PayoutRow], row: PayoutRow) -> Proposed {
 
 /// A payout after a decision; none when it was decided so before.
 pub(crate) fn decide(row: &PayoutRow, decided: ProposalDecided) -> Result<Option<PayoutRow>> {
-    let conflict =
-        || StorageError::conflict("payout to an operator", format!("{} {}", row.day, row.operator));
-    if decided.by == row.by {
-        return Err(conflict());
-    }
-    match &row.decided {
-        None => Ok(Some(PayoutRow { decided: Some(decided), ..row.clone() })),
-        Some(known) if known.by == decided.by && known.verdict == decided.verdict => Ok(None),
-        Some(_) => Err(conflict()),
-    }
+    let conflict = || StorageError::conflict(WHAT, format!("{} {}", row.day, row.operator));
+    let is_new = decided.is_new(&row.by, row.decided.as_ref()).ok_or_else(conflict)?;
+    Ok(is_new.then(|| PayoutRow { decided: Some(decided), ..row.clone() }))
 }
 
 /// What was said of a payout that is not there.
 pub(crate) fn unknown(day: BusinessDay, operator: &InstitutionId) -> StorageError {
-    StorageError::unknown("payout to an operator", format!("{day} {operator}"))
+    StorageError::unknown(WHAT, format!("{day} {operator}"))
 }

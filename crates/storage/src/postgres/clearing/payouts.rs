@@ -6,7 +6,7 @@ use tsm_domain::money::settlement::BusinessDay;
 
 use super::{ClearingTables, Postgres, book};
 use crate::clearing::lists::ProposalDecided;
-use crate::clearing::payouts::{OperatorPayouts, PayoutRow, Proposed, decide, proposed, unknown};
+use crate::clearing::payouts::{OperatorPayouts, PayoutRow, Proposed, WHAT, decide, proposed, unknown};
 use crate::clearing::{Books, Step};
 use crate::columns::limit;
 use crate::error::Result;
@@ -21,8 +21,6 @@ CREATE TABLE operator_payouts (
 );
 CREATE INDEX operator_payouts_waiting ON operator_payouts (day, operator, number) WHERE waits;
 "#;
-
-const WHAT: &str = "payout to an operator";
 
 async fn put(db: &Db<'_>, row: &PayoutRow) -> Result<()> {
     let sql = "INSERT INTO operator_payouts (day, operator, number, waits, body) VALUES ($1, $2, $3, $4, $5)

@@ -7,7 +7,7 @@ use tsm_domain::money::settlement::BusinessDay;
 
 use super::{ClearingSchema, Sqlite, book};
 use crate::clearing::lists::ProposalDecided;
-use crate::clearing::payouts::{OperatorPayouts, PayoutRow, Proposed, decide, proposed, unknown};
+use crate::clearing::payouts::{OperatorPayouts, PayoutRow, Proposed, WHAT, decide, proposed, unknown};
 use crate::clearing::{Books, Step};
 use crate::columns::limit;
 use crate::error::Result;
@@ -21,8 +21,6 @@ CREATE TABLE operator_payouts (
 ) WITHOUT ROWID;
 CREATE INDEX operator_payouts_waiting ON operator_payouts (day, operator, number) WHERE waits = 1;
 ";
-
-const WHAT: &str = "payout to an operator";
 
 fn put(db: &Connection, row: &PayoutRow) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO operator_payouts (day, operator, number, waits, body)
