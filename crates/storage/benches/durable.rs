@@ -12,7 +12,7 @@ use tsm_domain::card::{CardRecord, CardState};
 use tsm_domain::money::{Attempt, Tac};
 use tsm_domain::{CardNumber, ConversationId, DeliveryId, Fen, OnlineCounter, OrderId, SeId};
 use tsm_iso7816::Aid;
-use tsm_storage::postgres::{Options, PostgresSpTsm};
+use tsm_storage::postgres::{Options, PostgresSpTsm, log_syncs};
 use tsm_storage::shared::{Begun, ChainKey, Claim, Conversation, ConversationEnd, Delivery, Fence, Note};
 use tsm_storage::sp_tsm::{SpChange, TopUpOrder, TopUpOrderState, With};
 use tsm_storage::sqlite::{SpTsmSchema, Sqlite};
@@ -94,18 +94,11 @@ async fn on_postgres() {
             Options { namespace: Some(format!("bench_{clients}")), connections: 16, ..Options::default() };
         let store = Arc::new(PostgresSpTsm::open(&url, options).await.expect("a new namespace"));
         cards(&*store, clients).await;
-        let before = syncs(&beside).await;
+        let before = log_syncs(&url).await.expect("PostgreSQL 15 to 17");
         let seconds = run(store, clients).await;
-        let syncs = syncs(&beside).await - before;
+        let syncs = log_syncs(&url).await.expect("PostgreSQL 15 to 17") - before;
         print("PostgreSQL", clients, seconds, syncs, bare_postgres(&beside, syncs.clamp(200, 2_000)).await);
     }
-}
-
-async fn syncs(beside: &tokio_postgres::Client) -> u64 {
-    beside.execute("SELECT pg_stat_force_next_flush()", &[]).await.expect("PostgreSQL 15 or later");
-    let row =
-        beside.query_one("SELECT wal_sync FROM pg_stat_wal", &[]).await.expect("PostgreSQL 14 or later");
-    u64::try_from(row.get::<_, i64>(0)).expect("a count")
 }
 
 async fn bare_postgres(beside: &tokio_postgres::Client, commits: u64) -> f64 {

@@ -175,6 +175,20 @@ pub(super) async fn forget(url: &str, options: Options) -> std::result::Result<(
     Ok(())
 }
 
+/// The syncs of the server's log so far.
+pub(super) async fn log_syncs(url: &str) -> Result<u64> {
+    let unavailable = |error: &dyn std::error::Error| StorageError::Unavailable(error.to_string());
+    let pool = connections(url, Options::default(), "public").map_err(|error| unavailable(&error))?;
+    let client = pool.get().await.map_err(|error| unavailable(&error))?;
+    let asked = async {
+        // What the sessions counted for themselves is added to the server's view first.
+        client.execute("SELECT pg_stat_force_next_flush()", &[]).await?;
+        client.query_one("SELECT wal_sync FROM pg_stat_wal", &[]).await
+    };
+    let row = asked.await.map_err(|error| unavailable(&error))?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
 fn connections(url: &str, options: Options, namespace: &str) -> std::result::Result<Pool, OpenError> {
     check_name(namespace)?;
     let mut config = Config::from_str(url).map_err(OpenError::Address)?;

@@ -44,6 +44,12 @@ pub async fn forget(url: &str, options: Options) -> Result<(), OpenError> {
     database::forget(url, options).await
 }
 
+/// How often the server at `url` has synced its log, for all who use it, since its statistics began; from
+/// `pg_stat_wal` of PostgreSQL 15 to 17.
+pub async fn log_syncs(url: &str) -> crate::error::Result<u64> {
+    database::log_syncs(url).await
+}
+
 /// A store on PostgreSQL.
 #[derive(Debug)]
 pub struct Postgres<S> {

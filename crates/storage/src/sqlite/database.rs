@@ -63,6 +63,9 @@ pub enum OpenError {
     },
 }
 
+/// Of every file that this process writes.
+static COMMITS_OF_PROCESS: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
@@ -94,6 +97,10 @@ impl Database {
             readers: Mutex::default(),
             commits,
         })
+    }
+
+    pub(super) fn commits_of_process() -> u64 {
+        COMMITS_OF_PROCESS.load(Ordering::Relaxed)
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -245,6 +252,7 @@ fn write_until_closed(connection: &Connection, jobs: &mut Receiver<Box<dyn Job>>
         let mut batch = Vec::new();
         let committed = write_batch(connection, first, jobs, &mut batch);
         commits.fetch_add(1, Ordering::Relaxed);
+        COMMITS_OF_PROCESS.fetch_add(1, Ordering::Relaxed);
         let committed = committed.map_err(|error| {
             tracing::error!(%error, "a commit failed");
             error.to_string()

@@ -39,6 +39,11 @@ pub type SqliteClearing = Sqlite<ClearingSchema>;
 /// The payment sandbox's store on SQLite.
 pub type SqlitePayment = Sqlite<PaymentSchema>;
 
+/// How many commits all stores of this process made. Each syncs its file's log once (WAL, `synchronous = FULL`).
+pub fn commits_of_process() -> u64 {
+    Database::commits_of_process()
+}
+
 /// A store on SQLite. Dropping it waits for the steps that were handed in.
 #[derive(Debug)]
 pub struct Sqlite<S> {

@@ -78,6 +78,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             reference: "bare synced writes to the same disk",
         },
     );
+    print_count(options, "syncs of the disk for a top-up, all roles", rates.syncs_of_a_top_up);
     Ok(())
 }
 
@@ -90,6 +91,14 @@ fn print(options: &Options, figure: &Figure) {
         format!("{:>6.0} % of {} ({reference:.0}/s)", 100.0 * figure.per_second / reference, figure.reference)
     });
     println!("{:<46} {:>12.0} /s  {share}", figure.what, figure.per_second);
+}
+
+fn print_count(options: &Options, what: &str, count: f64) {
+    if options.json {
+        println!("{}", serde_json::json!({ "what": what, "count": count }));
+    } else {
+        println!("{what:<46} {count:>12.2}");
+    }
 }
 
 /// Runs `work` for about as long as `each`, and returns how often a second it ran.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use tsm_se::memory::LoadFileLibrary;
+use tsm_storage::{postgres, sqlite};
 use tsm_wallet::WalletError;
 
 use crate::city::folder::CityFolder;
@@ -17,7 +18,7 @@ use crate::riders;
 /// Phones at work at once.
 const PHONES: u32 = 16;
 /// Top-ups of each phone.
-const TOP_UPS: u32 = 8;
+const TOP_UPS: u32 = 32;
 
 /// What was measured: how many of each in a second.
 pub struct Rates {
@@ -25,6 +26,8 @@ pub struct Rates {
     pub openings: f64,
     /// Top-ups paid, credited, proven and told.
     pub top_ups: f64,
+    /// How often the disk was synced for one of them, by the stores of all roles together.
+    pub syncs_of_a_top_up: f64,
     /// Writes of one record to a file in the city's folder, each synced before the next, one after the
     /// other: what a durable step costs on this disk without grouping.
     pub bare_syncs: f64,
@@ -63,6 +66,7 @@ async fn measure_in(folder: &CityFolder, database: Option<&str>) -> Result<Rates
     })
     .await?;
     let openings = f64::from(PHONES) / started.elapsed().as_secs_f64();
+    let before = syncs(database).await?;
     let started = Instant::now();
     together(phones, |mut phone| async move {
         for _ in 0..TOP_UPS {
@@ -72,9 +76,19 @@ async fn measure_in(folder: &CityFolder, database: Option<&str>) -> Result<Rates
     })
     .await?;
     let top_ups = f64::from(PHONES * TOP_UPS) / started.elapsed().as_secs_f64();
+    // What is told the centre beside the top-ups is over when the city has stopped.
     city.stop().await;
+    let syncs_of_a_top_up = (syncs(database).await? - before) as f64 / f64::from(PHONES * TOP_UPS);
     let bare_syncs = bare_syncs(folder.path()).map_err(|error| error.to_string())?;
-    Ok(Rates { openings, top_ups, bare_syncs })
+    Ok(Rates { openings, top_ups, syncs_of_a_top_up, bare_syncs })
+}
+
+/// The disk's syncs so far, by this process's files or by the PostgreSQL at `database`.
+async fn syncs(database: Option<&str>) -> Result<u64, String> {
+    match database {
+        None => Ok(sqlite::commits_of_process()),
+        Some(url) => postgres::log_syncs(url).await.map_err(|error| error.to_string()),
+    }
 }
 
 /// How often a second a record can be appended and synced.
