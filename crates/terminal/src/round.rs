@@ -7,7 +7,10 @@
 use jiff::Timestamp;
 use tsm_api::{
     HexBytes,
-    clearing::lists::{ChangesQuery, TerminalStatus},
+    clearing::{
+        collection::{BatchReceipt, TerminalBatch},
+        lists::{ChangesQuery, TerminalStatus},
+    },
     client::{ClearingPeer, ClientError},
     signature::{MessageSigner, MessageVerifier},
 };
@@ -64,6 +67,17 @@ pub struct Round {
     pub waiting: usize,
 }
 
+/// A batch that was brought to the centre.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// The batch.
+    pub batch: TerminalBatch,
+    /// What the centre said of it.
+    pub receipt: BatchReceipt,
+    /// What the terminal made of that.
+    pub delivery: Delivery,
+}
+
 /// Why a round ended early. What was done before stays done.
 #[derive(Debug, thiserror::Error)]
 pub enum RoundError {
@@ -108,14 +122,19 @@ impl Centre<'_> {
 
     /// Delivers one batch: how many records the centre took, or none when nothing more can be delivered now.
     pub async fn deliver(&self, terminal: &mut impl Lent) -> Result<Option<usize>, RoundError> {
+        let brought = self.bring(terminal).await?;
+        let taken = brought.filter(|brought| brought.delivery == Delivery::Taken);
+        Ok(taken.map(|brought| brought.batch.rows.len()))
+    }
+
+    /// Brings one batch, and says what became of it; none when there is nothing to deliver.
+    pub async fn bring(&self, terminal: &mut impl Lent) -> Result<Option<Brought>, RoundError> {
         let signer = self.signer;
         let batch = terminal.lend(|terminal| upload::next_batch(terminal, BATCH, signer))?;
         let Some(batch) = batch else { return Ok(None) };
         let receipt = self.line.batch(&batch).await.map_err(RoundError::Batch)?;
-        match terminal.lend(|terminal| upload::delivered(terminal, &receipt))? {
-            Delivery::Taken => Ok(Some(batch.rows.len())),
-            Delivery::SendAgain => Ok(None),
-        }
+        let delivery = terminal.lend(|terminal| upload::delivered(terminal, &receipt))?;
+        Ok(Some(Brought { batch, receipt, delivery }))
     }
 
     /// Fetches what changed on the list of refused cards since the terminal's own version.

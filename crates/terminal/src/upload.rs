@@ -10,7 +10,8 @@ use tsm_api::{
         Consumption, ConsumptionReport,
         collection::{BatchHeader, BatchReceipt, BatchRow, FileStage, TerminalBatch},
     },
-    clearing_files,
+    clearing_files::{self, FormatError, Kind, SignedRows, TransactionRecord, write_file},
+    client::files::NamedFile,
     signature::MessageSigner,
 };
 use tsm_domain::TerminalNumber;
@@ -63,19 +64,52 @@ pub fn next_batch<K: CardKeys, S: TerminalStore>(
     };
     let number = terminal.number().to_bytes();
     let rows = rows(terminal.state(), up_to);
-    let terminal = TerminalNumber::from_bcd(number).map_err(|error| UploadError::Row(error.to_string()))?;
-    let digest = clearing_files::rows_digest(terminal, &rows);
-    let digest = digest.map_err(|error| UploadError::Row(error.to_string()))?;
-    let mut header = BatchHeader {
-        terminal: HexBytes(number.to_vec()),
+    let mut header = header_of(number, sequence, &rows)?;
+    header.signature = signer.map(|signer| HexBytes(signer.sign(&header.signed_bytes()).to_vec()));
+    Ok(Some(TerminalBatch { header, rows }))
+}
+
+/// The header of a terminal's batch of these rows, not signed yet.
+pub fn header_of(terminal: [u8; 6], sequence: u64, rows: &[BatchRow]) -> Result<BatchHeader, UploadError> {
+    let refused = |error: &dyn std::fmt::Display| UploadError::Row(error.to_string());
+    let number = TerminalNumber::from_bcd(terminal).map_err(|error| refused(&error))?;
+    let digest = clearing_files::rows_digest(number, rows).map_err(|error| refused(&error))?;
+    Ok(BatchHeader {
+        terminal: HexBytes(terminal.to_vec()),
         sequence,
         count: rows.len() as u32,
         sum_fen: rows.iter().map(|row| u64::from(row.amount_fen)).sum(),
         digest: HexBytes(digest.0.to_vec()),
         signature: None,
+    })
+}
+
+/// A batch as files for a centre that takes files (JT/T 978.4-2015): what the terminal signed, if it did, and then
+/// the rows, which a centre that knows its key takes only with it. Their names differ in their first letters.
+pub fn files_of(
+    batch: &TerminalBatch,
+    ending: &str,
+    date: u32,
+    receiver: &str,
+) -> Result<Vec<NamedFile>, UploadError> {
+    let refused = |error: FormatError| UploadError::Row(error.to_string());
+    let number = batch.header.terminal.as_bytes().try_into().ok();
+    let terminal = number.and_then(|number| TerminalNumber::from_bcd(number).ok());
+    let terminal = terminal.ok_or_else(|| refused(FormatError::Field("terminal")))?;
+    let named = |kind: Kind, text: String| NamedFile {
+        name: format!("{}{ending}", kind.letters()),
+        content: text.into_bytes(),
     };
-    header.signature = signer.map(|signer| HexBytes(signer.sign(&header.signed_bytes()).to_vec()));
-    Ok(Some(TerminalBatch { header, rows }))
+    let mut files = Vec::new();
+    if let Some(signed) = SignedRows::of_header(&batch.header) {
+        let text = write_file(date, receiver, &[signed]).map_err(refused)?;
+        files.push(named(Kind::Signatures, text));
+    }
+    let records: Result<Vec<_>, _> =
+        batch.rows.iter().map(|row| TransactionRecord::of_row(terminal, row)).collect();
+    let text = write_file(date, receiver, &records.map_err(refused)?).map_err(refused)?;
+    files.push(named(Kind::Upload, text));
+    Ok(files)
 }
 
 /// Takes the centre's word about a batch.

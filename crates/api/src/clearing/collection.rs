@@ -180,7 +180,8 @@ pub enum RowVerdict {
 /// A piece of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FilePiece {
-    /// The file's name.
+    /// The file's name. It begins with UP; what terminals signed of it comes before it, in the file whose name begins
+    /// with SG and ends as it does.
     pub name: String,
     /// The size of the whole file.
     pub size: u64,

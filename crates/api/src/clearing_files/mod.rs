@@ -18,12 +18,14 @@ mod fields;
 mod listed;
 mod processed;
 mod reject;
+mod signatures;
 mod transaction;
 
 pub use fields::FormatError;
 pub use listed::ListedRecord;
 pub use processed::ProcessedFile;
 pub use reject::RejectRecord;
+pub use signatures::SignedRows;
 pub use transaction::{LOCK, TransactionRecord, row_line, rows_digest};
 
 use fields::{Reader, Writer};
@@ -46,11 +48,14 @@ pub enum Kind {
     Processed,
     /// UC: the black and grey list.
     Listed,
+    /// SG: what terminals signed of an upload. Ours.
+    Signatures,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Upload, Self::Cleared, Self::Rejects, Self::Processed, Self::Listed];
+    pub const ALL: [Self; 6] =
+        [Self::Upload, Self::Cleared, Self::Rejects, Self::Processed, Self::Listed, Self::Signatures];
 
     /// The two letters.
     pub const fn letters(self) -> &'static str {
@@ -60,12 +65,19 @@ impl Kind {
             Self::Rejects => "FB",
             Self::Processed => "LD",
             Self::Listed => "UC",
+            Self::Signatures => "SG",
         }
     }
 
     /// The kind of a file with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| name.starts_with(kind.letters()))
+    }
+
+    /// The name of the file of this kind that belongs to an upload; none where `upload` names no upload.
+    pub fn beside(self, upload: &str) -> Option<String> {
+        let rest = upload.strip_prefix(Self::Upload.letters())?;
+        Some(format!("{}{rest}", self.letters()))
     }
 
     /// The length of its records.
@@ -75,6 +87,7 @@ impl Kind {
             Self::Rejects => RejectRecord::LENGTH,
             Self::Processed => ProcessedFile::LENGTH,
             Self::Listed => ListedRecord::LENGTH,
+            Self::Signatures => SignedRows::LENGTH,
         }
     }
 }

@@ -8,7 +8,7 @@ use tsm_domain::{CardNumber, TerminalNumber};
 
 use super::*;
 use crate::HexBytes;
-use crate::clearing::collection::BatchRow;
+use crate::clearing::collection::{BatchHeader, BatchRow};
 
 fn card(own: u64) -> CardNumber {
     CardNumber::compose("31049990", own).unwrap()
@@ -124,6 +124,35 @@ fn whole_files_round_trip_and_nothing_else_is_one() {
     }
 }
 
+/// What a terminal signed stands beside the upload under the same ending, and is read as it was signed.
+#[test]
+fn signatures_stand_beside_the_upload() {
+    assert_eq!(Kind::Signatures.beside("UP0999-1").as_deref(), Some("SG0999-1"));
+    assert_eq!(Kind::Signatures.beside("CL0999-1"), None);
+    let rows = [row(1), row(2)];
+    let header = BatchHeader {
+        terminal: HexBytes(terminal().to_bcd().to_vec()),
+        sequence: u64::MAX,
+        count: 2,
+        sum_fen: 600,
+        digest: HexBytes(rows_digest(terminal(), &rows).unwrap().0.to_vec()),
+        signature: None,
+    };
+    assert_eq!(SignedRows::of_header(&header), None, "nobody has signed it");
+    let header = BatchHeader { signature: Some(HexBytes(vec![0xA5; 64])), ..header };
+    let signed = SignedRows::of_header(&header).unwrap();
+    assert_eq!(signed.to_header(), header);
+    let text = write_file(20_261_121, "CENTRE", std::slice::from_ref(&signed)).unwrap();
+    assert_eq!(read_file::<SignedRows>(text.as_bytes()).unwrap().1, [signed.clone()]);
+    let line = signed.encode().unwrap();
+    assert_eq!(line.len(), 250);
+    for at in 0..line.len() {
+        let mut changed = line.clone().into_bytes();
+        changed[at] ^= 1;
+        check_line::<SignedRows>(&changed);
+    }
+}
+
 #[test]
 fn values_that_do_not_fit_are_not_written() {
     let record = TransactionRecord::of_row(terminal(), &row(1)).unwrap();
@@ -171,6 +200,7 @@ fn any_bytes_are_refused_or_written_again() {
         check_line::<RejectRecord>(bytes);
         check_line::<ProcessedFile>(bytes);
         check_line::<ListedRecord>(bytes);
+        check_line::<SignedRows>(bytes);
         if let Ok(header) = FileHeader::decode(bytes) {
             assert_eq!(header.encode().unwrap().as_bytes(), bytes);
         }

@@ -20,7 +20,7 @@ pub enum Outcome {
     DigestWrong,
     /// 03: the file was refused before.
     FileRefused,
-    /// 04: the store is not there; try again.
+    /// 04: the store, or the signatures that the file needs, are not there; try again.
     Unavailable,
     /// 09: a file of this name with another size or content is here.
     SizeConflict,

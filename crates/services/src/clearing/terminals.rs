@@ -10,7 +10,7 @@ use tsm_domain::TerminalNumber;
 pub struct RegisteredTerminal {
     /// The number of the institution that operates it and reports its transactions.
     pub operator: String,
-    /// The key of its store; a terminal that has one must sign its batches.
+    /// The key of its store; a terminal that has one must sign its batches, and its rows in files.
     pub key: Option<MessageVerifier>,
 }
 
@@ -44,6 +44,11 @@ impl Terminals {
     /// The terminal with this number, if it is this institution's.
     pub fn of_operator(&self, operator: &str, number: TerminalNumber) -> Option<&RegisteredTerminal> {
         self.0.get(&number).filter(|terminal| terminal.operator == operator)
+    }
+
+    /// Whether a terminal of this institution has a key.
+    pub fn has_keys(&self, operator: &str) -> bool {
+        self.0.values().any(|terminal| terminal.operator == operator && terminal.key.is_some())
     }
 
     /// The institution that operates a terminal.

@@ -8,16 +8,20 @@ use std::time::Duration;
 use tokio::io::DuplexStream;
 use tsm_api::clearing::ConsumptionVerdict;
 use tsm_api::clearing::collection::{BatchReceipt, BatchRow, FileStage, RowVerdict, TerminalBatch};
-use tsm_api::clearing::lists::{ChangesQuery, LockedCard};
-use tsm_api::clearing_files::{LOCK, TransactionRecord, write_file};
+use tsm_api::clearing::lists::LockedCard;
+use tsm_api::clearing_files::LOCK;
+use tsm_api::clearing_transport::Outcome;
 use tsm_api::client::files::{FileClient, NamedFile, Organisation};
 use tsm_api::client::{ClearingPeer, ClientError};
 use tsm_api::signature::MessageVerifier;
-use tsm_domain::TerminalNumber;
-use tsm_terminal::upload;
+use tsm_terminal::round::{Centre as FromCentre, RoundError};
+use tsm_terminal::upload::{self, Delivery};
 
+use super::fares::InPost;
+use super::keys;
 use super::line::{Cut, LineMac, Lines};
 use super::lock;
+use super::meddling::{DATE, RECEIVER};
 use super::random::Random;
 use super::terminals::{self, RAIL, Terminals};
 use super::trace::Event;
@@ -42,9 +46,20 @@ pub struct Centre {
 }
 
 impl Centre {
-    fn of(&self, number: [u8; 6]) -> &ClearingPeer {
+    pub(super) fn of(&self, number: [u8; 6]) -> &ClearingPeer {
         if terminals::operator_of(number) == RAIL { &self.rail } else { &self.shops }
     }
+}
+
+/// What reaches the centre before a terminal's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Its purchases as a notice.
+    Notice,
+    /// The batch itself.
+    Itself,
+    /// The batch, altered by somebody.
+    Altered,
 }
 
 /// How a terminal delivers.
@@ -114,35 +129,60 @@ impl Terminals {
 
     /// A terminal delivers its next batch whole, once.
     pub(super) async fn deliver_batch(&self, index: usize, centre: &Centre) {
-        let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
-        let Ok(Some(batch)) = batch else { return };
-        let Ok(receipt) = centre.of(number_of(&batch)).batch(&batch).await else { return };
-        let taken = upload::delivered(lock(&self.posts[index]).terminal_mut(), &receipt);
-        if taken.is_ok() {
-            self.trace.aside(&Event::Delivered(index as u32 + 1, batch.rows.len() as u32));
+        if let Ok(Some(brought)) =
+            self.round(index, centre, None).bring(&mut InPost(&self.posts[index])).await
+            && brought.delivery == Delivery::Taken
+        {
+            self.trace.aside(&Event::Delivered(index as u32 + 1, brought.batch.rows.len() as u32));
         }
     }
 
     pub(super) async fn deliver_one(&self, index: usize, centre: &Centre) {
         for _ in 0..ROUND {
-            let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, None);
-            let Ok(Some(batch)) = batch else { return };
-            let receipt = match Way::of(index) {
-                Way::Notices => self.notify(&batch, centre).await,
-                Way::Batches => self.bring_batch(&batch, centre).await,
-                Way::Files => self.bring_file(&batch, centre).await,
+            let brought = match Way::of(index) {
+                Way::Batches => self.bring_batch(index, centre).await,
+                Way::Notices | Way::Files => self.bring_otherwise(index, centre).await,
             };
-            let Some(receipt) = receipt else { return };
+            let Some((batch, receipt)) = brought else { return };
             self.check_verdicts(&batch, &receipt.verdicts);
-            let mut post = lock(&self.posts[index]);
+            let number = number_of(&batch);
             for row in batch.rows.iter().filter(|row| row.tac.is_none()) {
                 if let Ok(card) = row.card.as_bytes().try_into() {
-                    self.truth.unproven(card, row.offline_counter, post.number, row.amount_fen);
+                    self.truth.unproven(card, row.offline_counter, number, row.amount_fen);
                 }
             }
-            let _ = upload::delivered(post.terminal_mut(), &receipt);
             self.trace.aside(&Event::Delivered(index as u32 + 1, batch.rows.len() as u32));
         }
+    }
+
+    /// The centre, as this terminal makes its rounds with it.
+    fn round<'a>(
+        &self,
+        index: usize,
+        centre: &'a Centre,
+        key: Option<&'a MessageVerifier>,
+    ) -> FromCentre<'a> {
+        let own = &keys::terminal_keys()[index];
+        let line = centre.of(lock(&self.posts[index]).number);
+        FromCentre { line, key: key.unwrap_or(&own.verifier), signer: Some(&own.signer) }
+    }
+
+    /// The batch that the terminal delivers next, as it signs it.
+    fn signed_batch(&self, index: usize) -> Option<TerminalBatch> {
+        let signer = &keys::terminal_keys()[index].signer;
+        let batch = upload::next_batch(lock(&self.posts[index]).terminal_mut(), BATCH, Some(signer));
+        batch.ok().flatten()
+    }
+
+    /// Delivers as notices or as a file; gives what the centre has now, and the terminal has forgotten.
+    async fn bring_otherwise(&self, index: usize, centre: &Centre) -> Option<(TerminalBatch, BatchReceipt)> {
+        let batch = self.signed_batch(index)?;
+        let receipt = match Way::of(index) {
+            Way::Notices => self.notify(&batch, centre).await?,
+            Way::Batches | Way::Files => self.bring_file(&batch, centre).await?,
+        };
+        let _ = upload::delivered(lock(&self.posts[index]).terminal_mut(), &receipt);
+        Some((batch, receipt))
     }
 
     /// Tells the proven purchases of a batch. What the centre cannot take yet is told again.
@@ -193,72 +233,107 @@ impl Terminals {
         Some(())
     }
 
-    /// Brings a batch, now and then with its notices before it, and now and then twice.
-    async fn bring_batch(&self, batch: &TerminalBatch, centre: &Centre) -> Option<BatchReceipt> {
-        let peer = centre.of(number_of(batch));
-        let (beside, twice) = self.random.draw(|random| (random.once_in(4), random.once_in(4)));
-        let notice = upload::notice_of(batch);
-        if beside && !notice.transactions.is_empty() {
-            let _ = peer.consumption(&notice).await;
+    /// Brings a batch as terminals do on their rounds: now and then with its notices before it, now and then after
+    /// somebody has brought another in its place, and now and then twice.
+    async fn bring_batch(&self, index: usize, centre: &Centre) -> Option<(TerminalBatch, BatchReceipt)> {
+        let before = self.random.draw(|random| match random.below(16) {
+            0..=3 => Some(Before::Notice),
+            4..=6 => Some(Before::Itself),
+            7 if centre.lines.may_break() => Some(Before::Altered),
+            _ => None,
+        });
+        if let Some(before) = before {
+            let batch = self.signed_batch(index)?;
+            let (peer, notice) = (centre.of(number_of(&batch)), upload::notice_of(&batch));
+            match before {
+                Before::Notice if notice.transactions.is_empty() => {}
+                Before::Notice => drop(peer.consumption(&notice).await),
+                Before::Itself => drop(peer.batch(&batch).await),
+                Before::Altered => self.bring_altered_batch(&batch, peer).await,
+            }
         }
-        let mut receipt = peer.batch(batch).await.ok()?;
-        if twice {
-            receipt = peer.batch(batch).await.ok()?;
-        }
-        Some(receipt)
+        let brought = self.round(index, centre, None).bring(&mut InPost(&self.posts[index])).await;
+        let brought = brought.ok().flatten().filter(|brought| brought.delivery == Delivery::Taken)?;
+        Some((brought.batch, brought.receipt))
     }
 
-    /// Brings the same as a file. The line may break after any byte; the next one goes on.
+    /// Brings the same as a file, with its terminal's signature beside it.
     async fn bring_file(&self, batch: &TerminalBatch, centre: &Centre) -> Option<BatchReceipt> {
-        let file = file_of(batch)?;
+        let meddles = self.random.draw(|random| random.once_in(16));
+        if meddles
+            && centre.lines.may_break()
+            && let Some(altered) = self.altered_files(batch)
+        {
+            let refused = self.carry_files(batch, &altered.files, centre).await;
+            self.heard_of_altered(altered, refused.map(|refused| refused.len()));
+        }
+        let files = upload::files_of(batch, &self.meddled.ending_of(batch), DATE, RECEIVER).ok()?;
+        let refused = self.carry_files(batch, &files, centre).await?;
+        if let Some((place, outcome)) = refused.first() {
+            let verdict = format!("{outcome:?} for the file {}", files[*place].name);
+            self.truth.find(None, Violation::HonestRefused { verdict });
+            return None;
+        }
+        Some(received(batch, FileStage::Received))
+    }
+
+    /// Carries files over a line. It may break after any byte; the next one goes on. Gives those that the centre
+    /// refused.
+    async fn carry_files(
+        &self,
+        batch: &TerminalBatch,
+        files: &[NamedFile],
+        centre: &Centre,
+    ) -> Option<Vec<(usize, Outcome)>> {
         let code = terminals::operator_of(number_of(batch));
         let organisation = Organisation { name: code, code };
         let mac = LineMac(centre.lines.keys());
+        let size = files.iter().map(|file| file.content.len()).sum();
         for _ in 0..4 {
-            let left = self.random.draw(|random| break_after(random, file.content.len()));
+            let left = self.random.draw(|random| break_after(random, size));
             let line = centre.lines.open()?;
             let line: Cut<DuplexStream> = Cut::new(line, left.filter(|_| centre.lines.may_break()));
-            let upload = FileClient::new(line, &mac, organisation).upload(std::slice::from_ref(&file));
+            let upload = FileClient::new(line, &mac, organisation).upload(files);
             let ended = tokio::select! {
                 biased;
                 ended = upload => ended,
                 () = self.executor.sleep(PATIENCE) => return None,
             };
             match ended {
-                Ok(refused) if refused.is_empty() => return Some(received(batch, FileStage::Received)),
-                Ok(refused) => {
-                    let verdict = format!("{refused:?} for the file {}", file.name);
-                    self.truth.find(None, Violation::HonestRefused { verdict });
-                    return None;
-                }
-                Err(_) => {
-                    self.faults.fetch_add(1, Ordering::Relaxed);
-                }
+                Ok(refused) => return Some(refused),
+                Err(_) => self.count_fault(),
             }
         }
         None
     }
 
+    /// Something went wrong on purpose.
+    pub(super) fn count_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Fetches what changed on the list since the terminal's own version.
     pub(super) async fn fetch_list(&self, index: usize, centre: &Centre) -> Result<(), ClientError> {
-        let peer = centre.of(lock(&self.posts[index]).number);
         let known = lock(&self.list_key).clone();
         let key = match known {
             Some(key) => key,
             None => {
-                let told = peer.list_key().await?;
+                let number = lock(&self.posts[index]).number;
+                let told = centre.of(number).list_key().await?;
                 let Ok(key) = MessageVerifier::from_point(told.point.as_bytes()) else { return Ok(()) };
                 lock(&self.list_key).insert(key).clone()
             }
         };
-        let since = lock(&self.posts[index]).terminal().list().list.version().0;
-        let update = peer.list_changes(&ChangesQuery { since }).await?;
-        let taken = lock(&self.posts[index]).terminal_mut().update_list(&update, &key);
-        if let Err(error) = taken {
-            let verdict = format!("terminal {} does not take the list: {error}", index + 1);
-            self.truth.find(None, Violation::HonestRefused { verdict });
+        let round = self.round(index, centre, Some(&key));
+        match round.fetch_list(&mut InPost(&self.posts[index])).await {
+            Err(RoundError::List(error)) => Err(error),
+            Err(RoundError::ListRefused(error)) => {
+                let verdict = format!("terminal {} does not take the list: {error}", index + 1);
+                self.truth.find(None, Violation::HonestRefused { verdict });
+                Ok(())
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// All that the city's terminals deliver is true, so none of it may be refused for good, but for what a card
@@ -310,14 +385,4 @@ fn received(batch: &TerminalBatch, stage: FileStage) -> BatchReceipt {
         stage,
         verdicts: Vec::new(),
     }
-}
-
-/// The batch as a file of its own. The name follows from the batch, so that it goes on where it broke.
-fn file_of(batch: &TerminalBatch) -> Option<NamedFile> {
-    let terminal = TerminalNumber::from_bcd(number_of(batch)).ok()?;
-    let records: Result<Vec<_>, _> =
-        batch.rows.iter().map(|row| TransactionRecord::of_row(terminal, row)).collect();
-    let text = write_file(20_261_121, "CENTRE", &records.ok()?).ok()?;
-    let name = format!("UP{terminal}{:08}", batch.header.sequence);
-    Some(NamedFile { name, content: text.into_bytes() })
 }

@@ -92,7 +92,7 @@ fn price(version: u32, from: Option<u16>, to: u16) -> Option<u32> {
 }
 
 /// A terminal in its post, lent for a moment at a time.
-struct InPost<'a>(&'a Mutex<Post>);
+pub(super) struct InPost<'a>(pub(super) &'a Mutex<Post>);
 
 impl Lent for InPost<'_> {
     type Keys = RootKeys;

@@ -1,6 +1,6 @@
 //! The key ceremony of a simulated city: every root drawn from the seed and given to who needs it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use p256::ecdsa::SigningKey;
 use p256::pkcs8::EncodePrivateKey as _;
@@ -32,6 +32,7 @@ use tsm_terminal::RootKeys;
 use zeroize::Zeroizing;
 
 use super::random::Random;
+use super::terminals;
 
 /// The transit card's instance.
 pub const TRANSIT: Aid =
@@ -100,15 +101,8 @@ pub struct Organisation {
 impl Organisation {
     /// An organisation with keys from the seed.
     pub fn new(number: &str, random: &mut Random) -> Self {
-        let mut scalar = Zeroizing::new([0; 32]);
-        random.fill(&mut *scalar);
-        // Far below the order of P-256, so every draw is a key.
-        scalar[0] &= 0x7F;
-        let key = SigningKey::from_slice(&*scalar).expect("a number below the order is a key");
-        let pem = key.to_pkcs8_pem(p256::pkcs8::LineEnding::LF).expect("a key can be written");
-        let signer = SoftwareSigner::from_pem(&pem).expect("what was written can be read");
         let certificate = HexBytes(Sha256::digest(number.as_bytes()).to_vec());
-        Self { number: number.into(), certificate, signer: Arc::new(signer) }
+        Self { number: number.into(), certificate, signer: Arc::new(draw_signer(random)) }
     }
 
     /// As its partners know it.
@@ -234,6 +228,40 @@ impl Keys {
 }
 
 const FITS: &str = "the key's name, algorithm and length fit each other";
+
+/// A key for signatures.
+fn draw_signer(random: &mut Random) -> SoftwareSigner {
+    let mut scalar = Zeroizing::new([0; 32]);
+    random.fill(&mut *scalar);
+    // Far below the order of P-256, so every draw is a key.
+    scalar[0] &= 0x7F;
+    let key = SigningKey::from_slice(&*scalar).expect("a number below the order is a key");
+    let pem = key.to_pkcs8_pem(p256::pkcs8::LineEnding::LF).expect("a key can be written");
+    SoftwareSigner::from_pem(&pem).expect("what was written can be read")
+}
+
+/// The key of a terminal's store, and how the centre checks what it signs.
+#[derive(Clone)]
+pub struct TerminalKey {
+    /// Signs the terminal's batches.
+    pub signer: SoftwareSigner,
+    /// The public half, as it is registered.
+    pub verifier: MessageVerifier,
+}
+
+/// The keys of the city's terminals, by their place. Their maker gives them to the terminals, whatever the seed, so
+/// that a thousand small worlds need not draw them a thousand times.
+pub fn terminal_keys() -> &'static [TerminalKey] {
+    static KEYS: LazyLock<Vec<TerminalKey>> = LazyLock::new(|| {
+        let draw = |index: usize| {
+            let signer = draw_signer(&mut Random::new(0, 500 + index as u64));
+            let verifier = MessageVerifier::from_point(signer.public_key().as_bytes());
+            TerminalKey { verifier: verifier.expect("its own key is a point"), signer }
+        };
+        (0..terminals::COUNT).map(draw).collect()
+    });
+    &KEYS
+}
 
 /// The key with which the card issuer signs as a merchant.
 pub fn merchant_key() -> KeyReference {

@@ -6,6 +6,7 @@
 //!   wallet core   -> handset -> software SE             phone.rs, card.rs
 //!   gates, POS    -> terminal -> the same SE            terminals.rs
 //!     notices, batches, files, lists -> the centre      delivery.rs, line.rs
+//!     batches and files that somebody alters            meddling.rs
 //!     fare tables                    <- the centre      fares.rs
 //! network         in process, with faults               network.rs
 //! servers         the real roles over memory stores     servers.rs, shop.rs
@@ -30,6 +31,7 @@ mod fares;
 pub mod keys;
 pub mod kiosk;
 pub mod line;
+mod meddling;
 pub mod network;
 mod nights;
 pub mod phone;

@@ -85,6 +85,7 @@ impl World {
         let (clearing, any) = (&self.servers.stores.clearing, DifferenceQuery::default());
         let all = clearing.differences(&any, usize::MAX);
         let Some(Ok(all)) = all.now_or_never() else { return };
+        self.check_altered(&all);
         for difference in all {
             self.trace.aside(&Event::Difference(difference.cause.name(), difference.state.name()));
             self.differed(difference.cause);
@@ -124,6 +125,8 @@ impl World {
             Cause::OtherSuspicion => {
                 difference.card.is_none() && TAMPERED.iter().any(|kind| difference.text.starts_with(kind))
             }
+            // Somebody altered it on its way, and its terminal had not signed it so.
+            Cause::BatchRefused => self.was_altered(difference),
             _ => false,
         }
     }

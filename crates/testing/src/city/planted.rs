@@ -46,6 +46,8 @@ pub enum Plant {
     PaidContradiction,
     /// A gate keeps its fares although the centre has published others.
     OldFares,
+    /// The centre does not ask who signed a terminal's batches and files.
+    UnverifiedBatches,
 }
 
 /// How long the impatient cashier waits.

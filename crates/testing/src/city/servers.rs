@@ -129,7 +129,11 @@ impl Servers {
             Some(Plant::ReusedTerminalNumber) => stores.sp_tsm.plant(PlantedBug::RepeatedTerminalNumber),
             Some(Plant::PaidContradiction) => stores.clearing.plant(PlantedBug::PaidContradiction),
             Some(
-                Plant::RefundOnTimeout | Plant::BelievedBalance | Plant::SettledForBoth | Plant::OldFares,
+                Plant::RefundOnTimeout
+                | Plant::BelievedBalance
+                | Plant::SettledForBoth
+                | Plant::OldFares
+                | Plant::UnverifiedBatches,
             )
             | None => {}
         }
@@ -441,9 +445,7 @@ impl Servers {
             )
         };
         let institutions = self.operators().map(Organisation::peer);
-        let terminals = self.operators().map(|operator| {
-            clearing::Terminals::of(&operator.number, terminals::numbers_of(&operator.number))
-        });
+        let terminals = self.operators().map(|operator| self.terminals_of(&operator.number));
         let [rail, shops] = terminals;
         let service = clearing::Clearing::new(clearing::Parts {
             store: self.stores.clearing.clone(),
@@ -462,6 +464,17 @@ impl Servers {
         service.start_collection();
         *lock(&self.centre) = Arc::downgrade(&service);
         Ok(clearing::routes(service).into_router())
+    }
+
+    /// An operator's terminals, as the centre knows them.
+    fn terminals_of(&self, operator: &str) -> clearing::Terminals {
+        let numbers = terminals::keyed_of(operator).map(|(number, _)| number);
+        let known = clearing::Terminals::of(operator, numbers);
+        if self.planted == Some(Plant::UnverifiedBatches) {
+            return known;
+        }
+        let keyed = terminals::keyed_of(operator);
+        keyed.fold(known, |known, (number, key)| known.with_key(number, key.verifier.clone()))
     }
 
     fn payment(&self, environment: Environment) -> axum::Router {

@@ -28,7 +28,9 @@ use tsm_terminal::{
 use super::card::{Card, Exchange};
 use super::executor::Executor;
 use super::fares::{self, Fares};
+use super::keys::{self, TerminalKey};
 use super::lock;
+use super::meddling::Meddled;
 use super::planted::Plant;
 use super::random::{Random, Stream};
 use super::shop::ONLINE;
@@ -42,6 +44,8 @@ pub const STATIONS: u16 = 12;
 pub(super) const GATES_PER_STATION: u16 = 2;
 /// Shops and buses.
 const SHOPS: u32 = 8;
+/// Terminals of the city.
+pub const COUNT: usize = STATIONS as usize * GATES_PER_STATION as usize + SHOPS as usize;
 /// The operator of the gates.
 pub const RAIL: &str = "GATES";
 /// The operator of shops and buses.
@@ -170,6 +174,8 @@ pub struct Terminals {
     pub(super) keeps_old_fares: bool,
     /// The centre's key for its lists, once a terminal has asked for it.
     pub(super) list_key: Mutex<Option<MessageVerifier>>,
+    /// What somebody altered on its way to the centre.
+    pub(super) meddled: Meddled,
 }
 
 /// The number of terminal `index`.
@@ -178,10 +184,11 @@ pub(super) fn number(index: u32) -> [u8; 6] {
     [0x09, 0x99, 0, 0, decimal(index / 100 % 100), decimal(index % 100)]
 }
 
-/// The numbers of all terminals of an operator.
-pub fn numbers_of(operator: &str) -> Vec<TerminalNumber> {
-    let own = (1..=count()).map(number).filter(|number| operator_of(*number) == operator);
-    own.map(TerminalNumber::from_bcd).collect::<Result<_, _>>().expect("the numbers are decimal")
+/// The terminals of an operator, each with the key of its store.
+pub fn keyed_of(operator: &str) -> impl Iterator<Item = (TerminalNumber, &'static TerminalKey)> {
+    let all = (1..).map(number).zip(keys::terminal_keys());
+    let own = all.filter(move |(number, _)| operator_of(*number) == operator);
+    own.map(|(number, key)| (TerminalNumber::from_bcd(number).expect("the number is decimal"), key))
 }
 
 /// Whose terminal it is.
@@ -192,10 +199,6 @@ pub fn operator_of(terminal: [u8; 6]) -> &'static str {
     let digits = |byte: u8| u32::from(byte / 16 * 10 + byte % 16);
     let index = digits(terminal[4]) * 100 + digits(terminal[5]);
     if index <= u32::from(STATIONS * GATES_PER_STATION) { RAIL } else { SHOPS_AND_BUSES }
-}
-
-const fn count() -> u32 {
-    STATIONS as u32 * GATES_PER_STATION as u32 + SHOPS
 }
 
 impl Terminals {
@@ -209,7 +212,7 @@ impl Terminals {
         faults: &Arc<AtomicU64>,
     ) -> Arc<Self> {
         let mut posts = Vec::new();
-        for index in 1..=count() {
+        for index in 1..=COUNT as u32 {
             let number = number(index);
             let gates = u32::from(STATIONS * GATES_PER_STATION);
             let disk = SharedDisk::default();
@@ -235,6 +238,7 @@ impl Terminals {
             fares: Fares::default(),
             keeps_old_fares: planted == Some(Plant::OldFares),
             list_key: Mutex::default(),
+            meddled: Meddled::default(),
         })
     }
 

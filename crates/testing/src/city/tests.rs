@@ -97,3 +97,9 @@ fn a_gate_that_keeps_old_fares_is_found() {
     let outcome = found(Plant::OldFares);
     assert!(matches!(violation(&outcome), Some(Violation::WrongFare { .. })), "{outcome:?}");
 }
+
+#[test]
+fn a_centre_that_asks_for_no_signature_is_found() {
+    let outcome = found(Plant::UnverifiedBatches);
+    assert!(matches!(violation(&outcome), Some(Violation::Altered { .. })), "{outcome:?}");
+}

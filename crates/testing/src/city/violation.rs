@@ -114,6 +114,11 @@ pub enum Violation {
         /// What it lists.
         what: String,
     },
+    /// The centre took what its terminal did not sign, or did not list what it refused.
+    Altered {
+        /// What.
+        what: String,
+    },
     /// A gate charged another fare than the one in force.
     WrongFare {
         /// How.
@@ -208,6 +213,7 @@ impl fmt::Display for Violation {
             Self::UnexplainedDifference { what } => {
                 write!(f, "the reconciliation lists a difference that is none: {what}")
             }
+            Self::Altered { what } => write!(f, "what was altered on its way to the centre: {what}"),
             Self::WrongFare { what } => write!(f, "a gate charges a wrong fare: {what}"),
             Self::Holder { what } => write!(f, "somebody knows the rider by a wrong number: {what}"),
             Self::CopyPaid { what } => write!(f, "the centre pays for a copied card twice: {what}"),

@@ -9,7 +9,9 @@
 //! ```
 //!
 //! A batch or file is recorded before a row of it is judged; each chunk is one step together with the file's
-//! progress. Nothing here believes a terminal: a purchase counts by its TAC.
+//! progress. Nothing here believes a terminal: a purchase counts by its TAC. What is delivered is the terminal's own
+//! all the same: the batch of a terminal with a key carries its signature, and a file has a file of signatures beside
+//! it.
 
 mod batch;
 mod examine;
@@ -17,6 +19,7 @@ mod files;
 mod judge;
 mod receive;
 mod results;
+mod signatures;
 mod take;
 mod transport;
 mod views;

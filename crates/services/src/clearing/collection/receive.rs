@@ -9,6 +9,7 @@ use tsm_storage::clearing::collection::{FileKey, FileRow, FileStage};
 use tsm_storage::{Result, StorageError};
 
 use super::file_key;
+use super::signatures::{self, Signed};
 use crate::clearing::Clearing;
 
 /// The largest file that is received.
@@ -23,7 +24,12 @@ impl Clearing {
         institution: &InstitutionId,
         info: &FileInfo,
     ) -> Result<std::result::Result<FileRow, Outcome>> {
-        if Kind::of_name(&info.name) != Some(Kind::Upload) || info.size > LARGEST || info.size == 0 {
+        let largest = match Kind::of_name(&info.name) {
+            Some(Kind::Upload) => LARGEST,
+            Some(Kind::Signatures) => signatures::LARGEST,
+            _ => return Ok(Err(Outcome::FileRefused)),
+        };
+        if info.size > largest || info.size == 0 {
             return Ok(Err(Outcome::FileRefused));
         }
         let row = FileRow {
@@ -60,16 +66,43 @@ impl Clearing {
             self.store.restart_file(key.clone()).await?;
             return Ok(Outcome::DigestWrong);
         }
-        match self.header_of(&file).await? {
-            Ok(header) => {
-                self.store.move_file(key.clone(), FileStage::Received, header.records.into()).await?;
+        if Kind::of_name(&key.name) == Some(Kind::Signatures) {
+            return self.check_signatures(&file).await;
+        }
+        let rows = match self.header_of(&file).await? {
+            Ok(header) => u64::from(header.records),
+            Err(reason) => return self.refuse(&file, reason).await,
+        };
+        match self.signed_rows(&file, rows).await? {
+            Signed::Fits => {
+                self.store.move_file(key.clone(), FileStage::Received, rows).await?;
                 Ok(Outcome::Done)
             }
-            Err(reason) => {
-                self.store.move_file(key.clone(), FileStage::Refused(reason), 0).await?;
-                Ok(Outcome::FileRefused)
+            // It can be taken as soon as they are here.
+            Signed::Missing => {
+                self.report_refused_file(&file, "it came without the signatures of its terminals").await?;
+                Ok(Outcome::Unavailable)
+            }
+            Signed::Wrong(reason) => {
+                self.report_refused_file(&file, &reason).await?;
+                self.refuse(&file, reason).await
             }
         }
+    }
+
+    async fn refuse(&self, file: &FileRow, reason: String) -> Result<Outcome> {
+        self.store.move_file(file.key.clone(), FileStage::Refused(reason), 0).await?;
+        Ok(Outcome::FileRefused)
+    }
+
+    /// A file of signatures has no rows to take: it is kept until its upload comes.
+    async fn check_signatures(&self, file: &FileRow) -> Result<Outcome> {
+        if let Some(reason) = self.unreadable_signatures(file).await? {
+            return self.refuse(file, reason).await;
+        }
+        self.store.move_file(file.key.clone(), FileStage::Received, 0).await?;
+        self.store.move_file(file.key.clone(), FileStage::Taken, 0).await?;
+        Ok(Outcome::Done)
     }
 
     async fn digest_of(&self, file: &FileRow) -> Result<Sha256Digest> {

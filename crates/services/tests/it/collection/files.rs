@@ -8,16 +8,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tsm_api::HexBytes;
 use tsm_api::clearing::collection::{
-    FileContentQuery, FilePiece, FileRecord, FileStage, PageQuery, RowVerdict as Verdict, VerdictCount,
+    FileContentQuery, FilePiece, FileRecord, FileStage, PageQuery, RowVerdict as Verdict, TerminalBatch,
+    VerdictCount,
 };
-use tsm_api::clearing_files::{ProcessedFile, RejectRecord, TransactionRecord, read_file};
+use tsm_api::clearing_files::{
+    Kind, ProcessedFile, RejectRecord, SignedRows, TransactionRecord, read_file, write_file,
+};
 use tsm_api::clearing_transport::{FileInfo, NoMac, Outcome};
 use tsm_api::client::files::{FileClient, FileTransferError, NamedFile, Organisation};
 use tsm_api::problem::ProblemCode;
+use tsm_api::signature::MessageSigner as _;
 use tsm_domain::bytes::Sha256Digest;
+use tsm_domain::money::reconciliation::Cause;
 use tsm_services::clearing::Protection;
+use tsm_storage::clearing::Settlements as _;
+use tsm_storage::clearing::settlement::DifferenceQuery;
 
-use super::world::{CITY, World, code, connect, file_of, trips, upload};
+use super::world::{CITY, SIGNING, World, batch_of, code, connect, file_of, terminal, trips, upload};
+use crate::purse_card::TERMINAL;
 
 /// A line that breaks after so many bytes, both ways counted.
 struct Cut {
@@ -146,6 +154,123 @@ async fn a_file_in_pieces_is_taken_once() {
     let other_kind = piece("CL-1", 0, 10);
     assert_eq!(code(world.peer.file_piece(&other_kind).await), ProblemCode::ValueRefused);
     assert_eq!(code(world.other_peer().file("UP-1").await), ProblemCode::UnknownId, "another's file");
+}
+
+/// The files of a batch of the terminal with a key: what it signed, and the rows.
+fn signed_files(world: &World, batch: &TerminalBatch, ending: &str) -> [NamedFile; 2] {
+    let mut header = batch.header.clone();
+    header.signature = Some(HexBytes(world.store_key.sign(&header.signed_bytes()).to_vec()));
+    let number = terminal(SIGNING);
+    let rows = batch.rows.iter().map(|row| TransactionRecord::of_row(number, row).unwrap());
+    let signed = [SignedRows::of_header(&header).unwrap()];
+    let named = |kind: Kind, text: String| NamedFile {
+        name: format!("{}{ending}", kind.letters()),
+        content: text.into_bytes(),
+    };
+    [
+        named(Kind::Signatures, write_file(20_261_120, "CENTRE", &signed).unwrap()),
+        named(Kind::Upload, write_file(20_261_120, "CENTRE", &rows.collect::<Vec<_>>()).unwrap()),
+    ]
+}
+
+/// Rows of a terminal with a key are taken from a file only when what the terminal signed stands beside it, and is
+/// true: all of its rows, these, and no others. What is refused stands in the reconciliation view. A file of another
+/// terminal goes without, and so does one whose signatures come late, as soon as they are there.
+#[tokio::test]
+async fn a_file_of_a_terminal_with_a_key_is_taken_as_it_was_signed() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mut card = world.card(1, 5_000).await;
+    // Entries take nothing, and their TAC is that of another terminal, so that each is kept aside when it is taken.
+    let batch = batch_of(SIGNING, 1, &trips(&mut card, 1, &[0, 0, 0]));
+    let one_less = batch_of(SIGNING, 1, &batch.rows[..2]);
+    let one_more = batch_of(SIGNING, 1, &[&batch.rows[..], &batch.rows[..1]].concat());
+    let mut other = batch_of(SIGNING, 1, &batch.rows);
+    other.rows[1].balance_fen += 1;
+    let files = |ending: &str| signed_files(&world, &batch, ending);
+    let taken = async |ending: &str| world.peer.file(&format!("UP{ending}")).await.unwrap();
+
+    let altered = [("less", &one_less), ("more", &one_more), ("other", &other)];
+    for (ending, rows) in altered {
+        let [signatures, _] = files(ending);
+        let [_, upload_of] = signed_files(&world, rows, ending);
+        let refused = upload(&world, &server, &[signatures, upload_of]).await;
+        assert_eq!(refused, [(1, Outcome::FileRefused)], "{ending}");
+        let record = taken(ending).await;
+        assert_eq!((record.stage, record.rows_taken), (FileStage::Refused, 0), "{ending}");
+    }
+    // Somebody else's key.
+    let mut header = batch.header.clone();
+    header.signature = Some(HexBytes(world.city.signer.sign(&header.signed_bytes()).to_vec()));
+    let forged = write_file(20_261_120, "CENTRE", &[SignedRows::of_header(&header).unwrap()]).unwrap();
+    let [_, rows] = files("forged");
+    let forged = NamedFile { name: "SGforged".into(), content: forged.into_bytes() };
+    assert_eq!(upload(&world, &server, &[forged, rows]).await, [(1, Outcome::FileRefused)]);
+    let [_, unreadable] = files("bad");
+    let unreadable = NamedFile { name: "SGbad".into(), ..unreadable };
+    assert_eq!(upload(&world, &server, &[unreadable]).await, [(0, Outcome::FileRefused)]);
+
+    // Without signatures the file waits for them.
+    let [signatures, rows] = files("late");
+    assert_eq!(upload(&world, &server, std::slice::from_ref(&rows)).await, [(0, Outcome::Unavailable)]);
+    assert_eq!(taken("late").await.stage, FileStage::Receiving);
+    assert_eq!(upload(&world, &server, &[signatures, rows]).await, []);
+    world.centre.collect().await.unwrap();
+    let record = taken("late").await;
+    assert_eq!((record.stage, record.rows_taken), (FileStage::Taken, 3));
+    // A terminal without a key has nothing to sign with.
+    let plain = [file_of("UPplain", &trips(&mut card, 1, &[100]))];
+    assert_eq!(upload(&world, &server, &plain).await, []);
+    world.centre.collect().await.unwrap();
+    assert_eq!(world.spent().await, 100);
+
+    world.centre.work().await;
+    let query = DifferenceQuery { cause: Some(Cause::BatchRefused), ..DifferenceQuery::default() };
+    let listed = world.store.differences(&query, 100).await.unwrap();
+    for name in ["UPless", "UPmore", "UPother", "UPforged", "UPlate"] {
+        assert!(
+            listed.iter().any(|one| one.text.contains(&format!("file {name} of CITY"))),
+            "{name}: {listed:?}"
+        );
+    }
+    assert_eq!(listed.len(), 5, "{listed:?}");
+}
+
+/// Batches of several terminals may stand in one file, and several of one terminal.
+#[tokio::test]
+async fn a_file_may_hold_many_batches() {
+    let world = World::new().await;
+    let mut card = world.card(1, 5_000).await;
+    let rows = trips(&mut card, 1, &[0, 0, 0]);
+    let batches = [batch_of(SIGNING, 4, &rows[..1]), batch_of(SIGNING, 5, &rows[1..])];
+    let signed: Vec<_> = batches
+        .iter()
+        .map(|batch| {
+            let mut header = batch.header.clone();
+            header.signature = Some(HexBytes(world.store_key.sign(&header.signed_bytes()).to_vec()));
+            SignedRows::of_header(&header).unwrap()
+        })
+        .collect();
+    let of = |number, row| TransactionRecord::of_row(terminal(number), row).unwrap();
+    let paid = trips(&mut card, 1, &[100]);
+    let records =
+        [of(SIGNING, &rows[0]), of(TERMINAL, &paid[0]), of(SIGNING, &rows[1]), of(SIGNING, &rows[2])];
+    let whole = [
+        ("SG-all", write_file(20_261_120, "CENTRE", &signed).unwrap()),
+        ("UP-all", write_file(20_261_120, "CENTRE", &records).unwrap()),
+    ];
+    for (name, text) in whole {
+        let piece = FilePiece {
+            name: name.into(),
+            size: text.len() as u64,
+            digest: HexBytes(Sha256Digest::of(text.as_bytes()).0.to_vec()),
+            offset: 0,
+            content: HexBytes(text.into_bytes()),
+        };
+        assert_eq!(world.peer.file_piece(&piece).await.unwrap().stage, FileStage::Taken, "{name}");
+    }
+    assert_eq!(world.peer.file("UP-all").await.unwrap().rows_taken, 4);
+    assert_eq!(world.spent().await, 100);
 }
 
 #[tokio::test]
