@@ -140,6 +140,12 @@ pub struct DayRecord {
     /// Payment statements that never came, and without which two people let the day be reconciled.
     #[serde(default)]
     pub statements_missing: u64,
+    /// Rides whose fares were worked out once more and compared with the fare table.
+    #[serde(default)]
+    pub rides_judged: u64,
+    /// Rides whose fares depend on something that the centre does not know; they were not judged.
+    #[serde(default)]
+    pub rides_not_judged: u64,
 }
 
 /// Closed days.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use tsm_api::signature::SoftwareSigner;
 use tsm_domain::Fen;
 use tsm_domain::money::fare::{DistanceBand, FareRule, FareTable, FareTableError, StationId};
+use tsm_epurse::file::Industry;
 use tsm_iso7816::CommandApdu;
+use tsm_services::clearing::TerminalPlace;
 use tsm_services::purse::card_time;
 use tsm_terminal::gate::{Gate, GateProfile, Passage, UnmatchedJourney};
 use tsm_terminal::psam::RootKeys;
@@ -15,7 +17,7 @@ use tsm_terminal::store::{FileStore, Folder};
 use tsm_terminal::terminal::TapError;
 
 use super::ceremony::ISSUER_FACTOR;
-use super::roles::GATES;
+use super::roles::{BY_HAND, GATES, ONLINE};
 use super::terminals::{CityTerminal, CityTerminals, Signed, TerminalError};
 use crate::handset::CardLink;
 
@@ -61,6 +63,23 @@ pub fn profile(station: u16) -> Result<GateProfile, FareTableError> {
         unmatched: UnmatchedJourney::ChargeMaximum,
         neighbour_grace_s: 300,
     })
+}
+
+/// Where the city's terminals stand: the gates, those of them that are used by hand, and the tills.
+pub fn places() -> impl Iterator<Item = ([u8; 6], TerminalPlace)> {
+    let gate = |station| TerminalPlace::Gate { industry: Industry::Rail.into(), station: StationId(station) };
+    let [harbour, lighthouse] = GATES;
+    let [harbour_by_hand, lighthouse_by_hand, till, cash] = BY_HAND;
+    [
+        (harbour, gate(1)),
+        (lighthouse, gate(2)),
+        (harbour_by_hand, gate(1)),
+        (lighthouse_by_hand, gate(2)),
+        (till, TerminalPlace::Till),
+        (cash, TerminalPlace::Till),
+        (ONLINE, TerminalPlace::Till),
+    ]
+    .into_iter()
 }
 
 /// The first version of the city's fare table.

@@ -292,6 +292,9 @@ fn terminals(plan: &CityPlan) -> Result<clearing::Terminals, Box<dyn std::error:
     let numbers: Result<Vec<_>, _> = GATES.into_iter().chain(BY_HAND).map(TerminalNumber::from_bcd).collect();
     let online = clearing::Terminals::of(&plan.payment.institution, [TerminalNumber::from_bcd(ONLINE)?]);
     let mut terminals = clearing::Terminals::of(&plan.sp_tsm.institution, numbers?).and(online);
+    for (number, place) in super::gates::places() {
+        terminals = terminals.with_place(TerminalNumber::from_bcd(number)?, place);
+    }
     for (number, key) in &plan.terminal_keys {
         terminals = terminals.with_key(number.parse()?, MessageVerifier::from_point(key.as_bytes())?);
     }

@@ -138,6 +138,8 @@ fn day_record(row: &DayRow) -> DayRecord {
         reconciled_at: row.reconciled_at,
         statement_lines: row.statement.as_ref().map_or(0, |head| head.lines),
         statements_missing: row.statement.as_ref().map_or(0, |head| head.missing),
+        rides_judged: row.fares.judged,
+        rides_not_judged: row.fares.not_judged,
     }
 }
 

@@ -24,12 +24,19 @@ pub struct Duties {
     pub platforms: Vec<Arc<dyn PaymentPlatform>>,
     /// So many days a payment may be neither credited nor cancelled.
     pub in_flight_days: u16,
+    /// So many days after a fare table came into force a terminal that was offline may use the one before.
+    pub fares_grace_days: u16,
 }
 
 impl Duties {
     /// One issuer whose cards' numbers begin with `prefix`; no fees, no desk.
     pub fn of_issuer(prefix: &str, issuer: InstitutionId) -> Self {
-        Self { issuers: [(prefix.to_owned(), issuer)].into(), in_flight_days: 3, ..Self::default() }
+        Self {
+            issuers: [(prefix.to_owned(), issuer)].into(),
+            in_flight_days: 3,
+            fares_grace_days: 7,
+            ..Self::default()
+        }
     }
 
     /// The same, with this institution as the centre's desk.

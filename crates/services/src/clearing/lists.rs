@@ -85,6 +85,7 @@ pub(super) async fn terminal_status(
         list_version: ListVersion(told.list_version),
         fare_version: told.fare_version,
         fares_held: told.fares_held,
+        held_since: Some(now),
         undelivered: told.undelivered,
         seen_at: now,
     };

@@ -20,6 +20,7 @@ mod differences;
 mod duties;
 mod entries;
 mod evidence;
+mod fare_check;
 mod fares;
 mod jobs;
 mod journal;
@@ -59,7 +60,7 @@ pub use jobs::start as start_jobs;
 pub use journal::{journal_key, published_journal_key};
 pub use reconciliation::{Reconciled, ReconciliationError};
 pub use settlement::SettlementError;
-pub use terminals::{RegisteredTerminal, Terminals};
+pub use terminals::{RegisteredTerminal, TerminalPlace, Terminals};
 
 use crate::purse::PurseKeys;
 use crate::runtime::Environment;

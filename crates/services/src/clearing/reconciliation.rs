@@ -18,6 +18,7 @@ use tsm_storage::clearing::settlement::{BUCKETS, DayEntry, DayRow, DayTransactio
 use tsm_storage::{ClearingStore, StorageError};
 
 use super::Clearing;
+use super::fare_check::FareCheck;
 use crate::names;
 use crate::payment::StatementFailure;
 
@@ -69,8 +70,10 @@ impl Clearing {
         }
         let mut done = Reconciled::default();
         let mut found = Vec::new();
+        let mut fares = self.fare_check().await?;
         for bucket in 0..BUCKETS {
-            self.merge(Place { bucket, day }, missing, &mut found, &mut done).await?;
+            self.merge(Place { bucket, day }, missing, &mut fares, &mut found, &mut done).await?;
+            found.extend(fares.judge(day).await?);
             if found.len() >= DIFFERENCES_PER_STEP {
                 self.keep(&mut found, &mut done).await?;
             }
@@ -80,7 +83,7 @@ impl Clearing {
         done.found += new;
         done.explained += explained;
         self.store.ripen(day).await?;
-        let row = DayRow { reconciled_at: Some(self.now()), ..row };
+        let row = DayRow { reconciled_at: Some(self.now()), fares: fares.tally(), ..row };
         self.store.put_day(row.clone()).await?;
         tracing::info!(%day, references = done.references, found = done.found, "a day was reconciled");
         Ok((row, done))
@@ -90,6 +93,7 @@ impl Clearing {
         &self,
         place: Place,
         missing: u64,
+        fares: &mut FareCheck<'_>,
         found: &mut Vec<Difference>,
         done: &mut Reconciled,
     ) -> Result<(), StorageError> {
@@ -111,7 +115,10 @@ impl Clearing {
                 entries.extend(ledger.next().map(|entry| entry.item));
             }
             while cards.peek().await? == Some(reference) {
-                transactions.extend(cards.next().map(|row| row.item));
+                transactions.extend(cards.next().map(|row| {
+                    fares.note(&row);
+                    row.item
+                }));
             }
             done.references += 1;
             done.rows += (lines.len() + entries.len() + transactions.len()) as u64;

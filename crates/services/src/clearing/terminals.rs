@@ -1,9 +1,10 @@
 //! The terminals whose transactions the centre takes, and whose they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tsm_api::signature::MessageVerifier;
 use tsm_domain::TerminalNumber;
+use tsm_domain::money::fare::StationId;
 
 /// A terminal as it is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,30 @@ pub struct RegisteredTerminal {
     pub operator: String,
     /// The key of its store; a terminal that has one must sign its batches, and its rows in files.
     pub key: Option<MessageVerifier>,
+    /// Where it stands, so that its fares can be worked out once more.
+    pub place: TerminalPlace,
+}
+
+/// Where a terminal stands, as far as fares depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TerminalPlace {
+    /// Nobody has said; what it charges is not judged.
+    #[default]
+    Unknown,
+    /// A gate of a station: it lets in for nothing and charges on the way out.
+    Gate {
+        /// The industry's number, as the transit records have it.
+        industry: u8,
+        /// The station.
+        station: StationId,
+    },
+    /// It takes the fare on boarding, and sells nothing else.
+    Boarding {
+        /// The industry's number.
+        industry: u8,
+    },
+    /// It sells, and takes no fares.
+    Till,
 }
 
 /// The registered terminals.
@@ -21,7 +46,8 @@ pub struct Terminals(BTreeMap<TerminalNumber, RegisteredTerminal>);
 impl Terminals {
     /// Terminals of one institution, without keys.
     pub fn of(operator: &str, numbers: impl IntoIterator<Item = TerminalNumber>) -> Self {
-        let of = |number| (number, RegisteredTerminal { operator: operator.to_owned(), key: None });
+        let place = TerminalPlace::Unknown;
+        let of = |number| (number, RegisteredTerminal { operator: operator.to_owned(), key: None, place });
         Self(numbers.into_iter().map(of).collect())
     }
 
@@ -39,6 +65,26 @@ impl Terminals {
             terminal.key = Some(key);
         }
         self
+    }
+
+    /// The same terminals, one of which stands here.
+    #[must_use]
+    pub fn with_place(mut self, number: TerminalNumber, place: TerminalPlace) -> Self {
+        if let Some(terminal) = self.0.get_mut(&number) {
+            terminal.place = place;
+        }
+        self
+    }
+
+    /// Where a terminal stands.
+    pub fn place(&self, number: TerminalNumber) -> TerminalPlace {
+        self.0.get(&number).map_or(TerminalPlace::Unknown, |terminal| terminal.place)
+    }
+
+    /// The institutions of which some terminal's place is known.
+    pub fn operators_with_places(&self) -> BTreeSet<&str> {
+        let known = self.0.values().filter(|terminal| terminal.place != TerminalPlace::Unknown);
+        known.map(|terminal| terminal.operator.as_str()).collect()
     }
 
     /// The terminal with this number, if it is this institution's.

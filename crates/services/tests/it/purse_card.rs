@@ -130,8 +130,18 @@ impl PurseCard {
 
     /// Pays at a terminal, as the terminal delivers it to the centre.
     pub fn pay(&mut self, kind: PurchaseKind, amount_fen: u32) -> Consumption {
+        self.pay_at(kind, amount_fen, (TERMINAL, at(31 + self.sequence as u8)))
+    }
+
+    /// Pays at this terminal and time.
+    pub fn pay_at(
+        &mut self,
+        kind: PurchaseKind,
+        amount_fen: u32,
+        (terminal, at): ([u8; 6], DateTime),
+    ) -> Consumption {
         self.sequence += 1;
-        let (terminal, at) = (TerminalNumber::new(TERMINAL), at(30 + self.sequence as u8));
+        let terminal = TerminalNumber::new(terminal);
         let terminal_sequence = TerminalSequence::new(self.sequence);
         let amount = Amount::from_fen(amount_fen);
         let command = InitializeForPurchase { kind, key_index: KeyIndex::FIRST, amount, terminal };

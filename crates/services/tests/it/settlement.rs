@@ -3,6 +3,7 @@
 
 mod days;
 mod differences;
+mod fare_check;
 mod institutions;
 mod statements;
 mod suspicions;

@@ -120,6 +120,9 @@ pub struct TerminalStatusRow {
     /// The highest version that it holds.
     #[serde(default)]
     pub fares_held: u32,
+    /// Since when the centre knows that it holds that version; its store keeps the earliest time.
+    #[serde(default)]
+    pub held_since: Option<jiff::Timestamp>,
     /// Records that it had not delivered.
     pub undelivered: u64,
     /// When it told.
@@ -160,6 +163,18 @@ pub trait Lists: Send + Sync {
     async fn put_terminal_status(&self, status: TerminalStatusRow) -> Result<()>;
     /// What the terminals of an institution told last, in order of number.
     async fn terminal_statuses(&self, institution: &InstitutionId) -> Result<Vec<TerminalStatusRow>>;
+}
+
+impl TerminalStatusRow {
+    /// What is kept when this is told after `known`; none when `known` was told later.
+    pub(crate) fn after(self, known: Option<&Self>) -> Option<Self> {
+        let Some(known) = known else { return Some(self) };
+        if known.seen_at > self.seen_at {
+            return None;
+        }
+        let since = known.held_since.filter(|_| known.fares_held == self.fares_held);
+        Some(Self { held_since: since.or(self.held_since), ..self })
+    }
 }
 
 /// A change of the list, and what it makes of the card's listing.

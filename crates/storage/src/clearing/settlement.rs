@@ -136,6 +136,18 @@ pub struct DayRow {
     pub statement: Option<StatementHead>,
     /// When its reconciliation was complete.
     pub reconciled_at: Option<jiff::Timestamp>,
+    /// How many of its rides the reconciliation worked out once more.
+    #[serde(default)]
+    pub fares: FareTally,
+}
+
+/// How many rides were worked out once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FareTally {
+    /// Compared with the fare table.
+    pub judged: u64,
+    /// Not compared: something that the fare depends on is not known.
+    pub not_judged: u64,
 }
 
 /// Which differences to list.
@@ -276,6 +288,14 @@ pub(crate) fn closed_with(after: &Difference) -> Option<(Evidence, AsideClosed, 
     let aside = AsideClosed { at: *at, how: how.to_owned() };
     let incident = IncidentClosed { by: approved_by.person.clone(), at: *at, note: proposal.note.clone() };
     Some((evidence, aside, incident))
+}
+
+impl DayRow {
+    /// A day that was closed a moment ago.
+    pub(crate) fn closed(day: BusinessDay, at: jiff::Timestamp) -> Self {
+        let fares = FareTally::default();
+        Self { day, closed_at: at, settled_at: None, statement: None, reconciled_at: None, fares }
+    }
 }
 
 /// The bucket of a reference: its first ten bits, which are random in identities and digests alike.

@@ -159,6 +159,7 @@ async fn what_a_terminal_told_last_is_kept() {
             list_version: ListVersion(version),
             fare_version: 1,
             fares_held: 2,
+            held_since: Some(at(seen)),
             undelivered: 0,
             seen_at: at(seen),
         };
@@ -174,6 +175,14 @@ async fn what_a_terminal_told_last_is_kept() {
         }
         let found = store.terminal_statuses(&city()).await.unwrap();
         assert_eq!(found, [rows[1].clone(), rows[0].clone()], "what it told earlier replaces nothing");
+        let held = |status: &TerminalStatusRow| (status.fares_held, status.held_since, status.seen_at);
+        let again = TerminalStatusRow { held_since: Some(at(9)), seen_at: at(9), ..rows[0].clone() };
+        store.put_terminal_status(again.clone()).await.unwrap();
+        let found = store.terminal_statuses(&city()).await.unwrap();
+        assert_eq!(held(&found[1]), (2, Some(at(7)), at(9)), "it holds the version since it first said so");
+        store.put_terminal_status(TerminalStatusRow { fares_held: 3, ..again }).await.unwrap();
+        let found = store.terminal_statuses(&city()).await.unwrap();
+        assert_eq!(held(&found[1]), (3, Some(at(9)), at(9)));
         assert_eq!(store.terminal_statuses(&other).await.unwrap(), rows[2..3]);
     })
     .await;

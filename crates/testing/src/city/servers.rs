@@ -458,7 +458,7 @@ impl Servers {
                 .collect(),
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
             duties,
-            terminals: rail.and(shops).and(self.online_terminal()),
+            terminals: terminals::in_their_places(rail.and(shops).and(self.online_terminal())),
         });
         clearing::start_jobs(&service, WORKED_EVERY);
         service.start_collection();

@@ -14,6 +14,7 @@ use tsm_epurse::{Amount, DateTime};
 use tsm_iso7816::{CommandApdu, ResponseApdu};
 use tsm_se::Interface;
 use tsm_se::inspect::PurseReading;
+use tsm_services::clearing::{TerminalPlace, Terminals as Registered};
 use tsm_services::purse::card_time;
 use tsm_terminal::centre_fares::CentreFares;
 use tsm_terminal::gate::Booking;
@@ -191,6 +192,26 @@ pub fn keyed_of(operator: &str) -> impl Iterator<Item = (TerminalNumber, &'stati
     own.map(|(number, key)| (TerminalNumber::from_bcd(number).expect("the number is decimal"), key))
 }
 
+/// The same terminals, each where it stands.
+pub(super) fn in_their_places(terminals: Registered) -> Registered {
+    let place = |index: u32| match u16::try_from(index) {
+        Ok(index) if index <= STATIONS * GATES_PER_STATION => {
+            TerminalPlace::Gate { industry: Industry::Rail.into(), station: StationId(station_of(index)) }
+        }
+        _ => TerminalPlace::Till,
+    };
+    let all = (1..=count()).map(|index| (number(index), place(index)));
+    all.chain([(ONLINE, TerminalPlace::Till)]).fold(terminals, |terminals, (number, place)| {
+        let number = TerminalNumber::from_bcd(number).expect("the numbers are decimal");
+        terminals.with_place(number, place)
+    })
+}
+
+/// The station of a gate.
+const fn station_of(gate: u16) -> u16 {
+    (gate - 1) / GATES_PER_STATION + 1
+}
+
 /// Whose terminal it is.
 pub fn operator_of(terminal: [u8; 6]) -> &'static str {
     if terminal == ONLINE {
@@ -218,7 +239,7 @@ impl Terminals {
             let disk = SharedDisk::default();
             let terminal = terminal(number, keys, TerminalState::default(), &disk);
             let kind = if index <= gates {
-                let station = (index as u16 - 1) / GATES_PER_STATION + 1;
+                let station = station_of(index as u16);
                 let profile = gate_profile(station);
                 Kind::Gate(Gate::new(profile.clone(), with_fares(terminal, &disk)), profile)
             } else {

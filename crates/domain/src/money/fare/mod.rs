@@ -18,6 +18,7 @@
 mod book;
 mod card_state;
 mod describe;
+mod judgement;
 mod rules;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 pub use book::{FareBook, FareBookError, FareHead, FaresAt};
 pub use card_state::{CardState, DaySpent, LastRide, MonthSpent, Validity};
+pub use judgement::{Before, Charged, Judged, NotJudged};
 pub use rules::{
     Combination, Concession, Discount, DistanceBand, FareRule, FareRules, MonthStep, Overlong, Pass, Percent,
     StationId, TransferDiscount, ZoneId, ZonePrice,

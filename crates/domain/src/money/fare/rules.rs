@@ -260,6 +260,17 @@ impl FareRule {
         if known { Ok(()) } else { Err(FareError::UnknownStation(station)) }
     }
 
+    /// The lowest price.
+    pub(super) fn lowest(&self) -> Fen {
+        match self {
+            Self::Flat(price) => *price,
+            Self::Distance { bands, maximum, .. } => bands.first().map_or(*maximum, |band| band.price),
+            Self::Zones { prices, maximum, .. } => {
+                prices.iter().map(|price| price.price).min().unwrap_or(*maximum)
+            }
+        }
+    }
+
     /// The price between two stations. Past the last band its price holds on.
     pub(super) fn between(&self, entry: StationId, exit: StationId) -> Result<Fare, FareError> {
         self.knows(entry)?;

@@ -72,6 +72,8 @@ causes! {
     CardCopied, "card_copied", "Two different transactions claim one place in a card's count: the card was restored from a copy.", "两笔不同交易占用同一卡片计数：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
     ParkedInconsistent, "parked_inconsistent", "A card's state and the money parked for it do not fit each other.", "卡片状态与其寄存金额不符。", "Freeze the card and examine its journal.", "冻结卡片并核查其日志。";
     BooksBroken, "books_broken", "The balances of a card do not follow from its transfers.", "卡片余额与其分录不符。", "Keep the card frozen and examine the store.", "保持冻结并检查存储。";
+    FareDearer, "fare_dearer", "A terminal charged more for a ride than the fare table in force says.", "终端收取的车费高于现行票价表。", "Ask the operator which table the terminal used and what the rider gets back from it; the books keep what the card proved.", "请运营方查明终端所用票价表并向乘客退还差额；账目以卡片证实的金额为准。";
+    FareCheaper, "fare_cheaper", "A terminal charged less for a ride than the fare table in force says.", "终端收取的车费低于现行票价表。", "Ask the operator which table the terminal used; the books keep what the card proved.", "请运营方查明终端所用票价表；账目以卡片证实的金额为准。";
     TerminalWithoutOperator, "terminal_without_operator", "A purchase was made at a terminal that belongs to no operator; it is not settled.", "消费终端不属于任何运营方，未予清算。", "Enter the terminal's operator.", "登记终端运营方。";
     LedgerImbalance, "ledger_imbalance", "The books of all cards together do not balance.", "总账不平。", "Stop settlements and examine the store.", "停止清算并检查存储。";
     OtherSuspicion, "other_suspicion", "A report contradicts the records.", "上报内容与记录矛盾。", "Examine the card's journal.", "核查卡片日志。";

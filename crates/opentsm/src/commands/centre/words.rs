@@ -88,7 +88,14 @@ impl Spoken {
                 format!("已清算并对账；{missing} 份支付对账单未到"),
             ),
         };
-        self.choose(format!("{day}: {english}"), format!("{day}：{chinese}"))
+        let line = self.choose(format!("{day}: {english}"), format!("{day}：{chinese}"));
+        match (one.rides_judged, one.rides_not_judged) {
+            (0, 0) => line,
+            (judged, not) => self.choose(
+                format!("{line}; {judged} fares worked out once more, {not} not judged"),
+                format!("{line}；复核车费 {judged} 笔，未判定 {not} 笔"),
+            ),
+        }
     }
 
     /// What an operator gets for a day.

@@ -11,12 +11,13 @@ use tsm_api::clearing::{ConsumptionReport, NewAccount, OrderReport};
 use tsm_api::client::{ClearingPeer, Client};
 use tsm_api::ids::OrderId as WireOrder;
 use tsm_domain::environment::Clock;
+use tsm_domain::money::fare::StationId;
 use tsm_domain::money::settlement::{BasisPoints, BusinessDay, FeeRule, FeeSchedule};
 use tsm_domain::money::{Statement, StatementKind, StatementLine};
 use tsm_domain::{Fen, OrderId, TerminalNumber, TransferId};
 use tsm_epurse::commands::PurchaseKind;
 use tsm_keys::{KeyAlgorithm, KeyService as _, SoftwareKeyService};
-use tsm_services::clearing::{Clearing, Duties, Parts, Terminals, routes};
+use tsm_services::clearing::{Clearing, Duties, Parts, TerminalPlace, Terminals, routes};
 use tsm_services::payment::{
     IncomingMessage, NewOrder, NewRefund, Notification, NotificationError, PaymentError, PaymentPlatform,
     PlatformOrder, RefundDone, StatementFailure, StatementPieces,
@@ -243,9 +244,22 @@ fn build(
         institutions: peers.iter().map(|institution| institution.peer()).collect(),
         issuers: vec![(PREFIX.into(), purse_keys())],
         sealing_key: sealing_key(),
-        terminals: Terminals::of("METRO", [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
+        terminals: terminals(),
         duties,
     })
+}
+
+/// The metro's gates at stations 1 and 2, and a bus of its.
+pub const GATES: [[u8; 6]; 2] = [[0x09, 0x99, 0, 0, 0, 0x51], [0x09, 0x99, 0, 0, 0, 0x52]];
+pub const BUS: [u8; 6] = [0x09, 0x99, 0, 0, 0, 0x53];
+
+fn terminals() -> Terminals {
+    let number = |bytes| TerminalNumber::from_bcd(bytes).unwrap();
+    let gate = |station| TerminalPlace::Gate { industry: 1, station: StationId(station) };
+    Terminals::of("METRO", [TERMINAL, GATES[0], GATES[1], BUS].map(number))
+        .with_place(number(GATES[0]), gate(1))
+        .with_place(number(GATES[1]), gate(2))
+        .with_place(number(BUS), TerminalPlace::Boarding { industry: 2 })
 }
 
 pub fn account(card: &PurseCard) -> NewAccount {

@@ -166,7 +166,7 @@ impl Lists for Memory<ClearingState> {
     async fn put_terminal_status(&self, status: TerminalStatusRow) -> Result<()> {
         self.write(|state| {
             let known = state.lists.statuses.get(&status.terminal);
-            if known.is_none_or(|known| known.seen_at <= status.seen_at) {
+            if let Some(status) = status.after(known) {
                 state.lists.statuses.insert(status.terminal, status);
             }
             Ok(())

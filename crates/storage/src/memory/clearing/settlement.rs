@@ -114,7 +114,7 @@ const FIRST: OrderId = OrderId::from_uuid(uuid::Uuid::nil());
 impl Settlements for Memory<ClearingState> {
     async fn close_day(&self, day: BusinessDay, at: jiff::Timestamp) -> Result<DayRow> {
         self.write(|state| {
-            let row = DayRow { day, closed_at: at, settled_at: None, statement: None, reconciled_at: None };
+            let row = DayRow::closed(day, at);
             Ok(state.sheets.days.entry(day).or_insert(row).clone())
         })
     }

@@ -200,9 +200,7 @@ impl Lists for Postgres<ClearingTables> {
             let sql = "SELECT body FROM terminal_statuses WHERE terminal = $1";
             let known: Option<TerminalStatusRow> =
                 one(db, "terminal status", sql, params![&terminal]).await?;
-            if known.is_some_and(|known| known.seen_at > status.seen_at) {
-                return Ok(());
-            }
+            let Some(status) = status.clone().after(known.as_ref()) else { return Ok(()) };
             let sql = "INSERT INTO terminal_statuses (terminal, institution, body) VALUES ($1, $2, $3)
          ON CONFLICT (terminal) DO UPDATE SET institution = excluded.institution, body = excluded.body";
             run(db, sql, params![terminal, status.institution.as_str(), body(&status)?]).await?;

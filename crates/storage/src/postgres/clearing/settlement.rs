@@ -330,7 +330,7 @@ impl Settlements for Postgres<ClearingTables> {
             if let Some(known) = day_row(db, day).await? {
                 return Ok(known);
             }
-            let row = DayRow { day, closed_at: at, settled_at: None, statement: None, reconciled_at: None };
+            let row = DayRow::closed(day, at);
             put_day_row(db, &row).await?;
             Ok(row)
         })

@@ -195,9 +195,7 @@ impl Lists for Sqlite<ClearingSchema> {
             let terminal = status.terminal.to_string();
             let sql = "SELECT body FROM terminal_statuses WHERE terminal = ?1";
             let known: Option<TerminalStatusRow> = one(db, "terminal status", sql, [&terminal])?;
-            if known.is_some_and(|known| known.seen_at > status.seen_at) {
-                return Ok(());
-            }
+            let Some(status) = status.after(known.as_ref()) else { return Ok(()) };
             let sql =
                 "INSERT OR REPLACE INTO terminal_statuses (terminal, institution, body) VALUES (?1, ?2, ?3)";
             run(db, sql, params![terminal, status.institution.as_str(), body(&status)?])?;

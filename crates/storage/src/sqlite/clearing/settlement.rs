@@ -296,7 +296,7 @@ impl Settlements for Sqlite<ClearingSchema> {
             if let Some(known) = day_row(db, day)? {
                 return Ok(known);
             }
-            let row = DayRow { day, closed_at: at, settled_at: None, statement: None, reconciled_at: None };
+            let row = DayRow::closed(day, at);
             put_day_row(db, &row)?;
             Ok(row)
         })
