@@ -5,6 +5,7 @@ use tsm_api::clearing::Books;
 use tsm_api::clearing::evidence::{CardLine, ProofWord, RecentTransaction};
 use tsm_api::clearing::watch::{Census, WatchRecord};
 use tsm_api::sp_tsm::evidence::FlowLine;
+use tsm_services::clearing::CARDS_PER_STEP;
 use tsm_services::explain::{self, Language, moment, yuan};
 
 use super::data::{Cards, Seen, Wanted};
@@ -151,7 +152,8 @@ fn census(census: &Census, language: Language) -> Markup {
             @if census.counted_at.is_none() {
                 p.none { (language.choose("They are being counted.", "正在统计。")) }
             } @else {
-                @if let Some(at) = census.counted_at {
+                // A smaller city is counted whenever somebody looks.
+                @if let Some(at) = census.counted_at.filter(|_| census.cards >= CARDS_PER_STEP as u64) {
                     p.none { (language.choose("counted at ", "统计于 ")) (moment(at)) }
                 }
                 dl.terms {

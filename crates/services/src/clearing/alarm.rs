@@ -22,6 +22,9 @@ use crate::names;
 /// Cards checked in one step of a sweep.
 pub const CARDS_PER_STEP: usize = 256;
 
+/// So long a count that takes one step is not repeated for those who look.
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
 /// The states by which cards are counted.
 pub(super) const COUNTED_STATES: [AccountState; 6] = [
     AccountState::Opening,
@@ -66,6 +69,17 @@ pub struct Watch {
     pub cards: u64,
     /// Cards whose books did not hold, in all.
     pub breaks: u64,
+}
+
+impl Watch {
+    /// Whether somebody who looks now makes the watch go on: nothing was counted to the end yet, or all cards are
+    /// counted in one step and that was some time ago.
+    pub(super) fn goes_on_when_looked_at(&self, now: jiff::Timestamp) -> bool {
+        let Some(swept_at) = self.swept_at else { return true };
+        let cards: u64 = self.census.states.iter().map(|(cards, _)| cards).sum();
+        let is_short = self.after.is_none() && cards < CARDS_PER_STEP as u64;
+        is_short && now.duration_since(swept_at) >= FRESH
+    }
 }
 
 impl CardCounts {

@@ -53,7 +53,7 @@ use tsm_api::clearing::{
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
-pub use alarm::{Watch, metrics_router};
+pub use alarm::{CARDS_PER_STEP, Watch, metrics_router};
 pub use collection::{FileServer, Protection, TransportSettings, serve_files, serve_line};
 pub use duties::Duties;
 pub use jobs::start as start_jobs;

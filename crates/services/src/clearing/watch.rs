@@ -44,12 +44,15 @@ pub(super) async fn watch(
     centre.watch_record().await.map_err(|error| stored::problem(&error))
 }
 
-/// The cards counted.
+/// The cards counted. A small city is counted when somebody looks, a large one a step at each round.
 pub(super) async fn census(
     centre: Arc<Clearing>,
     call: Call<Institution, Nothing>,
 ) -> Result<Census, Problem> {
     centre.check_desk(&call.caller.0)?;
+    if centre.watch.lock().await.goes_on_when_looked_at(centre.now()) {
+        centre.watch_books().await.map_err(|error| stored::problem(&error))?;
+    }
     let watch = *centre.watch.lock().await;
     let states = COUNTED_STATES.into_iter().zip(watch.census.states);
     Ok(Census {

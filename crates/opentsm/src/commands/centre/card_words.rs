@@ -4,7 +4,7 @@ use tsm_api::clearing::AccountState;
 use tsm_api::clearing::closing::{ClosingPurpose, ClosingStage};
 use tsm_api::clearing::collection::{QuarantineEntry, RowVerdict};
 use tsm_api::clearing::kept::{KeptCard, KeptClosing};
-use tsm_api::clearing::lists::{Decision, ProposalRecord, WireListKind};
+use tsm_api::clearing::lists::{ProposalRecord, WireListKind};
 use tsm_api::clearing::watch::CardGap;
 use tsm_services::explain::moment;
 
@@ -137,13 +137,8 @@ impl Spoken {
             }
             None => self.choose("take it off the list".to_owned(), "移出名单".to_owned()),
         };
-        let state = match (&one.decided, &one.decided_by) {
-            (Some(decided), Some(by)) if decided.decision == Decision::Approve => {
-                self.choose(format!("approved by {by}"), format!("{by} 已批准"))
-            }
-            (Some(_), Some(by)) => self.choose(format!("refused by {by}"), format!("{by} 已驳回")),
-            _ => self.choose("another person decides".to_owned(), "须另一人审批".to_owned()),
-        };
+        let decision = one.decided.as_ref().map(|decided| decided.decision);
+        let state = self.decision(decision, one.decided_by.as_deref(), ("approved by", "已批准"));
         self.choose(
             format!("{id}: {by} proposes to {what} ({why}); {state}"),
             format!("{id}：{by} 提议{what}（{why}）；{state}"),

@@ -54,19 +54,32 @@ impl Spoken {
         self.choose(english, chinese)
     }
 
-    /// A payout to an operator.
-    pub fn operator_payout(self, one: &OperatorPayout) -> String {
-        let OperatorPayout { day, operator, note, proposed_by: by, .. } = one;
-        let amount = yuan(i64::try_from(one.amount_fen).unwrap_or(i64::MAX));
-        let what = match (one.decision, &one.decided_by) {
+    /// What another person decided; what an approval did is said in the words of the matter.
+    pub(super) fn decision(
+        self,
+        decision: Option<Decision>,
+        by: Option<&str>,
+        (approved_by, approved): (&str, &str),
+    ) -> String {
+        match (decision, by) {
             (Some(Decision::Approve), Some(by)) => {
-                self.choose(format!("approved by {by}, booked"), format!("{by} 已批准并入账"))
+                self.choose(format!("{approved_by} {by}"), format!("{by} {approved}"))
             }
             (Some(Decision::Refuse), Some(by)) => {
                 self.choose(format!("refused by {by}"), format!("{by} 已驳回"))
             }
-            _ => self.choose("another person decides".to_owned(), "须另一人审批".to_owned()),
-        };
+            (Some(_), None) | (None, _) => {
+                self.choose("another person decides".to_owned(), "须另一人审批".to_owned())
+            }
+        }
+    }
+
+    /// A payout to an operator.
+    pub fn operator_payout(self, one: &OperatorPayout) -> String {
+        let OperatorPayout { day, operator, note, proposed_by: by, .. } = one;
+        let amount = yuan(i64::try_from(one.amount_fen).unwrap_or(i64::MAX));
+        let approved = ("approved and booked by", "已批准并入账");
+        let what = self.decision(one.decision, one.decided_by.as_deref(), approved);
         self.choose(
             format!("{operator} for {day}: {amount}, proposed by {by} ({note}); {what}"),
             format!("{day} 付 {operator}：{amount}，{by} 提议（{note}）；{what}"),
@@ -119,15 +132,8 @@ impl Spoken {
             .valid_until
             .map(moment)
             .map_or_else(String::new, |until| self.choose(format!(" until {until}"), format!(" 至 {until}")));
-        let what = match (one.decision, &one.decided_by) {
-            (Some(Decision::Approve), Some(by)) => {
-                self.choose(format!("published by {by}"), format!("{by} 已发布"))
-            }
-            (Some(Decision::Refuse), Some(by)) => {
-                self.choose(format!("refused by {by}"), format!("{by} 已驳回"))
-            }
-            _ => self.choose("another person decides".to_owned(), "须另一人审批".to_owned()),
-        };
+        let published = ("published by", "已发布");
+        let what = self.decision(one.decision, one.decided_by.as_deref(), published);
         self.choose(
             format!("version {version} from {from}{until}: proposed by {by}, {what}"),
             format!("第 {version} 版票价表，自 {from}{until}：{by} 提议，{what}"),

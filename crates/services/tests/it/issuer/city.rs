@@ -508,7 +508,12 @@ impl City {
 
     /// The centre can be reached by the SP-TSM.
     pub fn restore_centre(&self) {
-        self.to_centre.leads_to(self.identified_way(self.places.centre, &self.sp_tsm));
+        self.to_centre.leads_to(self.centre_way());
+    }
+
+    /// The SP-TSM's line to the centre.
+    pub fn centre_way(&self) -> Arc<dyn Transport> {
+        self.identified_way(self.places.centre, &self.sp_tsm)
     }
 
     /// The centre can be reached by the payment platform.

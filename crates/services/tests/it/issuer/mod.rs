@@ -22,6 +22,7 @@ mod payment_watch;
 mod payments;
 mod permissions;
 mod phone;
+mod proofs_beside;
 mod repersonalising;
 mod returning;
 mod returning_parked;

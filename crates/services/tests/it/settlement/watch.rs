@@ -1,5 +1,7 @@
 //! The books are watched card by card; a row that was planted in the store raises the alarm.
 
+use tsm_api::clearing::watch as watch_api;
+use tsm_api::endpoint::Nothing;
 use tsm_services::clearing::metrics_router;
 use tsm_storage::ClearingStore;
 use tsm_storage::clearing::Settlements as _;
@@ -66,6 +68,24 @@ async fn a_planted_row_raises_the_alarm_and_freezes_its_card() {
     assert_eq!(causes, ["books_broken", "books_broken", "transaction_without_entry"]);
     drop(world);
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// A new city's cards are counted when somebody looks, and so is what changed since.
+#[tokio::test]
+async fn a_small_city_is_counted_when_somebody_looks() {
+    let world = World::on(MemoryClearing::new()).await;
+    let desk = world.client(&world.desk);
+    let counted = async || desk.call(&watch_api::CENSUS, &[], &Nothing {}).await.unwrap().cards;
+    assert_eq!(counted().await, 0);
+    world.card(1).await;
+    assert_eq!(counted().await, 0, "in the same second nothing is counted again");
+    world.clock.set("2026-11-20T04:00:01Z");
+    assert_eq!(counted().await, 1);
+    for own in 2..=4 {
+        world.card(own).await;
+    }
+    world.clock.set("2026-11-20T04:00:02Z");
+    assert_eq!(counted().await, 4);
 }
 
 /// The equation is told as Prometheus reads it, on a listener of its own.
