@@ -87,7 +87,7 @@ pub fn program() -> std::io::Result<Command> {
 async fn drain(mut lines: Lines<BufReader<ChildStdout>>, watched: Watched) {
     while let Ok(Some(line)) = lines.next_line().await {
         if watched == Watched::InWords {
-            println!("      {line}");
+            say!("      {line}");
         }
     }
 }

@@ -59,7 +59,7 @@ impl Meter {
         passed.busy += busy;
         drop(passed);
         if self.watched == Watched::InWords {
-            println!("      {}", apdu_words::describe(command, response));
+            say!("      {}", apdu_words::describe(command, response));
         }
     }
 }

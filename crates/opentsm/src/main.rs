@@ -1,5 +1,8 @@
 //! OpenTSM: transit cards on phones, every role in one program.
 
+#[macro_use]
+mod say;
+
 mod apdu_words;
 mod children;
 mod city;

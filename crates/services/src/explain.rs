@@ -5,6 +5,7 @@ use tsm_api::clearing::AccountState;
 use tsm_api::clearing::evidence::{
     CardFacts, ClosingWord, CounterGap, ListWord, LockFact, ProofWord, TransactionFact, TransactionWord,
 };
+use tsm_domain::money::reconciliation::Cause;
 
 /// The language of the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +92,11 @@ fn place(facts: &CardFacts, language: Language) -> Sentence {
             format!("Card {card} is being written to secure element {se}; it cannot spend yet."),
             format!("卡 {card} 正在写入安全单元 {se}，尚不能消费。"),
         ),
+        AccountState::Live if is_locked(facts) => (
+            Weight::Waiting,
+            format!("Card {card} on secure element {se} is locked: it keeps its money and cannot spend it."),
+            format!("卡 {card} 在安全单元 {se} 上已锁定：余额保留，暂不能使用。"),
+        ),
         AccountState::Live => (
             Weight::Plain,
             format!("Card {card} is in use on secure element {se}."),
@@ -130,10 +136,20 @@ fn place(facts: &CardFacts, language: Language) -> Sentence {
     let opened = moment(facts.opened_at);
     let account = language.choose(format!("account opened {opened}"), format!("账户开立于 {opened}"));
     let issuer = facts.issuer.as_ref().map(|issuer| {
-        let word = issuer_state(&issuer.state, language);
+        let word = match facts.lists.contains(&ListWord::Black) {
+            true if issuer.state == "locked" => {
+                language.choose("locked while on the black list", "在黑名单期间锁定")
+            }
+            _ => issuer_state(&issuer.state, language),
+        };
         language.choose(format!("the issuer's record: {word}"), format!("发卡方记录：{word}"))
     });
     Sentence::new(weight, language.choose(english, chinese)).because([account].into_iter().chain(issuer))
+}
+
+/// Whether terminals or the issuer have seen that it is locked.
+fn is_locked(facts: &CardFacts) -> bool {
+    facts.locked.is_some() || facts.issuer.as_ref().is_some_and(|issuer| issuer.state == "locked")
 }
 
 fn issuer_state(word: &str, language: Language) -> &str {
@@ -235,6 +251,10 @@ fn frozen(facts: &CardFacts, language: Language) -> Vec<Sentence> {
 fn lists(facts: &CardFacts, language: Language) -> Vec<Sentence> {
     let say = |list: &ListWord| {
         let text = match (list, &facts.locked) {
+            (ListWord::Black, None) if is_locked(facts) => language.choose(
+                "It is on the black list and locked: only a service hall lets it be unlocked.".to_owned(),
+                "已列入黑名单并已锁定：须到服务网点办理解锁。".to_owned(),
+            ),
             (ListWord::Black, None) => language.choose(
                 "It is on the black list: the next terminal that meets it locks it.".to_owned(),
                 "已列入黑名单：遇到它的下一台终端将锁定该卡。".to_owned(),
@@ -337,7 +357,13 @@ fn incidents(facts: &CardFacts, language: Language) -> Option<Sentence> {
         "Reports about it contradict the records and were kept aside; they moved no money.",
         "有关它的报告与记录矛盾，已隔离，未影响资金。",
     );
-    let each = facts.incidents.iter().map(|incident| format!("{}: {}", incident.kind, incident.text));
+    let each = facts.incidents.iter().map(|incident| {
+        let cause = Cause::of_incident(&incident.kind).unwrap_or(Cause::OtherSuspicion);
+        language.choose(
+            format!("{}: {}", incident.kind, incident.text),
+            format!("{}（{}：{}）", cause.zh(), incident.kind, incident.text),
+        )
+    });
     Some(Sentence::new(Weight::Alarm, text.to_owned()).because(each))
 }
 

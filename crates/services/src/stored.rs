@@ -2,7 +2,7 @@
 
 use tracing::error;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::card::CardRefusal;
+use tsm_domain::card::{CardRefusal, CardState};
 use tsm_domain::money::{CardAccountRefusal, PaymentRefusal, TopUpRefusal};
 use tsm_storage::StorageError;
 
@@ -24,6 +24,9 @@ pub fn problem(error: &StorageError) -> Problem {
         StorageError::CardAccount(_) => ProblemCode::StateForbids,
         StorageError::Card(CardRefusal::Frozen) => ProblemCode::SuspiciousCard,
         StorageError::Card(CardRefusal::HoldsValue(_)) => ProblemCode::ValueRemains,
+        StorageError::Card(CardRefusal::Card { from: CardState::Locked, to: CardState::Active }) => {
+            return ProblemCode::CardLocked.into();
+        }
         StorageError::Card(_) => ProblemCode::StateForbids,
         StorageError::Arrival(_) => ProblemCode::StateForbids,
         StorageError::Transfer(_) => ProblemCode::StateForbids,

@@ -90,7 +90,7 @@ pub const fn stage_words(stage: Stage, language: Language) -> &'static str {
         Stage::Personalising => ("personalising", "正在个人化"),
         Stage::Writing => ("writing the registration", "正在写入注册信息"),
         Stage::Deleting => ("deleting", "正在删除"),
-        Stage::Locking => ("locking or unlocking", "正在锁定或解锁"),
+        Stage::Locking => ("changing the lock of the card", "正在更改卡片锁定状态"),
         Stage::ToppingUp => ("adding money", "正在充值"),
         Stage::Paying => ("paying", "正在支付"),
         Stage::Closing => ("finishing", "正在完成"),

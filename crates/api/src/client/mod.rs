@@ -1,6 +1,7 @@
 //! Calling endpoints: one typed call for all of them, counted.
 
 mod counters;
+mod differences;
 pub mod files;
 mod https;
 mod roles;

@@ -100,18 +100,10 @@ impl Centre {
         client.call(&watch::CENSUS, &[], &Nothing {}).await.map_err(in_step("counting the cards"))
     }
 
-    /// The last differences that nobody has settled, at most `limit`.
+    /// The first differences that nobody has settled, at most `limit`.
     pub async fn open_differences(&self, limit: usize) -> Result<Vec<DifferenceRecord>, CityError> {
-        let client = &self.link.client;
-        let step = "reading the differences";
-        let mut found = Vec::new();
-        for state in ["open", "proposed"] {
-            let query = DifferenceQuery { state: Some(state.into()), ..DifferenceQuery::default() };
-            let page = client.call(&settlement::DIFFERENCES, &[], &query).await.map_err(in_step(step))?;
-            found.extend(page.differences);
-        }
-        found.truncate(limit);
-        Ok(found)
+        let found = self.link.client.open_differences(limit).await;
+        found.map_err(in_step("reading the differences"))
     }
 
     /// Follows and replays the whole journal, and compares it with the books.

@@ -45,9 +45,9 @@ pub fn run(options: &Options) -> Result<(), String> {
             Ok(_) | Err(_) => error.to_string(),
         })?;
     if options.json {
-        println!("{}", serde_json::to_string(&books).expect("plain fields can always be written"));
+        say!("{}", serde_json::to_string(&books).expect("plain fields can always be written"));
     } else {
-        println!("{}", books.sentence());
+        say!("{}", books.sentence());
     }
     let watch = runtime.block_on(async { Centre::of(&plan)?.watch().await });
     let watch = watch.map_err(|error| error.to_string())?;

@@ -155,8 +155,9 @@ fn books(folder: &Path) -> Check {
             None => {
                 let open: u64 = watch.differences.iter().map(|cause| cause.open).sum();
                 let cards = watch.cards_checked;
-                let detail =
-                    format!("the equation holds, {cards} cards checked, {open} differences are open");
+                let detail = format!(
+                    "the equation holds, {open} differences are open; a card was checked {cards} times so far"
+                );
                 check(what, Verdict::Good, detail)
             }
         },
@@ -170,7 +171,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     checks.extend(options.city.as_deref().map(books));
     if as_json {
         let line = serde_json::to_string(&checks).map_err(|error| error.to_string())?;
-        println!("{line}");
+        say!("{line}");
     } else {
         for check in &checks {
             let mark = match check.verdict {
@@ -179,7 +180,7 @@ pub fn run(options: &Options) -> Result<(), String> {
                 Verdict::Missing => "MISSING ",
                 Verdict::Alarm => "ALARM   ",
             };
-            println!("{mark}  {:<17} {}", check.what, check.detail);
+            say!("{mark}  {:<17} {}", check.what, check.detail);
         }
     }
     let with = |verdict| -> Vec<_> {

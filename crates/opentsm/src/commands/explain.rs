@@ -72,7 +72,7 @@ pub fn run(options: &Options) -> Result<(), String> {
             .iter()
             .map(|said| json!({ "text": said.text, "evidence": said.evidence, "alarm": said.weight == Weight::Alarm }))
             .collect();
-        println!("{}", json!({ "sentences": sentences, "facts": facts }));
+        say!("{}", json!({ "sentences": sentences, "facts": facts }));
         return Ok(());
     }
     for said in &sentences {
@@ -81,9 +81,9 @@ pub fn run(options: &Options) -> Result<(), String> {
             Weight::Waiting => "·",
             Weight::Alarm => "!",
         };
-        println!("{mark} {}", said.text);
+        say!("{mark} {}", said.text);
         for line in &said.evidence {
-            println!("      {line}");
+            say!("      {line}");
         }
     }
     Ok(())

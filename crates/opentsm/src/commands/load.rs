@@ -64,11 +64,14 @@ pub fn run(options: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let told = runtime.block_on(load(options))?;
     if options.json {
-        println!("{}", serde_json::to_string(&told).expect("plain fields can always be written"));
+        say!("{}", serde_json::to_string(&told).expect("plain fields can always be written"));
     } else {
-        println!(
+        say!(
             "{} top-ups acknowledged, {} interrupted and settled; {} fen lost, {} fen credited twice",
-            told.acknowledged, told.interrupted, told.lost_fen, told.twice_fen
+            told.acknowledged,
+            told.interrupted,
+            told.lost_fen,
+            told.twice_fen
         );
     }
     if told.lost_fen == 0 && told.twice_fen == 0 {
@@ -94,7 +97,7 @@ async fn load(options: &Options) -> Result<Told, String> {
     }
     // The first line says that the phones are at work.
     if !options.json {
-        println!("{} phones top up", riders.len());
+        say!("{} phones top up", riders.len());
     }
     options.attendance.until_asked().await;
     stop.send_replace(true);

@@ -10,7 +10,7 @@ use super::wallet::Spoken;
 #[derive(Debug, Args)]
 pub struct Output {
     /// One JSON object: the whole reply.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -31,7 +31,7 @@ impl Output {
         } else {
             words(&reply)
         };
-        println!("{text}");
+        say!("{text}");
         Ok(())
     }
 }

@@ -74,10 +74,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     let mut wrong = 0;
     for (number, signed) in (1..).zip(&receipts) {
         match signed.verify(&centre) {
-            Ok(receipt) => println!("genuine  {}", line(receipt, options.lang.into())),
+            Ok(receipt) => say!("genuine  {}", line(receipt, options.lang.into())),
             Err(error) => {
                 wrong += 1;
-                println!("WRONG    receipt {number}: {error}");
+                say!("WRONG    receipt {number}: {error}");
             }
         }
     }

@@ -227,25 +227,25 @@ fn arrangements(options: &Options) -> (Arrangement, Arrangement) {
 
 fn announce(options: &Options, phone: Option<&Phone>, addresses: Addresses) {
     if options.json {
-        println!("{}", serde_json::to_string(&addresses).expect("two addresses can always be written"));
+        say!("{}", serde_json::to_string(&addresses).expect("two addresses can always be written"));
         return;
     }
     let dials = matches!(arrangements(options).0, Arrangement::Dial(_));
     let verb = if dials { "dialling vpcd at" } else { "listening on" };
-    println!("contact      {verb} {}", addresses.contact);
-    println!("contactless  {verb} {}", addresses.contactless);
+    say!("contact      {verb} {}", addresses.contact);
+    say!("contactless  {verb} {}", addresses.contactless);
     match phone {
         Some(phone) => {
             let folder = phone.city.phone(phone.number);
-            println!(
+            say!(
                 "phone {} of the city; its wallet: opentsm wallet --phone {}",
                 phone.number,
                 folder.display()
             );
         }
-        None => println!("development keys 404142...4F: SCP02 key version 20, SCP03 key version 30"),
+        None => say!("development keys 404142...4F: SCP02 key version 20, SCP03 key version 30"),
     }
-    println!("stop with Ctrl-C");
+    say!("stop with Ctrl-C");
 }
 
 fn wait(attendance: Attendance) -> Result<(), String> {
@@ -275,7 +275,7 @@ impl ReaderCard for Traced {
 
     fn transmit(&mut self, interface: Interface, command: &[u8]) -> Vec<u8> {
         let response = ReaderCard::transmit(&mut self.0, interface, command);
-        println!("{interface:?}: {}", apdu_words::describe(command, &response));
+        say!("{interface:?}: {}", apdu_words::describe(command, &response));
         response
     }
 }

@@ -84,10 +84,10 @@ async fn serve(options: &Options) -> Result<(), String> {
         let CentreLines { files, metrics } = served.lines;
         format!(", files on {files}, metrics on http://{metrics}/metrics")
     });
-    println!("{} serves on {}{}", role.name(), running.server.address(), lines.unwrap_or_default());
+    say!("{} serves on {}{}", role.name(), running.server.address(), lines.unwrap_or_default());
     asked.await;
     running.stop().await;
-    println!("{} has stopped", role.name());
+    say!("{} has stopped", role.name());
     Ok(())
 }
 

@@ -70,10 +70,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     let said =
         Said { payment: order.order.as_uuid(), amount_fen: order.amount.get(), state: state(order.state) };
     if options.json {
-        println!("{}", serde_json::to_string(&said).expect("plain fields can always be written"));
+        say!("{}", serde_json::to_string(&said).expect("plain fields can always be written"));
     } else {
         let amount = yuan(i64::try_from(said.amount_fen).unwrap_or(i64::MAX));
-        println!("{}: {amount}, {}", said.payment, said.state);
+        say!("{}: {amount}, {}", said.payment, said.state);
     }
     Ok(())
 }

@@ -160,35 +160,32 @@ fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEqua
             "files": plan.lines.map(|lines| lines.files),
             "metrics": plan.lines.map(|lines| format!("http://{}/metrics", lines.metrics)),
         });
-        println!("{line}");
+        say!("{line}");
         return;
     }
     let path = folder.path().display();
     let number = (1..).find(|number| !folder.phone(*number).exists()).unwrap_or_default();
     let phone = folder.phone(number);
     let phone = phone.display();
-    println!("\nThe books: {}\n", money.sentence());
-    println!("Look at the city: http://{page}/\n");
-    println!("SE-TSM           https://{}", plan.se_tsm.address);
-    println!("SP-TSM           https://{}", plan.sp_tsm.address);
-    println!("payment sandbox  https://{}", plan.payment.address);
-    println!("clearing centre  https://{}", plan.clearing.address);
+    say!("\nThe books: {}\n", money.sentence());
+    say!("Look at the city: http://{page}/\n");
+    say!("SE-TSM           https://{}", plan.se_tsm.address);
+    say!("SP-TSM           https://{}", plan.sp_tsm.address);
+    say!("payment sandbox  https://{}", plan.payment.address);
+    say!("clearing centre  https://{}", plan.clearing.address);
     if let Some(lines) = plan.lines {
-        println!("its file transfer  {} (clearing transport under TLS)", lines.files);
-        println!("its metrics      http://{}/metrics", lines.metrics);
+        say!("its file transfer  {} (clearing transport under TLS)", lines.files);
+        say!("its metrics      http://{}/metrics", lines.metrics);
     }
-    println!("\nThe books later on: opentsm books --city {path}, with --replay also from the journal alone");
-    println!("Where a card and its money are: opentsm explain card NUMBER --city {path}");
-    println!("\nFor a phone of your own, in a second terminal:");
-    println!("  opentsm se --city {path} --number {number}");
-    println!("and in a third one:");
-    println!("  opentsm wallet --phone {phone} register --accept --number 86139{number:08}");
-    println!("  opentsm wallet --phone {phone} list");
+    say!("\nThe books later on: opentsm books --city {path}, with --replay also from the journal alone");
+    say!("Where a card and its money are: opentsm explain card NUMBER --city {path}");
+    say!("\nFor a phone of your own, in a second terminal:");
+    say!("  opentsm se --city {path} --number {number}");
+    say!("and in a third one:");
+    say!("  opentsm wallet --phone {phone} register --accept --number 86139{number:08}");
+    say!("  opentsm wallet --phone {phone} list");
     for (operation, amount) in [("open", ""), ("top-up", " 5000"), ("records", ""), ("delete", "")] {
-        println!("  opentsm wallet --phone {phone} {operation} \"Harbour Transit Card\"{amount}");
+        say!("  opentsm wallet --phone {phone} {operation} \"Harbour Transit Card\"{amount}");
     }
-    println!(
-        "\nStop with Ctrl-C.{}",
-        if options.data.is_some() { " The city stays in its folder." } else { "" }
-    );
+    say!("\nStop with Ctrl-C.{}", if options.data.is_some() { " The city stays in its folder." } else { "" });
 }

@@ -75,7 +75,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     let report = match told {
         Ok(report) => report,
         Err(error) if options.json => {
-            println!("{}", serde_json::json!({ "ok": false, "error": error.to_string() }));
+            say!("{}", serde_json::json!({ "ok": false, "error": error.to_string() }));
             return Err(error.to_string());
         }
         Err(error) => return Err(error.to_string()),
@@ -147,16 +147,13 @@ impl Phones<'_> {
 
 fn show(report: &RunReport, options: &Options) {
     if options.json {
-        println!(
-            "{}",
-            serde_json::to_string(report).expect("a report of plain fields can always be written")
-        );
+        say!("{}", serde_json::to_string(report).expect("a report of plain fields can always be written"));
         return;
     }
-    println!("\n{}", cost_table(&report.steps));
-    println!("\n{}", report.money.sentence());
-    println!("{}", if report.money.holds() { "The books balance." } else { "THE BOOKS DO NOT BALANCE." });
+    say!("\n{}", cost_table(&report.steps));
+    say!("\n{}", report.money.sentence());
+    say!("{}", if report.money.holds() { "The books balance." } else { "THE BOOKS DO NOT BALANCE." });
     if !options.trace {
-        println!("\nEvery APDU in words: opentsm demo --trace");
+        say!("\nEvery APDU in words: opentsm demo --trace");
     }
 }

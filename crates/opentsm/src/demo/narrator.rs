@@ -34,7 +34,7 @@ impl Narrator {
     pub fn chapter(&mut self, title: &str) {
         self.chapters += 1;
         if self.audience == Audience::Person {
-            println!("\n {}  {title}", self.chapters);
+            say!("\n {}  {title}", self.chapters);
         }
     }
 
@@ -42,7 +42,7 @@ impl Narrator {
     pub fn happened(&mut self, what: &str) {
         self.finish_bar();
         if self.audience == Audience::Person {
-            println!("    ✓ {what}");
+            say!("    ✓ {what}");
         }
     }
 

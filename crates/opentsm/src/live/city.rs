@@ -160,7 +160,7 @@ fn census(census: &Census, language: Language) -> Markup {
                     @for count in census.states.iter().filter(|count| count.cards > 0) {
                         div {
                             dt { (words::state(count.state, language)) }
-                            dd { (count.cards) " · " (yuan(count.purses_fen)) }
+                            dd { (count.cards) @if count.purses_fen > 0 { " · " (yuan(count.purses_fen)) } }
                         }
                     }
                     @if census.frozen > 0 {
@@ -263,6 +263,7 @@ fn phones(census: &Census, cards: &Cards, wanted: &Wanted, language: Language) -
                             th scope="col" { (language.choose("State", "状态")) }
                             th.amount scope="col" { (language.choose("Purse", "余额")) }
                             th.amount scope="col" { (language.choose("On its way", "在途")) }
+                            th.amount scope="col" { (language.choose("Kept or owed", "停放或待退")) }
                         } }
                         tbody { @for line in &cards.lines { (card_row(line, language)) } }
                     }
@@ -274,7 +275,7 @@ fn phones(census: &Census, cards: &Cards, wanted: &Wanted, language: Language) -
 }
 
 fn card_row(line: &CardLine, language: Language) -> Markup {
-    let elsewhere = line.in_flight_fen + line.kept_fen;
+    let amount = |fen| if fen > 0 { yuan(fen) } else { "—".to_owned() };
     html! {
         tr {
             th scope="row" {
@@ -286,7 +287,8 @@ fn card_row(line: &CardLine, language: Language) -> Markup {
                 @if line.frozen { " " span.mark.alarm { (language.choose("frozen", "冻结")) } }
             }
             td.amount { (yuan(line.purse_fen)) }
-            td.amount { @if elsewhere > 0 { (yuan(elsewhere)) } @else { "—" } }
+            td.amount { (amount(line.in_flight_fen)) }
+            td.amount { (amount(line.kept_fen)) }
         }
     }
 }

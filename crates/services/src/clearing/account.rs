@@ -1,5 +1,6 @@
 //! The account of a card, as its transfers and transactions make it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tsm_api::HexBytes;
@@ -55,22 +56,50 @@ impl Clearing {
             spent_fen: sum(TransferCode::Spent).get(),
             proven_balance_fen: to_wire(purse.posted),
             online_counter: loads.map(|load| load.key.counter).max().unwrap_or(0),
-            held: self.hold_on(&row).await?,
+            held: self.hold_on(&row).await?.map(|hold| hold.to_string()),
         })
     }
 
     /// Why nothing may be done with a card, while somebody has to look at it first: it is frozen, or listed for
     /// another reason than that it is closed.
-    pub(super) async fn hold_on(&self, row: &AccountRow) -> Result<Option<String>, Problem> {
+    pub(super) async fn hold_on(&self, row: &AccountRow) -> Result<Option<Hold>, Problem> {
         if let Some(freeze) = &row.account.freeze {
-            return Ok(Some(freeze.reason.clone()));
+            return Ok(Some(Hold::Frozen(freeze.reason.clone())));
         }
         let listing = self.store.listing(row.card).await.map_err(|error| stored::problem(&error))?;
         let listed =
             listing.map(|listing| listing.listed).filter(|listed| listed.reason != ListReason::Closed);
-        Ok(listed.map(|listed| match listed.kind {
-            ListKind::Black => "the card is on the black list".into(),
-            ListKind::Grey => "the card is on the grey list".into(),
-        }))
+        Ok(listed.map(|listed| Hold::Listed(listed.kind)))
+    }
+}
+
+/// Why nothing may be done with a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is frozen, for this reason.
+    Frozen(String),
+    /// It is on a list of refused cards.
+    Listed(ListKind),
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frozen(reason) => f.write_str(reason),
+            Self::Listed(ListKind::Black) => f.write_str("the card is on the black list"),
+            Self::Listed(ListKind::Grey) => f.write_str("the card is on the grey list"),
+        }
+    }
+}
+
+impl Hold {
+    /// What a caller is told.
+    pub(super) fn problem(&self) -> Problem {
+        match self {
+            Self::Listed(ListKind::Black) => ProblemCode::CardListed.into(),
+            Self::Frozen(_) | Self::Listed(ListKind::Grey) => {
+                Problem::because(ProblemCode::SuspiciousCard, format_args!("In detail: {self}."))
+            }
+        }
     }
 }

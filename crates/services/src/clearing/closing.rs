@@ -62,9 +62,8 @@ pub(super) async fn begin_closing(
                 return Ok(None);
             }
             require_carrier(row, se)?;
-            if let Some(reason) = &hold {
-                let reason = format_args!("In detail: {reason}.");
-                return Err(Problem::because(ProblemCode::SuspiciousCard, reason));
+            if let Some(hold) = &hold {
+                return Err(hold.problem());
             }
             let closing = Closing::begin(card, operation, se, purpose, centre.now());
             Ok(Some(Decided::new(closing.begun(), "closing-begun", json!({ "purpose": purpose }))))

@@ -42,6 +42,8 @@ const CARDS: usize = 50;
 const PAGES_LOOKED_AT: usize = 400;
 /// Transactions that are shown of a card.
 const SHOWN: usize = 8;
+/// Seals looked at for chains that grew lately.
+const SEALS: usize = 64;
 /// Cards whose last transactions are looked at.
 const ACTIVE: usize = 64;
 /// Open incidents that are searched.
@@ -105,9 +107,13 @@ pub(super) async fn activity(
 ) -> Result<Activity, Problem> {
     centre.check_keeper(&call.caller.0)?;
     let mut heads = centre.store.unsealed_heads(ACTIVE).await.map_err(problem)?;
-    if let Some(last) = centre.store.last_seal().await.map_err(problem)? {
-        let sealed = centre.store.sealed_heads(last.seal.number).await.map_err(problem)?;
-        heads.extend(sealed.into_iter().take(ACTIVE));
+    // Each seal names the chains that grew since the one before it.
+    let newest = centre.store.last_seal().await.map_err(problem)?.map_or(0, |last| last.seal.number);
+    for seal in (1..=newest).rev().take(SEALS) {
+        if heads.len() >= ACTIVE {
+            break;
+        }
+        heads.extend(centre.store.sealed_heads(seal).await.map_err(problem)?.into_iter().take(ACTIVE));
     }
     let card_of = |chain: &str| chain.strip_prefix("card/").and_then(|card| card.parse::<CardNumber>().ok());
     let mut cards: Vec<_> = heads.iter().filter_map(|head| card_of(&head.chain)).collect();

@@ -201,10 +201,30 @@ fn the_issuer_adds_what_it_knows() {
     let said = text(&CardFacts { issuer: Some(issuer), ..facts() }, Language::English);
     for part in [
         "locked at the rider's wish",
+        "is locked: it keeps its money",
         "online counter 9, MAC1",
         "frozen for value by its issuer",
         "now: top-up",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
+    }
+}
+
+#[test]
+fn a_listed_card_that_is_locked_is_not_called_in_use() {
+    let issuer = |state: &str| IssuerFacts {
+        state: state.into(),
+        proven: None,
+        frozen: None,
+        open_orders: Vec::new(),
+        running: None,
+    };
+    let listed = CardFacts { lists: vec![ListWord::Black], issuer: Some(issuer("active")), ..facts() };
+    assert!(text(&listed, Language::English).contains("the next terminal that meets it locks it"));
+    let locked = CardFacts { issuer: Some(issuer("locked")), ..listed };
+    let said = text(&locked, Language::English);
+    assert!(said.contains("locked while on the black list"), "{said}");
+    for untrue in ["is in use", "at the rider's wish", "the next terminal"] {
+        assert!(!said.contains(untrue), "{untrue}\n{said}");
     }
 }

@@ -49,6 +49,10 @@ pub(super) async fn order_top_up(
     let application = aid_from_wire(&request.aid)?;
     let card = tsm.card_on(wallet.se, application).await.map_err(Stop::into_problem)?;
     let card = card.ok_or(ProblemCode::UnknownId)?;
+    // Nobody pays for a card that is looked for: it would be refused when the money comes to it.
+    if tsm.is_lost(card.card).await.map_err(Stop::into_problem)? {
+        return Err(ProblemCode::CardListed.into());
+    }
     card.may_move_value().map_err(|refusal| stored::problem(&StorageError::Card(refusal)))?;
     let amount = Fen::new(request.amount_fen.into());
     tsm.check_amount(amount, card.proven.map(|proven| proven.balance))?;

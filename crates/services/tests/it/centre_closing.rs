@@ -334,7 +334,7 @@ async fn a_listed_card_is_not_closed() {
     };
     list(ListAction::Put(ListKind::Black, ListReason::Lost)).await;
     let refused = centre.peer.begin_closing(&begin(&card, 7, ClosingPurpose::Return)).await.unwrap_err();
-    assert_eq!(refused.code(), Some(ProblemCode::SuspiciousCard));
+    assert_eq!(refused.code(), Some(ProblemCode::CardListed));
     let held = centre.peer.account(&card.wire()).await.unwrap().held;
     assert_eq!(held.as_deref(), Some("the card is on the black list"));
     list(ListAction::Remove).await;

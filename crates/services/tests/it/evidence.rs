@@ -98,6 +98,12 @@ async fn a_card_is_explained_from_what_the_centre_has() {
     assert_eq!((page.cards.len(), page.next), (1, None));
     assert_eq!((page.cards[0].purse_fen, page.cards[0].in_flight_fen), (4_600, 1_000));
     assert_eq!(centre.peer.activity().await.unwrap().last.len(), 2);
+    // Seals over others' chains do not hide what a card did before them.
+    for number in 2..5 {
+        centre.card(number).await;
+        centre.peer.seal().await.unwrap();
+    }
+    assert_eq!(centre.peer.activity().await.unwrap().last.len(), 2);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use crate::network::{Network, NetworkError};
 use crate::se_operation::{AccessError, SeOperation, SecureElementAccess};
 use crate::storage::{StorageError, WalletRecord, WalletStorage};
 
-pub use card_view::{CardView, TripRecord};
+pub use card_view::{Blocked, CardView, TripRecord};
 pub use interrupted::{Cancellation, Continued, Interrupted, InterruptedKind};
 pub use login::{Entrance, Rights};
 pub use ordered_migrations::MigrationStep;

@@ -84,20 +84,20 @@ pub fn run(options: &Options) -> Result<(), String> {
 
 fn print(options: &Options, figure: &Figure) {
     if options.json {
-        println!("{}", serde_json::to_string(figure).expect("a figure can always be written"));
+        say!("{}", serde_json::to_string(figure).expect("a figure can always be written"));
         return;
     }
     let share = figure.reference_per_second.map_or_else(String::new, |reference| {
         format!("{:>6.0} % of {} ({reference:.0}/s)", 100.0 * figure.per_second / reference, figure.reference)
     });
-    println!("{:<46} {:>12.0} /s  {share}", figure.what, figure.per_second);
+    say!("{:<46} {:>12.0} /s  {share}", figure.what, figure.per_second);
 }
 
 fn print_count(options: &Options, what: &str, count: f64) {
     if options.json {
-        println!("{}", serde_json::json!({ "what": what, "count": count }));
+        say!("{}", serde_json::json!({ "what": what, "count": count }));
     } else {
-        println!("{what:<46} {count:>12.2}");
+        say!("{what:<46} {count:>12.2}");
     }
 }
 
@@ -278,14 +278,14 @@ fn print_memory(options: &Options) -> Result<(), String> {
         elements.push(element);
     }
     let Some((before, after)) = before.zip(resident_bytes()) else {
-        println!("memory an idle SE: this system does not tell a process's memory");
+        say!("memory an idle SE: this system does not tell a process's memory");
         return Ok(());
     };
     let each = after.saturating_sub(before) / CARDS;
     if options.json {
-        println!("{}", serde_json::json!({ "what": "memory an idle SE with a transit card", "bytes": each }));
+        say!("{}", serde_json::json!({ "what": "memory an idle SE with a transit card", "bytes": each }));
     } else {
-        println!(
+        say!(
             "{:<46} {each:>12} bytes, of {CARDS} cards in this process",
             "memory an idle SE with a transit card"
         );

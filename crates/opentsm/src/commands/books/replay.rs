@@ -32,20 +32,20 @@ pub(super) fn run(runtime: &Runtime, plan: &CityPlan, as_json: bool) -> Result<(
     };
     let Told { compared, seals, unsealed } = told.map_err(|error| error.to_string())?;
     if as_json {
-        println!("{}", json!({ "compared": compared, "seals": seals, "seal_fault": unsealed }));
+        say!("{}", json!({ "compared": compared, "seals": seals, "seal_fault": unsealed }));
     } else {
         let ComparisonPage { chains, entries, transfers, transactions, .. } = compared;
-        println!(
+        say!(
             "{entries} entries in {chains} journals, played again: {transfers} transfers and {transactions} card \
              transactions, {} paid in",
             yuan(u64::try_from(compared.paid_in_fen).unwrap_or_default())
         );
-        println!("{seals} seals, each signed by the centre and following the one before it");
+        say!("{seals} seals, each signed by the centre and following the one before it");
         for finding in &compared.findings {
-            println!("! {finding}");
+            say!("! {finding}");
         }
         if let Some(fault) = &unsealed {
-            println!("! {fault}");
+            say!("! {fault}");
         }
     }
     match (compared.findings.len(), unsealed) {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use tsm_api::clearing::fares::{self, FareDecision, FareRecord, NewFares};
 use tsm_api::clearing::lists::Decision;
-use tsm_api::clearing::settlement::{self, ActionKind, DifferenceQuery, DifferenceRecord, NewProposal};
+use tsm_api::clearing::settlement::{self, ActionKind, Differences, NewProposal};
 use tsm_api::client::{Client, ClientError};
 use tsm_api::endpoint::Nothing;
 use uuid::Uuid;
@@ -129,12 +129,10 @@ async fn decide(plan: &CityPlan, options: &Options, client: &Client) -> Result<(
     let (output, spoken) = (&who.output, who.language);
     match matter {
         Matter::Differences => {
-            let reply = client.call(&settlement::DIFFERENCES, &[], &DifferenceQuery::default()).await;
-            output.say(spoken, reply, |found| {
-                let open: Vec<_> = found.differences.iter().filter(|one| is_open(one)).cloned().collect();
-                let none = ("no difference is open", "没有待处理的差异");
-                spoken.lines(&open, Spoken::difference, none)
-            })
+            let open = client.open_differences(usize::MAX).await;
+            let none = ("no difference is open", "没有待处理的差异");
+            let reply = open.map(|differences| Differences { differences });
+            output.say(spoken, reply, |found| spoken.lines(&found.differences, Spoken::difference, none))
         }
         Matter::Propose { difference, action, note, card } => {
             let card = match card {
@@ -188,10 +186,6 @@ async fn fares_decided(client: &Client, version: u32, decision: Decision) -> Res
     let proposed = client.call(&fares::PROPOSED, &[&version], &Nothing {}).await?;
     let decision = FareDecision { digest: proposed.record.digest, decision };
     client.call(&fares::DECIDE, &[&version], &decision).await
-}
-
-fn is_open(one: &DifferenceRecord) -> bool {
-    !matches!(one.state.as_str(), "resolved" | "explained")
 }
 
 impl Act {

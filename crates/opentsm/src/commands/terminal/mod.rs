@@ -204,11 +204,11 @@ impl<'a> Place<'a> {
             let terminal = self.terminal(Station::Gate(station))?.terminal;
             gates.push(versions(&terminal, now));
             if !self.options.json {
-                println!("{}", words::fares(self.options.language, station, &terminal, now));
+                say!("{}", words::fares(self.options.language, station, &terminal, now));
             }
         }
         if self.options.json {
-            println!("{}", json!({ "gates": gates }));
+            say!("{}", json!({ "gates": gates }));
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl<'a> Place<'a> {
             Side::Enter => gate.enter(&mut card, now()),
             Side::Leave => gate.leave(&mut card, now()),
         };
-        let passage = passage.map_err(|error| chain(&error))?;
+        let passage = passage.map_err(|error| words::refused(self.options.language, &error))?;
         let version = gate.terminal().state().records().last().map_or(0, |record| record.fare_version);
         let why = gate.last_fare().map(|fare| self.options.language.choose(fare.english(), fare.chinese()));
         match passage {
@@ -253,7 +253,7 @@ impl<'a> Place<'a> {
         let mut pos = Pos::new(profile, self.terminal(Station::Till)?.terminal);
         let kind = if composite { PurchaseKind::Composite } else { PurchaseKind::Simple };
         let receipt = pos.sell(&mut self.card()?, kind, Amount::from_fen(amount_fen), now());
-        let (record, before) = match receipt.map_err(|error| chain(&error))? {
+        let (record, before) = match receipt.map_err(|error| words::refused(self.options.language, &error))? {
             Receipt::Paid(record) => (record, false),
             Receipt::PaidBefore(record) => (record, true),
         };
@@ -341,7 +341,7 @@ impl<'a> Place<'a> {
     }
 
     fn say(&self, sentence: &str, object: &serde_json::Value) {
-        if self.options.json { println!("{object}") } else { println!("{sentence}") }
+        if self.options.json { say!("{object}") } else { say!("{sentence}") }
     }
 }
 

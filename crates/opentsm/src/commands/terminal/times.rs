@@ -44,7 +44,7 @@ pub fn run(as_json: bool) -> Result<(), String> {
     let rows = measure()?;
     if as_json {
         for row in &rows {
-            println!("{}", row.to_json());
+            say!("{}", row.to_json());
         }
         return Ok(());
     }
@@ -67,13 +67,9 @@ pub fn run(as_json: bool) -> Result<(), String> {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("{table}");
-    println!(
-        "Type A, 106 and 424 kbit/s; median of {ROUNDS}. Real card: SELECT 23 ms, reads 11, INITIALIZE 18,"
-    );
-    println!(
-        "cache 24, debit or credit 73, from public logs of a bus terminal (2019) and of a contact card."
-    );
+    say!("{table}");
+    say!("Type A, 106 and 424 kbit/s; median of {ROUNDS}. Real card: SELECT 23 ms, reads 11, INITIALIZE 18,");
+    say!("cache 24, debit or credit 73, from public logs of a bus terminal (2019) and of a contact card.");
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl Session {
         self.log_in().await?;
         let works = self.interrupted_works().await?;
         let work = works.iter().find(|work| work.may_continue);
-        let work = work.ok_or_else(|| not_here("continue"))?;
+        let work = work.ok_or(Trouble::NothingOpen)?;
         self.begin();
         let mut detail = Detail { aid: Some(work.aid.clone()), ..Detail::default() };
         match self.phone.wallet.continue_interrupted(work, &mut self.shown).await? {
@@ -93,7 +93,7 @@ impl Session {
     pub(super) async fn cancel_work(&mut self) -> Result<Detail, Trouble> {
         self.log_in().await?;
         let works = self.interrupted_works().await?;
-        let work = works.iter().find(|work| work.may_cancel).ok_or_else(|| not_here("cancel"))?;
+        let work = works.iter().find(|work| work.may_cancel).ok_or(Trouble::NothingOpen)?;
         self.begin();
         match self.phone.wallet.cancel_interrupted(work, &mut self.shown).await? {
             Cancellation::Cancelled => {

@@ -24,7 +24,7 @@ use tsm_se::readers::RemoteCard;
 use tsm_services::explain::Language;
 use tsm_wallet::Interaction;
 use tsm_wallet::interaction::stage_words;
-use tsm_wallet::service::{CardView, Entrance, PaidTopUp, TopUpResult};
+use tsm_wallet::service::{Blocked, CardView, Entrance, PaidTopUp, TopUpResult};
 
 use super::receipt;
 use super::se::{Addresses, CARD_ADDRESS};
@@ -219,7 +219,7 @@ async fn run_in_runtime(options: &Options) -> Result<(), String> {
             operation,
             detail,
         };
-        println!("{}", serde_json::to_string(&reply).expect("a reply of plain fields can always be written"));
+        say!("{}", serde_json::to_string(&reply).expect("a reply of plain fields can always be written"));
     }
     error.map_or(Ok(()), Err)
 }
@@ -320,7 +320,7 @@ impl Session {
 
     fn say(&self, english: impl Into<String>, chinese: impl Into<String>) {
         if !self.shown.quiet {
-            println!("{}", self.shown.spoken.choose(english.into(), chinese.into()));
+            say!("{}", self.shown.spoken.choose(english.into(), chinese.into()));
         }
     }
 
@@ -398,7 +398,16 @@ impl Session {
 
     fn show_balance(&self, view: &CardView) -> Detail {
         let (ending, balance) = (&view.number_ending, yuan(i64::from(view.balance_fen)));
-        self.say(format!("card ending {ending}: {balance}"), format!("卡号末位 {ending}：{balance}"));
+        match view.blocked {
+            Blocked::No => {
+                self.say(format!("card ending {ending}: {balance}"), format!("卡号末位 {ending}：{balance}"));
+            }
+            // What it still shows may be kept at the centre by now.
+            Blocked::ForATime => self.say(
+                format!("card ending {ending}: locked; it shows {balance}, which it cannot spend"),
+                format!("卡号末位 {ending}：已锁定，显示余额 {balance}，不能使用"),
+            ),
+        }
         Detail {
             number_ending: Some(view.number_ending.clone()),
             balance_fen: Some(view.balance_fen),
@@ -526,7 +535,7 @@ impl Interaction for Shown {
         if !self.quiet && self.last != Some(progress) {
             self.last = Some(progress);
             let stage = stage_words(progress.stage, self.spoken.language());
-            println!("  {:>3} %  {stage}", progress.percent);
+            say!("  {:>3} %  {stage}", progress.percent);
         }
     }
 }

@@ -131,6 +131,7 @@ impl Ending {
         let error = match trouble {
             Trouble::Wallet(error) => error,
             Trouble::NotHere(_)
+            | Trouble::NothingOpen
             | Trouble::NotToBeOpened { .. }
             | Trouble::NoAmount
             | Trouble::NoOrder

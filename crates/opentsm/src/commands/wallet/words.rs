@@ -20,6 +20,9 @@ pub enum Trouble {
     /// There is no such application for this operation.
     #[error("there is no {0:?} for this here; `list` shows what there is")]
     NotHere(String),
+    /// No interrupted work is there to go on with or to cancel.
+    #[error("nothing is open that could be continued or cancelled; `interrupted` shows what is")]
+    NothingOpen,
     /// The application cannot be opened on this phone.
     #[error("{name} cannot be opened here: {why}")]
     NotToBeOpened {
@@ -127,6 +130,7 @@ impl Spoken {
         match (self, trouble) {
             (Self::En, _) => trouble.to_string(),
             (Self::Zh, Trouble::Wallet(error)) => self.wallet_trouble(error),
+            (Self::Zh, Trouble::NothingOpen) => "没有可继续或取消的操作，可用 interrupted 查看".into(),
             (Self::Zh, Trouble::NotHere(name)) => format!("此处没有“{name}”，可用 list 查看"),
             (Self::Zh, Trouble::NotToBeOpened { name, why }) => format!("{name} 无法开通：{why}"),
             (Self::Zh, Trouble::NoCentreKey) => {

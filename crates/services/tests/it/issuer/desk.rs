@@ -11,7 +11,7 @@ use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskMatterKind, DeskState, LostCard, PayoutState};
 use tsm_api::sp_tsm::migration::MigrationState;
 use tsm_api::sp_tsm::peer::{LossStanding, SeLoss};
-use tsm_api::sp_tsm::wallet::Operation;
+use tsm_api::sp_tsm::wallet::{Operation, TopUpOrder};
 use tsm_storage::SpTsmStore as _;
 use tsm_storage::memory::Crash;
 
@@ -196,6 +196,11 @@ async fn a_lost_card_is_listed_and_unlocked_in_a_hall_only() {
     assert_eq!(again, first, "a card is lost once");
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
     assert_eq!(listed(&city, &card).await.unwrap().kind, WireListKind::Black);
+    let order = TopUpOrder { request: request_id(), aid: PURSE.into(), amount_fen: 500 };
+    let unpaid = phone.wallet.order_top_up(&order).await;
+    assert_eq!(code(unpaid), ProblemCode::CardListed, "nobody pays for it");
+    let kept = phone.operate(Operation::Return, None).await;
+    assert_eq!(kept.problem.unwrap().code, ProblemCode::CardListed, "for what it is, not as a fraud");
 
     let refused = phone.operate(Operation::Unlock, None).await;
     assert_eq!(refused.problem.unwrap().code, ProblemCode::HallOnly);

@@ -294,7 +294,7 @@ async fn a_locked_purse_moves_no_value_until_it_is_unlocked() {
     assert_eq!(locked.result, OutcomeResult::Done, "{locked:?}");
     let order = TopUpOrder { request: request_id(), aid: PURSE.into(), amount_fen: 100 };
     let refused = phone.wallet.order_top_up(&order).await.unwrap_err();
-    assert_eq!(refused.code(), Some(ProblemCode::StateForbids));
+    assert_eq!(refused.code(), Some(ProblemCode::CardLocked));
     let reading = phone.read().await;
     assert_eq!(reading.select_status.0, 0x6283, "a blocked purse says so");
     phone.reset();

@@ -1,6 +1,8 @@
 //! What terminals reported and the centre did not take is in the reconciliation view with its cause, and two
 //! people settle it; what comes after all explains it.
 
+use std::collections::HashSet;
+
 use tsm_api::HexBytes;
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::clearing::{Consumption, ConsumptionReport};
@@ -294,4 +296,33 @@ async fn two_people_release_a_card_that_was_examined() {
     bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
     assert_eq!(suspicious(&ann).await, []);
     world.top_up(&mut card, 2, 100).await;
+}
+
+/// More differences than one page has: whoever reads the view to its end sees each once, and none that is settled.
+#[tokio::test]
+async fn the_view_is_read_to_its_end() {
+    const CARDS: usize = 21;
+    const FORGED: usize = CARDS * 10;
+    let world = World::on(MemoryClearing::new()).await;
+    for number in 1..=CARDS as u64 {
+        let mut card = world.card(number).await;
+        world.top_up(&mut card, number.into(), 5_000).await;
+        let forged = (0..FORGED / CARDS)
+            .map(|_| Consumption { tac: HexBytes(vec![0; 4]), ..card.pay(PurchaseKind::Simple, 1) })
+            .collect();
+        report(&world, forged).await;
+    }
+    world.centre.work().await;
+    let client = world.client(&world.desk);
+    let read = async |most| -> Vec<_> {
+        let found = client.open_differences(most).await.unwrap();
+        found.into_iter().map(|one| one.difference).collect()
+    };
+    let all = read(usize::MAX).await;
+    let different: HashSet<_> = all.iter().collect();
+    assert_eq!((all.len(), different.len()), (FORGED, FORGED));
+    assert_eq!(read(7).await, all[..7], "the first ones");
+    let one = list(&world, "open").await.into_iter().find(|one| one.difference == all[0]).unwrap();
+    resolve(&world, &one, ActionKind::Ignore).await;
+    assert_eq!(read(usize::MAX).await, all[1..]);
 }
