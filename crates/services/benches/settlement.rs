@@ -83,7 +83,7 @@ async fn measure(rows: u64, path: &Path) {
     let (lines, missing) = timed("statement", rows / TOP_UP_EACH, take_statement(&store, day, rows)).await;
     let centre = centre(store.clone(), day);
     let settled = timed("settlement", rows, centre.settle_day(day)).await.expect("it settles");
-    let statement = Some(StatementHead { lines, totals: StatementTotals::default(), missing: 0 });
+    let statement = Some(StatementHead { lines, ..StatementHead::default() });
     store.put_day(DayRow { statement, ..settled }).await.expect("it is stored");
     let (_, done) = timed("reconciliation", rows, centre.reconcile_day(day)).await.expect("it reconciles");
     assert_eq!(done.found, missing, "every missing line is found, and nothing else");

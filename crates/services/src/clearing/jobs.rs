@@ -61,7 +61,9 @@ impl Clearing {
                 }
             }
         }
-        for (day, row) in days {
+        let mut reconciled = 0;
+        for (day, row) in &days {
+            let (day, row) = (*day, row.as_ref());
             let Some(row) = row.filter(|row| row.settled_at.is_some()) else { break };
             if row.reconciled_at.is_some() {
                 continue;
@@ -78,6 +80,11 @@ impl Clearing {
                 }
                 break;
             }
+            reconciled += 1;
+        }
+        if reconciled > 0 {
+            // Once a night, when a day is done: the platforms answer then.
+            self.ask_for_late_statements(days.into_values().flatten()).await?;
         }
         Ok(())
     }

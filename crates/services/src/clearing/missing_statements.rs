@@ -5,6 +5,7 @@
 //! the statement is overdue      an alarm, and a difference in the reconciliation view
 //! it comes after all            the alarm ends by itself, and so does the difference
 //! two people go on without it   the alarm ends; each payment of the day that nothing else confirms is a difference
+//! it comes even then            the day is compared again with it (late_statements.rs)
 //! ```
 //!
 //! Nobody but two people lets a day go on without what proves its payments.
@@ -14,7 +15,7 @@ use tsm_domain::money::settlement::BusinessDay;
 use tsm_domain::{DifferenceId, IncidentId};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
-use tsm_storage::shared::{Incident, IncidentClosed};
+use tsm_storage::shared::Incident;
 
 use super::Clearing;
 use super::statements::Wait;
@@ -24,6 +25,8 @@ use crate::payment::StatementFailure;
 
 /// The kind of the incident.
 pub(super) const STATEMENT_OVERDUE: &str = "statement-overdue";
+/// How it ends by itself.
+const HAS_COME: &str = "the statement has come";
 
 impl Clearing {
     /// Raises the alarm. Raised again, it is the same one.
@@ -59,24 +62,13 @@ impl Clearing {
     /// All statements of the day are here: whatever was told of them is over.
     pub(super) async fn statements_have_come(&self, day: BusinessDay) -> Result<(), StorageError> {
         let Some(known) = self.store.difference(difference_of(day)).await? else {
-            return self.end_alarm(day).await;
+            return self.end_incident(incident_of(day), HAS_COME).await;
         };
         let explained = known.clone().explained(day, Explanation::LaterStatement);
         if explained != known {
             self.store.change_difference(&known, explained, Books::default()).await?;
         }
-        self.end_alarm(day).await
-    }
-
-    /// Ends the alarm, where there is one.
-    async fn end_alarm(&self, day: BusinessDay) -> Result<(), StorageError> {
-        let centre = "centre".parse().expect("a short word is a name");
-        let closed = IncidentClosed { by: centre, at: self.now(), note: "the statement has come".into() };
-        match self.store.close_incident(incident_of(day), closed).await {
-            // Nobody was told, or two people have ended it.
-            Ok(()) | Err(StorageError::Unknown { .. } | StorageError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.end_incident(incident_of(day), HAS_COME).await
     }
 }
 

@@ -17,11 +17,10 @@ use tsm_domain::money::reconciliation::Cause;
 use tsm_domain::money::{
     AccountKind, CardTransaction, Closing, Parking, ParkingProof, TransactionKey, TransactionType,
 };
-use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, OperatorId, TerminalNumber};
+use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, TerminalNumber};
 use tsm_epurse::CardImage;
-use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
-use tsm_storage::shared::{Incident, IncidentClosed};
+use tsm_storage::shared::Incident;
 
 use super::Clearing;
 use super::access::Institution;
@@ -183,13 +182,9 @@ impl Clearing {
 
     /// The loads that a parking waited for were reported.
     async fn close_wait(&self, card: CardNumber, operation: OperationId) -> Result<(), Problem> {
-        let by: OperatorId = "centre".parse().expect("a short word is a name");
-        let note = "the loads before it were reported, and the card is parked".to_owned();
-        let closed = IncidentClosed { by, at: self.now(), note };
-        match self.store.close_incident(waiting_incident(card, operation), closed).await {
-            Ok(()) | Err(StorageError::Unknown { .. }) => Ok(()),
-            Err(error) => Err(stored::problem(&error)),
-        }
+        let why = "the loads before it were reported, and the card is parked";
+        let ended = self.end_incident(waiting_incident(card, operation), why).await;
+        ended.map_err(|error| stored::problem(&error))
     }
 
     /// Once every tap that a card on no SE made has come, nothing is left on its purse.

@@ -18,10 +18,9 @@ use tsm_api::clearing::purchases::{
 };
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::{Tac, TransactionType};
-use tsm_domain::{AsideId, CardNumber, OperatorId};
+use tsm_domain::{AsideId, CardNumber};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::{AsideReason, AsideRow, Judged, RowOutcome, RowStep, TakeStep};
-use tsm_storage::shared::IncidentClosed;
 
 use super::Clearing;
 use super::access::Institution;
@@ -116,12 +115,7 @@ impl Clearing {
     /// would become another.
     async fn take_aside_row(&self, id: AsideId, step: RowStep, why: &str) -> Result<bool, Problem> {
         let problem = |error: StorageError| stored::problem(&error);
-        let by: OperatorId = "centre".parse().expect("a short word is a name");
-        let closed = IncidentClosed { by, at: self.now(), note: why.to_owned() };
-        match self.store.close_incident(incident_of_row(id), closed).await {
-            Ok(()) | Err(StorageError::Unknown { .. }) => {}
-            Err(error) => return Err(problem(error)),
-        }
+        self.end_incident(incident_of_row(id), why).await.map_err(problem)?;
         let taken = self.store.take_rows(TakeStep { file: None, rows: vec![step] }).await.map_err(problem)?;
         Ok(matches!(taken[..], [RowOutcome::Recorded | RowOutcome::Duplicate]))
     }

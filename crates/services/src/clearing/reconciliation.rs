@@ -4,6 +4,8 @@
 //! has one reference is judged together. What does not meet becomes a difference, whose identity follows from
 //! day, cause and subject; what an earlier day waited for explains that day's difference. Doing it again finds
 //! the same.
+//!
+//! A day that went on without a statement is compared again when it comes (`late_statements.rs`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use tsm_domain::money::reconciliation::{
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_domain::{DifferenceId, Fen, OrderId};
 use tsm_storage::clearing::Books;
-use tsm_storage::clearing::settlement::{BUCKETS, DayEntry, DayRow, DayTransaction, Place, StatementRow};
+use tsm_storage::clearing::settlement::{
+    BUCKETS, DayEntry, DayRow, DayTransaction, Place, StatementHead, StatementRow,
+};
 use tsm_storage::{ClearingStore, StorageError};
 
 use super::Clearing;
@@ -59,20 +63,42 @@ impl Clearing {
     pub async fn reconcile_day(&self, day: BusinessDay) -> Result<(DayRow, Reconciled), ReconciliationError> {
         let row = self.store.day(day).await?.filter(|row| row.settled_at.is_some());
         let mut row = row.ok_or(ReconciliationError::NotSettled(day))?;
-        if row.statement.is_none() {
-            let wait = self.wait_for_statements(day).await?;
-            row.statement = Some(self.take_statements(day, wait).await?);
+        let head = match &row.statement {
+            None => {
+                let wait = self.wait_for_statements(day).await?;
+                Some(self.take_statements(day, wait).await?)
+            }
+            Some(head) => self.take_late(day, head).await?,
+        };
+        if let Some(head) = head {
+            // With what came late the whole day is compared again, also when this process ends here.
+            row = DayRow { statement: Some(head), reconciled_at: None, ..row };
             self.store.put_day(row.clone()).await?;
         }
-        let missing = row.statement.as_ref().map_or(0, |head| head.missing);
-        if missing == 0 {
+        Ok(self.compare(row).await?)
+    }
+
+    /// Asks once more for what a reconciled day went on without, and compares the day again when some of it came.
+    pub(super) async fn ask_again(&self, row: DayRow) -> Result<(), StorageError> {
+        let Some(head) = &row.statement else { return Ok(()) };
+        let Some(head) = self.take_late(row.day, head).await? else { return Ok(()) };
+        let row = DayRow { statement: Some(head), reconciled_at: None, ..row };
+        self.store.put_day(row.clone()).await?;
+        self.compare(row).await.map(drop)
+    }
+
+    /// Merges a day whose statements are here, or are not waited for.
+    async fn compare(&self, row: DayRow) -> Result<(DayRow, Reconciled), StorageError> {
+        let day = row.day;
+        let head = row.statement.clone().unwrap_or_default();
+        if head.missing == 0 {
             self.statements_have_come(day).await?;
         }
         let mut done = Reconciled::default();
         let mut found = Vec::new();
         let mut fares = self.fare_check().await?;
         for bucket in 0..BUCKETS {
-            self.merge(Place { bucket, day }, missing, &mut fares, &mut found, &mut done).await?;
+            self.merge(Place { bucket, day }, &head, &mut fares, &mut found, &mut done).await?;
             found.extend(fares.judge(day).await?);
             if found.len() >= DIFFERENCES_PER_STEP {
                 self.keep(&mut found, &mut done).await?;
@@ -92,7 +118,7 @@ impl Clearing {
     async fn merge(
         &self,
         place: Place,
-        missing: u64,
+        head: &StatementHead,
         fares: &mut FareCheck<'_>,
         found: &mut Vec<Difference>,
         done: &mut Reconciled,
@@ -109,7 +135,8 @@ impl Clearing {
             entries.clear();
             transactions.clear();
             while statement.peek().await? == Some(reference) {
-                lines.extend(statement.next().map(|row| row.line));
+                let row = statement.next().filter(|row| head.counts(row));
+                lines.extend(row.map(|row| row.line));
             }
             while ledger.peek().await? == Some(reference) {
                 entries.extend(ledger.next().map(|entry| entry.item));
@@ -124,7 +151,11 @@ impl Clearing {
             done.rows += (lines.len() + entries.len() + transactions.len()) as u64;
             let group = Group { statement: &lines, ledger: &entries, cards: &transactions };
             let judgement = judge(group);
-            let judgement = if missing == 0 { judgement } else { judgement.without_statement() };
+            let judgement = if head.missing == 0 { judgement } else { judgement.without_statement() };
+            let judgement = match head.late {
+                0 => judgement,
+                _ => self.settle_late(place.day, reference, judgement, done).await?,
+            };
             self.keep_judgement(place.day, reference, judgement, found, done).await?;
         }
     }
@@ -216,7 +247,7 @@ impl Clearing {
     }
 }
 
-fn identity(day: BusinessDay, cause: Cause, subject: &str) -> DifferenceId {
+pub(super) fn identity(day: BusinessDay, cause: Cause, subject: &str) -> DifferenceId {
     DifferenceId::from_uuid(names::derived(&["difference", &day.to_string(), cause.name(), subject]))
 }
 

@@ -4,8 +4,10 @@
 //! come, and count for nothing until the day says that its statements are here, which is written last; those of
 //! a statement that turns out not to be the platform's are forgotten again.
 
+use std::sync::Arc;
+
+use tsm_domain::money::StatementLine;
 use tsm_domain::money::settlement::BusinessDay;
-use tsm_domain::money::{StatementLine, StatementTotals};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::settlement::{BUCKETS, Place, StatementHead, StatementRow};
 
@@ -35,9 +37,8 @@ impl Clearing {
         day: BusinessDay,
         wait: Wait,
     ) -> Result<StatementHead, ReconciliationError> {
-        let mut head = StatementHead { lines: 0, totals: StatementTotals::default(), missing: 0 };
-        for (index, platform) in (0_u64..).zip(&self.duties.platforms) {
-            let first = (index << PLATFORM_SHIFT) + 1;
+        let mut head = StatementHead::default();
+        for (first, platform) in self.statement_sources() {
             let mut with = head.clone();
             let error = match self.take_statement(day, first, &**platform, &mut with).await {
                 Ok(()) => {
@@ -55,11 +56,48 @@ impl Clearing {
                     // Part of a statement proves nothing: its signature covers the whole.
                     self.forget_statement(day, first).await?;
                     head.missing += 1;
+                    head.absent.push(first);
                 }
                 _ => return Err(error),
             }
         }
         Ok(head)
+    }
+
+    /// Asks once more for the statements of a day that went on without them. Those that are here now are in the
+    /// head; none when nothing came.
+    pub(super) async fn take_late(
+        &self,
+        day: BusinessDay,
+        head: &StatementHead,
+    ) -> Result<Option<StatementHead>, StorageError> {
+        let mut head = head.clone();
+        let before = head.late;
+        for (first, platform) in self.statement_sources() {
+            if !head.absent.contains(&first) {
+                continue;
+            }
+            let mut with = head.clone();
+            match self.take_statement(day, first, &**platform, &mut with).await {
+                Ok(()) => {
+                    head = with;
+                    head.absent.retain(|absent| *absent != first);
+                    (head.missing, head.late) = (head.missing.saturating_sub(1), head.late + 1);
+                }
+                Err(error) if may_be_false(&error) => {
+                    tracing::error!(%day, %error, "a payment statement that came late is refused");
+                    self.forget_statement(day, first).await?;
+                }
+                Err(ReconciliationError::Store(error)) => return Err(error),
+                Err(error) => tracing::info!(%day, %error, "a payment statement is still missing"),
+            }
+        }
+        Ok((head.late > before).then_some(head))
+    }
+
+    /// The platforms, each with the number with which its lines begin.
+    fn statement_sources(&self) -> impl Iterator<Item = (u64, &Arc<dyn PaymentPlatform>)> {
+        (0_u64..).map(|index| (index << PLATFORM_SHIFT) + 1).zip(&self.duties.platforms)
     }
 
     async fn take_statement(

@@ -112,7 +112,7 @@ pub struct SettlementFile {
 }
 
 /// The payment statement of a day, as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StatementHead {
     /// How many lines.
     pub lines: u64,
@@ -121,6 +121,12 @@ pub struct StatementHead {
     /// How many platforms' statements never came, and were not waited for any longer.
     #[serde(default)]
     pub missing: u64,
+    /// The numbers with which the lines of the missing ones begin. Such lines count for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<u64>,
+    /// How many came after the day had gone on without them.
+    #[serde(default)]
+    pub late: u64,
 }
 
 /// A closed day.
@@ -271,6 +277,14 @@ pub trait Settlements: Send + Sync {
     async fn cardless_totals(&self) -> Result<MoneyTotals>;
 }
 
+impl StatementHead {
+    /// Whether a line belongs to a statement that is here as a whole.
+    pub fn counts(&self, row: &StatementRow) -> bool {
+        let of = self.absent.iter().any(|first| row.number >> 40 == first >> 40);
+        !of
+    }
+}
+
 /// What a difference that two people resolved closes in the same step: the row that was kept aside, and the
 /// incident. Nothing for any other change of a difference.
 pub(crate) fn closed_with(after: &Difference) -> Option<(Evidence, AsideClosed, IncidentClosed)> {
@@ -305,9 +319,10 @@ pub fn bucket_of(reference: OrderId) -> u16 {
 }
 
 /// A statement that was taken whole stays.
-pub(crate) fn may_forget(day: Option<&DayRow>, place: Place) -> Result<()> {
+pub(crate) fn may_forget(day: Option<&DayRow>, place: Place, numbers: &std::ops::Range<u64>) -> Result<()> {
     match day.and_then(|row| row.statement.as_ref()) {
         None => Ok(()),
+        Some(head) if head.absent.contains(&numbers.start) => Ok(()),
         Some(_) => Err(StorageError::conflict("payment statement", place.day)),
     }
 }

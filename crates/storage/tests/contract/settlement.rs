@@ -325,7 +325,7 @@ async fn a_false_statement_is_forgotten_and_a_taken_one_stays() {
         assert_eq!(store.statement_lines(place(9), None, 9).await.unwrap().len(), 2);
         store.put_statement(today, rows).await.unwrap();
         let closed = store.close_day(today, at(NOON)).await.unwrap();
-        let head = StatementHead { lines: 5, totals: Default::default(), missing: 0 };
+        let head = StatementHead { lines: 5, ..StatementHead::default() };
         store.put_day(DayRow { statement: Some(head), ..closed }).await.unwrap();
         let refused = store.forget_statement(place(3), 0..50).await;
         assert!(matches!(refused, Err(StorageError::Conflict { .. })));

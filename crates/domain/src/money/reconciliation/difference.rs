@@ -440,6 +440,38 @@ impl Difference {
         }
     }
 
+    /// Whether this difference of a day without its statement, which was settled since, stands for what the same
+    /// day shows with the statement: the money is lost as decided, or came with another day's statement.
+    pub fn stands_for(&self, finding: &Finding) -> bool {
+        let is_dealt_with = match &self.state {
+            DifferenceState::Explained { .. } => true,
+            DifferenceState::Resolved { .. } => self.was_written_off(),
+            DifferenceState::Waiting { .. } | DifferenceState::Open | DifferenceState::Proposed(_) => false,
+        };
+        let is_same = (self.cause, finding.cause) == (Cause::StatementMissing, Cause::NotInStatement);
+        is_dealt_with && is_same && finding.ours == self.ours
+    }
+
+    /// What the day shows when two people took money for lost that its statement, which came later, has: it is
+    /// there, and our books do not know it any more.
+    pub fn reappears(&self, arrivals: &Arrivals) -> Option<Finding> {
+        let (cause, theirs) = match self.cause {
+            Cause::NotInStatement | Cause::StatementMissing | Cause::CreditWithoutPayment => {
+                (Cause::PaidUnknownToUs, arrivals.paid_in_statement)
+            }
+            Cause::RefundMissing => (Cause::RefundExtra, arrivals.refund_in_statement),
+            _ => return None,
+        };
+        let theirs = theirs.filter(|_| self.was_written_off());
+        theirs.map(|theirs| Finding {
+            cause,
+            card: self.card,
+            transaction: None,
+            ours: None,
+            theirs: Some(theirs),
+        })
+    }
+
     fn was_written_off(&self) -> bool {
         match &self.state {
             DifferenceState::Resolved { proposal, .. } => match proposal.action {

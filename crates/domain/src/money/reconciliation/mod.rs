@@ -97,6 +97,18 @@ pub struct Arrivals {
     pub refund_in_ledger: Option<Fen>,
 }
 
+impl Arrivals {
+    /// What the statement alone says.
+    #[must_use]
+    pub fn of_statement(&self) -> Self {
+        Self {
+            paid_in_statement: self.paid_in_statement,
+            refund_in_statement: self.refund_in_statement,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a group comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Judgement {
@@ -132,6 +144,21 @@ impl Judgement {
             if finding.cause == Cause::NotInStatement {
                 finding.cause = Cause::StatementMissing;
             }
+        }
+        self
+    }
+
+    /// The same, after a decision that one of its amounts is unknown to our books any more: comparing it with them
+    /// would count it twice.
+    #[must_use]
+    pub fn with_reappeared(mut self, reappeared: Finding) -> Self {
+        let compared: &[Cause] = match reappeared.cause {
+            Cause::RefundExtra => &[Cause::RefundAmountDiffers],
+            _ => &[Cause::AmountDiffers, Cause::PaidTwice],
+        };
+        self.findings.retain(|finding| !compared.contains(&finding.cause));
+        if self.findings.iter().all(|finding| finding.cause != reappeared.cause) {
+            self.findings.push(reappeared);
         }
         self
     }

@@ -143,6 +143,7 @@ async fn two_people_let_a_day_go_on_without_its_statement() {
 
     // The day after it has a statement of its own, without a line.
     world.centre.work().await;
+    world.statements.set_absent(Some(day()));
     world.statements.set(Vec::new());
     world.statements.set_broken(0, None);
     world.centre.work().await;
@@ -164,4 +165,120 @@ async fn two_people_let_a_day_go_on_without_its_statement() {
     bob.call(&api::PROPOSE, &[&id], &lost).await.unwrap();
     ann.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
     assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
+}
+
+/// Two people let the day go on without its statement.
+async fn gone_on_without(world: &World<MemoryClearing>) {
+    world.statements.set_broken(2, Some(Broken::Off));
+    world.clock.set("2026-11-22T02:30:00Z");
+    world.centre.work().await;
+    let [difference] = &open_differences(world).await[..] else { panic!("one difference") };
+    resolve(world, difference, api::ActionKind::GoOnWithout).await;
+    world.centre.work().await;
+    world.statements.set_absent(Some(day()));
+    world.statements.set(Vec::new());
+    world.statements.set_broken(0, None);
+    world.centre.work().await;
+}
+
+async fn resolve(world: &World<MemoryClearing>, difference: &api::DifferenceRecord, action: api::ActionKind) {
+    let (ann, bob) = (world.person(&world.desk, "ann").await, world.person(&world.desk, "bob").await);
+    let id = difference.difference.to_string();
+    let proposal = api::NewProposal { action, card: None, note: "as far as is known".into() };
+    ann.call(&api::PROPOSE, &[&id], &proposal).await.unwrap();
+    bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
+}
+
+async fn found(world: &World<MemoryClearing>, state: &str) -> Vec<(String, Option<i64>, Option<i64>)> {
+    let query = api::DifferenceQuery { state: Some(state.into()), ..Default::default() };
+    let differences = world.client(&world.desk).call(&api::DIFFERENCES, &[], &query).await.unwrap();
+    let told = differences.differences.into_iter().map(|one| {
+        let fen = |fen: Option<_>| fen.map(|fen| i64::try_from(fen).unwrap());
+        (one.cause, fen(one.ours_fen), fen(one.theirs_fen))
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told
+}
+
+/// A statement that comes after its day went on without it is asked for each night and compared: what was only for
+/// want of it is explained, and what is so is raised, also what two people had taken for lost.
+#[tokio::test]
+async fn a_statement_that_comes_after_all_is_compared() {
+    let world = settled().await;
+    gone_on_without(&world).await;
+    let missing = open_differences(&world).await;
+    assert_eq!(missing.len(), 7);
+    // Two people have taken one payment for lost, and looked at another one.
+    resolve(&world, &missing[0], api::ActionKind::WriteOff).await;
+    resolve(&world, &missing[1], api::ActionKind::Ignore).await;
+    let order_of = |at: usize| missing[at].reference.unwrap().as_u128();
+    let (lost, seen, absent, other) = (order_of(0), order_of(1), order_of(2), order_of(3));
+
+    // The platform still has none: asking changes nothing.
+    world.centre.reconcile_day(day()).await.unwrap();
+    assert_eq!(found(&world, "open").await.len(), 5);
+    let head = |world: &World<MemoryClearing>| {
+        let store = world.store.clone();
+        async move { store.day(day()).await.unwrap().unwrap().statement.unwrap() }
+    };
+    assert_eq!((head(&world).await.missing, head(&world).await.late), (1, 0));
+
+    // It has it: one payment is in it with another amount, one is not, and one nobody knows.
+    world.statements.set_absent(None);
+    let lines = (1..=7).filter(|order| *order != absent).map(|order| match order {
+        order if order == other => paid(order, 700),
+        order => paid(order, 500),
+    });
+    world.statements.set(lines.chain([paid(99, 300)]).collect());
+    for broken in [Broken::Altered, Broken::Off] {
+        world.statements.set_broken(2, Some(broken));
+        let row = world.store.day(day()).await.unwrap().unwrap();
+        assert!(world.centre.reconcile_day(day()).await.unwrap().0.reconciled_at >= row.reconciled_at);
+        assert_eq!(found(&world, "open").await.len(), 5, "part of a statement proves nothing");
+    }
+    world.statements.set_broken(0, None);
+    let (row, done) = world.centre.reconcile_day(day()).await.unwrap();
+    let came = row.statement.unwrap();
+    assert_eq!((came.missing, came.late, came.lines), (0, 1, 7));
+    assert_eq!(done.explained, 5, "all that was only for want of it");
+    let expected = [
+        ("amount_differs", Some(500), Some(700)),
+        ("not_in_statement", Some(500), None),
+        ("paid_unknown_to_us", None, Some(300)),
+        ("paid_unknown_to_us", None, Some(500)),
+    ];
+    let expected: Vec<_> =
+        expected.into_iter().map(|(cause, ours, theirs)| (cause.to_owned(), ours, theirs)).collect();
+    assert_eq!(found(&world, "open").await, expected);
+    let all = open_differences(&world).await;
+    let again = all.iter().find(|one| one.reference.is_some_and(|order| order.as_u128() == lost)).unwrap();
+    assert_eq!(again.cause, "paid_unknown_to_us", "it was taken for lost, and is there");
+    assert!(all.iter().all(|one| one.reference.is_none_or(|order| order.as_u128() != seen)));
+    let days = world.client(&world.desk).call(&api::DAYS, &[], &Nothing {}).await.unwrap().days;
+    assert!(days.iter().all(|day| day.statements_missing == 0));
+    // Doing it again finds the same.
+    let (_, again) = world.centre.reconcile_day(day()).await.unwrap();
+    assert_eq!((again.found, again.explained), (0, 0));
+    assert_eq!(found(&world, "open").await, expected);
+    assert_eq!(world.store.totals().await.unwrap().check(), Ok(()));
+}
+
+/// The centre asks by itself, each night, and no longer than platforms keep their statements.
+#[tokio::test]
+async fn each_night_asks_for_the_statements_that_are_missing() {
+    let world = settled().await;
+    gone_on_without(&world).await;
+    assert_eq!(open_differences(&world).await.len(), 7);
+    world.statements.set_absent(None);
+    world.statements.set((1..=7).map(|order| paid(order, 500)).collect());
+    world.clock.set("2026-11-22T20:30:00Z");
+    world.centre.work().await;
+    assert_eq!(open_differences(&world).await.len(), 7, "no day was done since");
+    world.clock.set("2026-11-23T01:30:00Z");
+    world.centre.work().await;
+    let row = world.store.day(day()).await.unwrap().unwrap();
+    assert_eq!((row.statement.unwrap().late, row.reconciled_at.is_some()), (1, true));
+    let unknown = |one: &api::DifferenceRecord| one.cause == "paid_unknown_to_us";
+    assert!(open_differences(&world).await.iter().all(unknown), "the days after have the same lines here");
 }

@@ -62,6 +62,8 @@ pub struct Statements {
     lines: Mutex<Vec<StatementLine>>,
     /// After so many pieces of two lines this goes wrong.
     broken: Mutex<Option<(usize, Broken)>>,
+    /// The day that it has no statement of.
+    absent: Mutex<Option<Date>>,
 }
 
 /// What becomes of a statement on its way.
@@ -80,6 +82,10 @@ impl Statements {
 
     pub fn set_broken(&self, after: usize, broken: Option<Broken>) {
         *self.broken.lock().unwrap() = broken.map(|broken| (after, broken));
+    }
+
+    pub fn set_absent(&self, day: Option<BusinessDay>) {
+        *self.absent.lock().unwrap() = day.map(BusinessDay::date);
     }
 }
 
@@ -132,8 +138,11 @@ impl PaymentPlatform for Statements {
     }
     async fn statement_pieces<'a>(
         &'a self,
-        _: Date,
+        day: Date,
     ) -> Result<Box<dyn StatementPieces + 'a>, StatementFailure> {
+        if *self.absent.lock().unwrap() == Some(day) {
+            return Err(PaymentError::NotSent("it has lost that one".into()).into());
+        }
         let left = self.lines.lock().unwrap().chunks(2).map(<[_]>::to_vec).collect();
         Ok(Box::new(Pieces { left, given: 0, broken: *self.broken.lock().unwrap() }))
     }

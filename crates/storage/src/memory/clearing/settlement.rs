@@ -221,7 +221,7 @@ impl Settlements for Memory<ClearingState> {
 
     async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()> {
         self.write(|state| {
-            may_forget(state.sheets.days.get(&place.day), place)?;
+            may_forget(state.sheets.days.get(&place.day), place, &numbers)?;
             state.sheets.statement.retain(|(at, _, number), _| *at != place || !numbers.contains(number));
             Ok(())
         })

@@ -437,7 +437,7 @@ impl Settlements for Postgres<ClearingTables> {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (from, to) = (signed(numbers.start), signed(numbers.end));
         step!(self, db, {
-            may_forget(day_row(db, place.day).await?.as_ref(), place)?;
+            may_forget(day_row(db, place.day).await?.as_ref(), place, &numbers)?;
             let sql = "DELETE FROM statement_lines
                 WHERE bucket = $1 AND day = $2 AND number >= $3 AND number < $4";
             let values = params![i64::from(place.bucket), place.day.number(), from, to];

@@ -429,7 +429,7 @@ impl Settlements for Sqlite<ClearingSchema> {
 
     async fn forget_statement(&self, place: Place, numbers: std::ops::Range<u64>) -> Result<()> {
         self.write(move |db| {
-            may_forget(day_row(db, place.day)?.as_ref(), place)?;
+            may_forget(day_row(db, place.day)?.as_ref(), place, &numbers)?;
             let sql =
                 "DELETE FROM statement_lines WHERE bucket = ?1 AND day = ?2 AND number >= ?3 AND number < ?4";
             let (from, to) = (signed(numbers.start), signed(numbers.end));
