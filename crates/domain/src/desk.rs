@@ -64,6 +64,9 @@ pub struct DeskCase {
     pub opened: Decided,
     /// Why.
     pub reason: String,
+    /// The requests that reported the same; one of them that comes again, however late, reports nothing new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<uuid::Uuid>,
     /// Where it stands.
     pub stage: DeskStage,
 }
@@ -91,6 +94,12 @@ impl DeskCase {
     /// Whether the card is lost by it.
     pub const fn is_lost(&self) -> bool {
         self.is_open() && matches!(self.matter, DeskMatter::Lost)
+    }
+
+    /// How often a card with these cases was lost or found: it rises with each.
+    pub fn loss_changes(cases: &[Self]) -> u64 {
+        let of_loss = cases.iter().filter(|case| matches!(case.matter, DeskMatter::Lost));
+        of_loss.map(|case| if case.is_open() { 1 } else { 2 }).sum()
     }
 
     /// Whether it allows the card to be unlocked at `now`.
@@ -136,6 +145,7 @@ mod tests {
             matter,
             opened: by("one", 0),
             reason: "why".into(),
+            requests: Vec::new(),
             stage: DeskStage::Open,
         }
     }

@@ -25,7 +25,7 @@ use tsm_iso7816::Aid;
 
 pub use migrations::{MigrationOrdered, Migrations};
 
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 use crate::shared::{
     Chains, ConversationEnd, Conversations, Delivery, Fence, Incident, Incidents, Note, Outbox, Sessions,
 };
@@ -296,6 +296,27 @@ pub enum TicketUse {
     UsedBy(ConversationId),
 }
 
+/// A change of the loss list about one SE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossChange {
+    /// Its number: one more than the SE's record counts.
+    pub number: u64,
+    /// How the SE stands afterwards.
+    pub standing: SeStanding,
+    /// The report, while there is one.
+    pub loss: Option<LossReport>,
+}
+
+impl LossChange {
+    /// The record after the change.
+    pub(crate) fn of(self, record: SeRecord) -> Result<SeRecord> {
+        if record.loss_changes.checked_add(1) != Some(self.number) {
+            return Err(StorageError::conflict("change of the loss list", record.se));
+        }
+        Ok(SeRecord { standing: self.standing, loss: self.loss, loss_changes: self.number, ..record })
+    }
+}
+
 /// The store of the SE-TSM.
 #[async_trait]
 pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + Migrations {
@@ -363,12 +384,13 @@ pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + M
     ) -> Result<NumberChangeOrdered>;
     /// Releases a binding when nothing is subscribed by that number on the SE.
     async fn unbind_se(&self, se: SeId, number: &Msisdn, notes: Vec<Note>) -> Result<Unbound>;
-    /// Sets an SE's standing and loss report.
+    /// Makes the next change of the loss list about an SE, with those who are told. One that is not the next is a
+    /// conflict.
     async fn set_standing(
         &self,
         se: SeId,
-        standing: SeStanding,
-        loss: Option<LossReport>,
+        change: LossChange,
+        deliveries: Vec<Delivery>,
         notes: Vec<Note>,
     ) -> Result<()>;
     /// The TOKENs of an SE, sealed.

@@ -15,7 +15,7 @@ use tsm_domain::{
 use tsm_iso7816::Aid;
 
 pub use arrivals::{ArrivalOrdered, Arrivals, CardHolder, HolderData, ParkedReturned};
-pub use desk::DeskCases;
+pub use desk::{DeskCases, LossFollowed, LossWord};
 
 use crate::clerks::Clerks;
 use crate::error::Result;

@@ -51,7 +51,7 @@ pub const TERMINALS: Endpoint<Nothing, TerminalList> = Endpoint::get(
 pub const REPORT_LOST: Endpoint<LostCard, ListStanding> = Endpoint::post(
     "/peer/v1/lists/lost",
     Access::Peer,
-    "Puts a card that its rider lost on the black list; repeating it changes nothing.",
+    "Puts a card that its rider lost on the black list; repeating it, or an older word, changes nothing.",
 );
 /// A lost card is found.
 pub const REPORT_FOUND: Endpoint<LostCard, ListStanding> = Endpoint::post(
@@ -294,6 +294,9 @@ pub struct TerminalList {
 pub struct LostCard {
     /// The application serial number of the card.
     pub card: HexBytes,
+    /// How often the card was lost or found until now, as its issuer counts. A word that is not newer than the
+    /// last one changes nothing, however late it comes.
+    pub change: u64,
 }
 
 /// A card that a terminal locked (transaction type 0A).

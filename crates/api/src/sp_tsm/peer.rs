@@ -38,7 +38,7 @@ pub const NUMBER_CHANGED: Endpoint<NumberChanged, Nothing> = Endpoint::post(
 pub const LOSS: Endpoint<SeLoss, Nothing> = Endpoint::post(
     "/peer/v1/losses",
     Access::Peer,
-    "Tells that a secure element is lost, or found again; telling it again changes nothing.",
+    "Tells that a secure element is lost, or found again; telling it again, or an older word, changes nothing.",
 );
 /// Payment notification.
 pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoint::post(
@@ -77,6 +77,9 @@ pub struct SeLoss {
     pub se_id: HexBytes,
     /// How it stands.
     pub standing: LossStanding,
+    /// Which change of the loss list about this secure element it is. A word that is not newer than the last one
+    /// changes nothing, however late it comes.
+    pub change: u64,
 }
 
 /// Whether a secure element is lost.

@@ -107,6 +107,9 @@ pub struct SeRecord {
     pub standing: SeStanding,
     /// The loss report, while there is one.
     pub loss: Option<LossReport>,
+    /// How often it was put on the loss list or taken off.
+    #[serde(default)]
+    pub loss_changes: u64,
     /// What was seen on it last.
     pub inventory: Inventory,
     /// When that was; `None` when the inventory is still the batch's initial one.
@@ -193,6 +196,7 @@ impl SeRecord {
             number_change: None,
             standing: SeStanding::Active,
             loss: None,
+            loss_changes: 0,
             inventory: Inventory::initial(batch),
             observed_at: None,
         }

@@ -12,13 +12,13 @@ use tsm_api::clearing::lists::{
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::money::{CardList, ListAction, ListKind, ListReason, ListVersion};
+use tsm_domain::money::{CardList, ListAction, ListReason, ListVersion};
 use tsm_domain::{CardNumber, ProposalId};
 use tsm_epurse::DateTime;
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::Counted;
 use tsm_storage::clearing::lists::{
-    Listing, ProposalDecided, ProposalRow, ProposalVerdict, TerminalStatusRow,
+    Listing, LossStanding, LossWord, ProposalDecided, ProposalRow, ProposalVerdict, TerminalStatusRow,
 };
 use tsm_storage::clearing::{Books, LockRow};
 use tsm_storage::clerks::ClerkRole;
@@ -136,15 +136,7 @@ pub(super) async fn report_lost(
     centre: Arc<Clearing>,
     call: Call<Institution, LostCard>,
 ) -> Result<ListStanding, Problem> {
-    let card = card_from_wire(&call.request.card)?;
-    centre.check_issuer(&call.caller.0, card)?;
-    centre.known(card).await?;
-    let current = centre.store.listing(card).await.map_err(problem)?;
-    if current.is_none_or(|listing| listing.listed.kind == ListKind::Grey) {
-        let action = ListAction::Put(ListKind::Black, ListReason::Lost);
-        centre.edit(card, action, &call.caller.0, "reported-lost").await?;
-    }
-    centre.list_standing(card).await
+    centre.follow_loss(&call, LossStanding::Lost, "reported-lost").await
 }
 
 /// A lost card is found. A card that is listed for another reason stays listed; one that is frozen as well
@@ -153,18 +145,7 @@ pub(super) async fn report_found(
     centre: Arc<Clearing>,
     call: Call<Institution, LostCard>,
 ) -> Result<ListStanding, Problem> {
-    let card = card_from_wire(&call.request.card)?;
-    centre.check_issuer(&call.caller.0, card)?;
-    let account = centre.known(card).await?.account;
-    let current = centre.store.listing(card).await.map_err(problem)?;
-    if current.is_some_and(|listing| listing.listed.reason == ListReason::Lost) {
-        let action = match account.freeze {
-            Some(_) => ListAction::Put(ListKind::Grey, ListReason::Frozen),
-            None => ListAction::Remove,
-        };
-        centre.edit(card, action, &call.caller.0, "reported-found").await?;
-    }
-    centre.list_standing(card).await
+    centre.follow_loss(&call, LossStanding::Found, "reported-found").await
 }
 
 /// A terminal locked a card.
@@ -315,16 +296,21 @@ fn record_of(row: &ProposalRow) -> ProposalRecord {
 }
 
 impl Clearing {
-    async fn edit(
+    /// Follows the issuer's word, unless a newer one came before it.
+    async fn follow_loss(
         &self,
-        card: CardNumber,
-        action: ListAction,
-        actor: &str,
+        call: &Call<Institution, LostCard>,
+        standing: LossStanding,
         event: &str,
-    ) -> Result<(), Problem> {
-        let note = self.note(card, actor, event, &json!({}));
+    ) -> Result<ListStanding, Problem> {
+        let card = card_from_wire(&call.request.card)?;
+        self.check_issuer(&call.caller.0, card)?;
+        self.known(card).await?;
+        let note = self.note(card, &call.caller.0, event, &json!({}));
         let books = Books { notes: vec![note], ..Books::default() };
-        self.store.edit_list(card, action, self.now(), books).await.map(drop).map_err(problem)
+        let word = LossWord { card, standing, change: call.request.change, at: self.now() };
+        self.store.follow_loss(word, books).await.map_err(problem)?;
+        self.list_standing(card).await
     }
 
     pub(super) async fn list_standing(&self, card: CardNumber) -> Result<ListStanding, Problem> {

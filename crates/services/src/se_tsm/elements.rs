@@ -12,12 +12,14 @@ use tsm_api::se_tsm::wallet::{ElementSummary, TaskList};
 use tsm_domain::SeId;
 use tsm_domain::application::SubscriberState;
 use tsm_domain::se::{LossReport as DomainLoss, MirrorKind, SeRecord, SeStanding};
-use tsm_storage::se_tsm::{NumberPurpose, NumberRecord};
+use tsm_storage::StorageError;
+use tsm_storage::se_tsm::{LossChange, NumberPurpose, NumberRecord};
 
 use super::SeTsm;
 use super::access::Caller;
 use super::convert::{se_to_wire, state_to_wire};
 use super::login::installed;
+use super::notices;
 use super::registration::stop_to_problem;
 use super::stop::stored;
 use super::work::{Known, note};
@@ -58,18 +60,30 @@ pub(super) async fn report_loss(
     let record = tsm.found_element(&call).await?;
     let person = call.caller.person()?;
     let now = tsm.now();
-    let (standing, loss) = match call.request.listing {
+    let LossReport { listing, change, reason } = call.request;
+    if change == record.loss_changes && listing == listing_of(&record) {
+        // Said again.
+        return tsm.element_to_wire(record).await;
+    }
+    let (standing, loss) = match listing {
         Listing::On => {
             let number = record.binding.as_ref().map(|binding| binding.number.clone());
             (SeStanding::Lost, Some(DomainLoss { at: now, number }))
         }
         Listing::Off => (SeStanding::Active, None),
     };
-    let detail = serde_json::json!({ "listing": call.request.listing, "reason": call.request.reason });
+    let detail = serde_json::json!({ "listing": listing, "reason": reason });
     let notes = vec![note(record.se, person.id().as_str(), "loss", &detail, now)];
-    tsm.store.set_standing(record.se, standing, loss, notes).await.map_err(stored)?;
-    // The issuers of its cards are told, after the record stands: they ask it when the notice is sent.
-    tsm.tell_loss(record.se).await.map_err(stop_to_problem)?;
+    let told = notices::loss(&tsm, record.se, change, now).await.map_err(stop_to_problem)?;
+    let change = LossChange { number: change, standing, loss };
+    match tsm.store.set_standing(record.se, change, told, notes).await {
+        Err(StorageError::Conflict { .. }) => {
+            let reason = "Somebody changed the loss list meanwhile; read the record again.";
+            return Err(Problem::because(ProblemCode::StateForbids, reason));
+        }
+        other => other.map_err(stored)?,
+    }
+    tsm.outbox.kick();
     // Whoever holds the phone now has no session any more.
     tsm.store.end_sessions_of(record.se).await.map_err(stored)?;
     tsm.audit(person.id(), "loss", &serde_json::json!({ "se": record.se.to_string() })).await?;
@@ -108,6 +122,10 @@ pub(super) async fn terminate(tsm: Arc<SeTsm>, call: Call<Caller, Nothing>) -> R
     Ok(Nothing {})
 }
 
+fn listing_of(record: &SeRecord) -> Listing {
+    if record.standing == SeStanding::Lost { Listing::On } else { Listing::Off }
+}
+
 impl SeTsm {
     pub(super) async fn found_element<Q>(&self, call: &Call<Caller, Q>) -> Result<SeRecord, Problem> {
         let se: SeId = call.parameter()?;
@@ -126,7 +144,8 @@ impl SeTsm {
             batch: BatchId(record.batch.to_string()),
             msisdn: record.binding.as_ref().map(|binding| binding.number.to_string()),
             changing_to: record.number_change.as_ref().map(|change| change.to.to_string()),
-            loss: if record.standing == SeStanding::Lost { Listing::On } else { Listing::Off },
+            loss: listing_of(&record),
+            loss_changes: record.loss_changes,
             free_bytes: record.inventory.free.data,
             registered_at: record.binding.as_ref().filter(|_| token.is_some()).map(|binding| binding.since),
             domains: of(MirrorKind::SecurityDomain),

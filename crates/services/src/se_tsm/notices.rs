@@ -57,18 +57,17 @@ pub(super) async fn number_changed(tsm: &SeTsm, se: SeId, binding: &Binding) -> 
     Ok(told.map(|id| delivery(id.as_str(), NUMBER_CHANGED, &key, &body, binding.since)).collect())
 }
 
-impl SeTsm {
-    /// Every provider that has an application on a secure element is told whether it is lost.
-    pub(super) async fn tell_loss(&self, se: SeId) -> Result<(), Stop> {
-        let at = self.now();
-        let body = Renumbered { se_id: se_to_wire(&se) };
-        for id in with_sp_tsm(self, se).await? {
-            let notice = delivery(id.as_str(), LOSS, &format!("{se} {at}"), &body, at);
-            self.store.put_delivery(notice).await?;
-        }
-        self.outbox.kick();
-        Ok(())
-    }
+/// A notice to every provider that has an application on a secure element, of a change of the loss list.
+pub(super) async fn loss(
+    tsm: &SeTsm,
+    se: SeId,
+    change: u64,
+    at: jiff::Timestamp,
+) -> Result<Vec<Delivery>, Stop> {
+    let body = Renumbered { se_id: se_to_wire(&se) };
+    let key = format!("{se} change {change}");
+    let told = with_sp_tsm(tsm, se).await?.into_iter();
+    Ok(told.map(|id| delivery(id.as_str(), LOSS, &key, &body, at)).collect())
 }
 
 /// The providers with an SP-TSM that have an application on the secure element.
@@ -156,7 +155,8 @@ impl Notices {
         Ok(Carried::of(client.number_changed(&notice).await))
     }
 
-    /// Says how the secure element stands now. When that changed on the way, it is said again.
+    /// Says how the secure element stands now, and which change that is. A later change has a notice of its own,
+    /// and an older word that arrives after it changes nothing.
     async fn carry_loss(&self, delivery: &Delivery) -> Result<Carried, Problem> {
         let unreadable =
             |error: &dyn std::fmt::Display| Problem::because(ProblemCode::MalformedRequest, error);
@@ -164,20 +164,14 @@ impl Notices {
         let body: Renumbered = serde_json::from_str(&delivery.body).map_err(|error| unreadable(&error))?;
         let id: ProviderId = delivery.to.parse().map_err(|error| unreadable(&error))?;
         let se = se_id(&body.se_id)?;
-        let standing = async || -> Result<LossStanding, Problem> {
-            let lost = self.store.se(se).await.map_err(later)?.map(|record| record.standing);
-            Ok(if lost == Some(SeStanding::Lost) { LossStanding::Lost } else { LossStanding::Found })
-        };
-        let Some(provider) = self.store.provider(&id).await.map_err(later)? else {
-            return Ok(Carried::Delivered);
-        };
-        let before = standing().await?;
+        let provider = self.store.provider(&id).await.map_err(later)?;
+        let record = self.store.se(se).await.map_err(later)?;
+        let (Some(provider), Some(record)) = (provider, record) else { return Ok(Carried::Delivered) };
+        let standing =
+            if record.standing == SeStanding::Lost { LossStanding::Lost } else { LossStanding::Found };
+        let word = SeLoss { se_id: body.se_id, standing, change: record.loss_changes };
         let client = self.sp_tsms.of(&provider.value).await?;
-        let carried = Carried::of(client.loss(&SeLoss { se_id: body.se_id, standing: before }).await);
-        if carried == Carried::Delivered && standing().await? != before {
-            return Ok(Carried::Later("its standing changed meanwhile".into()));
-        }
-        Ok(carried)
+        Ok(Carried::of(client.loss(&word).await))
     }
 }
 

@@ -108,8 +108,15 @@ impl SpTsm {
         }
         let matter = check(&at.card).await?;
         let opened = self.decided(&at.clerk);
-        let case =
-            DeskCase { id, card: at.card.card, matter, opened, reason: at.reason, stage: DeskStage::Open };
+        let case = DeskCase {
+            id,
+            card: at.card.card,
+            matter,
+            opened,
+            reason: at.reason,
+            requests: Vec::new(),
+            stage: DeskStage::Open,
+        };
         let note = self.note_by(&at.clerk, case.card, event, &detail(&case));
         let with = With { notes: vec![note], ..With::default() };
         self.store.open_case(case, with).await.map_err(problem)

@@ -50,7 +50,7 @@ pub(super) async fn release(
                 .set_frozen(at.card.card, Some(why.into()), With { notes: vec![note], ..With::default() })
                 .await
                 .map_err(problem)?;
-            tsm.lose(&at.card, &at.clerk, &at.reason).await?;
+            tsm.lose(&at.card, &at.clerk, &at.reason, &call.request.request).await?;
             Err(suspicious(why).into_problem())
         }
         ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {

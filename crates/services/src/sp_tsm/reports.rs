@@ -61,6 +61,12 @@ const ARRIVED: &str = "arrived";
 const RELEASE_CLAIM: &str = "release-claim";
 const LISTING: &str = "lost-listing";
 
+/// A card whose listing changed. How it stands is looked up when the centre is told.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ListingOf {
+    card: HexBytes,
+}
+
 /// A parked card that is in use on the SE that claimed it.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ArrivedCard {
@@ -371,7 +377,7 @@ pub(super) fn card_refund_paid(report: &RefundPayment, at: Timestamp) -> Deliver
 
 /// The centre's lists follow whether a card is lost. `key` tells this change from the card's others.
 pub(super) fn listing(card: CardNumber, key: &str, at: Timestamp) -> Delivery {
-    delivery(CENTRE, LISTING, key, &LostCard { card: card_to_wire(card) }, at)
+    delivery(CENTRE, LISTING, key, &ListingOf { card: card_to_wire(card) }, at)
 }
 
 fn order_report(order: OrderId, card: CardNumber, amount: Fen) -> OrderReport {
@@ -647,9 +653,10 @@ impl Reports {
         stored(self.store.put_delivery(card_refund_paid(&report, sent.created_at)).await)
     }
 
-    /// Says how the card stands now. When that changed on the way, it is said again.
+    /// Says how the card stands now, and how often that has changed. A later change has a report of its own, and an
+    /// older word that arrives after it changes nothing.
     async fn carry_listing(&self, sent: &Delivery) -> Carried {
-        let told: LostCard = match read(sent) {
+        let told: ListingOf = match read(sent) {
             Ok(told) => told,
             Err(refused) => return refused,
         };
@@ -657,26 +664,15 @@ impl Reports {
             Ok(card) => card,
             Err(problem) => return Carried::Refused(problem),
         };
-        let is_lost = async || {
-            let cases = self.store.cases_of(card).await;
-            cases.map(|cases| cases.iter().any(DeskCase::is_lost)).map_err(|error| error.to_string())
+        let cases = match self.store.cases_of(card).await {
+            Ok(cases) => cases,
+            Err(error) => return Carried::Later(error.to_string()),
         };
-        let before = match is_lost().await {
-            Ok(before) => before,
-            Err(error) => return Carried::Later(error),
-        };
-        let carried = if before {
-            Carried::of(self.links.centre.report_lost(&told).await)
+        let word = LostCard { card: told.card, change: DeskCase::loss_changes(&cases) };
+        if cases.iter().any(DeskCase::is_lost) {
+            Carried::of(self.links.centre.report_lost(&word).await)
         } else {
-            Carried::of(self.links.centre.report_found(&told).await)
-        };
-        if carried != Carried::Delivered {
-            return carried;
-        }
-        match is_lost().await {
-            Ok(after) if after == before => Carried::Delivered,
-            Ok(_) => Carried::Later("it was found or lost meanwhile".into()),
-            Err(error) => Carried::Later(error),
+            Carried::of(self.links.centre.report_found(&word).await)
         }
     }
 }

@@ -154,7 +154,7 @@ async fn an_unknown_identification_is_unknown_everywhere() {
     let domain = tsm_api::ids::DomainId("F000000000".into());
     let entry = BlacklistEntry { listing: Listing::On, reason: "x".into() };
     let suspension = Suspension { listing: Listing::On, reason: "x".into() };
-    let loss = LossReport { listing: Listing::On, reason: "x".into() };
+    let loss = LossReport { listing: Listing::On, change: 1, reason: "x".into() };
     let test = se_tsm::operator::TestResult {
         verdict: Verdict::Pass,
         reason: "x".into(),
@@ -379,7 +379,7 @@ async fn a_lost_phone_is_locked_at_its_next_contact() {
     done(phone.operate(Operation::Download, &aid, page.entries[0].ticket.as_ref().unwrap()).await);
 
     let se = HexBytes(phone.se_id.clone());
-    let loss = LossReport { listing: Listing::On, reason: "stolen".into() };
+    let loss = LossReport { listing: Listing::On, change: 1, reason: "stolen".into() };
     world.people.auditor.report_loss(&se, &loss).await.unwrap();
     let ended = phone.wallet.lists().await.unwrap_err();
     assert_eq!(code(&ended), ProblemCode::SessionExpired, "its sessions ended");

@@ -233,7 +233,7 @@ async fn a_desk_orders_between_phones_of_one_number_only() {
     }
     let nothing = hall.migrations(&se(&old)).await.unwrap().migrations;
     assert_eq!(nothing, [], "what was refused left nothing behind");
-    let loss = LossReport { listing: Listing::On, reason: "stolen".into() };
+    let loss = LossReport { listing: Listing::On, change: 1, reason: "stolen".into() };
     hall.report_loss(&se(&old), &loss).await.unwrap();
     assert_eq!(asked(&hall, &old, &new, desk).await, Err(ProblemCode::OnLossList));
     let losses = &opening.served.provider.losses;
@@ -244,7 +244,23 @@ async fn a_desk_orders_between_phones_of_one_number_only() {
         hall.element(&se(&old)).await.unwrap();
     }
     let told = losses.lock().unwrap().first().cloned().unwrap();
-    assert_eq!((told.se_id, told.standing), (se(&old), LossStanding::Lost), "the issuer learns of the loss");
+    let expected = (se(&old), LossStanding::Lost, 1);
+    assert_eq!((told.se_id, told.standing, told.change), expected, "the issuer learns of the loss");
+    // The same change again is one change; one that was overtaken is refused, so that it cannot come late.
+    assert_eq!(hall.report_loss(&se(&old), &loss).await.unwrap().loss_changes, 1);
+    let off = LossReport { listing: Listing::Off, change: 2, reason: "found".into() };
+    assert_eq!(hall.report_loss(&se(&old), &off).await.unwrap().loss, Listing::Off);
+    let late = hall.report_loss(&se(&old), &loss).await.unwrap_err();
+    assert_eq!(late.code(), Some(ProblemCode::StateForbids));
+    assert_eq!(hall.element(&se(&old)).await.unwrap().loss, Listing::Off);
+    for _ in 0..20_000 {
+        if losses.lock().unwrap().len() > 1 {
+            break;
+        }
+        hall.element(&se(&old)).await.unwrap();
+    }
+    let told = losses.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((told.standing, told.change), (LossStanding::Found, 2), "and of its end, with a later number");
 }
 
 /// Two applications are two orders: one is withdrawn while the other arrives, and is ordered again.

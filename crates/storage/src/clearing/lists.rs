@@ -129,6 +129,28 @@ pub struct TerminalStatusRow {
     pub seen_at: jiff::Timestamp,
 }
 
+/// The issuer's word about the loss of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LossWord {
+    /// The card.
+    pub card: CardNumber,
+    /// Whether it is lost.
+    pub standing: LossStanding,
+    /// How often it was lost or found until now.
+    pub change: u64,
+    /// When the word came.
+    pub at: jiff::Timestamp,
+}
+
+/// Whether a card is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LossStanding {
+    /// It is.
+    Lost,
+    /// It was, and is found.
+    Found,
+}
+
 /// The lists.
 #[async_trait]
 pub trait Lists: Send + Sync {
@@ -148,6 +170,9 @@ pub trait Lists: Send + Sync {
         at: jiff::Timestamp,
         books: Books,
     ) -> Result<Option<Listing>>;
+    /// Follows the issuer's word about the loss of a card, unless this or a newer one was followed. A card that is
+    /// listed black for another reason stays so.
+    async fn follow_loss(&self, word: LossWord, books: Books) -> Result<Option<Listing>>;
     /// Records a lock once. The listing of the card, if it is listed, says so from then on.
     async fn record_lock(&self, lock: LockRow) -> Result<Option<Listing>>;
     /// Keeps a proposal. The same one again changes nothing; another with its identity is a conflict.
@@ -209,6 +234,31 @@ pub(crate) fn edit(
         }
     };
     Some(ListEdit { change: ListChange { version, card, action }, listing, replaced })
+}
+
+impl LossWord {
+    /// Whether it is newer than what was followed.
+    pub(crate) fn is_newer_than(&self, followed: Option<u64>) -> bool {
+        followed.is_none_or(|followed| followed < self.change)
+    }
+
+    /// What it does to the card's listing. A card that is found and frozen as well goes to the grey list.
+    pub(crate) fn action(&self, current: Option<&Listing>, account: &CardAccount) -> Option<ListAction> {
+        let listed = current.map(|current| current.listed);
+        match self.standing {
+            LossStanding::Lost => {
+                let is_black = listed.is_some_and(|listed| listed.kind == ListKind::Black);
+                (!is_black).then_some(ListAction::Put(ListKind::Black, ListReason::Lost))
+            }
+            LossStanding::Found => {
+                let is_lost = listed.is_some_and(|listed| listed.reason == ListReason::Lost);
+                is_lost.then_some(match account.freeze {
+                    Some(_) => ListAction::Put(ListKind::Grey, ListReason::Frozen),
+                    None => ListAction::Remove,
+                })
+            }
+        }
+    }
 }
 
 impl ListEdit {

@@ -10,7 +10,7 @@ use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::migration::MigrationOrder;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, BatchBook, Binding, NumberChange, SeRecord};
 use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::subscription::Subscription;
@@ -26,7 +26,7 @@ use super::Memory;
 use super::shared::{Shared, has_shared};
 use crate::error::{Result, StorageError};
 use crate::se_tsm::*;
-use crate::shared::{Fence, Note};
+use crate::shared::{Delivery, Fence, Note};
 
 /// What the SE-TSM keeps.
 #[derive(Debug, Clone, Default)]
@@ -361,15 +361,14 @@ impl SeTsmStore for Memory<SeTsmState> {
     async fn set_standing(
         &self,
         se: SeId,
-        standing: SeStanding,
-        loss: Option<LossReport>,
+        change: LossChange,
+        deliveries: Vec<Delivery>,
         notes: Vec<Note>,
     ) -> Result<()> {
         self.write(|state| {
             let record = state.se_mut(se)?;
-            record.standing = standing;
-            record.loss = loss;
-            state.shared.append_notes(notes);
+            *record = change.of(record.clone())?;
+            state.shared.put_with(deliveries, notes, Vec::new());
             Ok(())
         })
     }

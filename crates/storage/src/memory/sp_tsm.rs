@@ -44,6 +44,7 @@ pub struct SpTsmState {
     arrivals: BTreeMap<OperationId, Arrival>,
     holders: BTreeMap<CardNumber, CardHolder>,
     cases: BTreeMap<OperationId, DeskCase>,
+    losses_followed: BTreeMap<SeId, u64>,
 }
 
 type ConsentKey = u8;

@@ -7,7 +7,7 @@
 use super::clearing::closing::CLOSING_2;
 use super::clearing::collection::{ASIDE_3, COLLECTION_2};
 use super::clearing::fares::FARES_3;
-use super::clearing::lists::LISTS_2;
+use super::clearing::lists::{LISTS_2, LOSSES_5 as CARD_LOSSES_5};
 use super::clearing::payouts::PAYOUTS_4;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
@@ -18,7 +18,7 @@ use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
-use super::sp_tsm::desk::DESK_3;
+use super::sp_tsm::desk::{DESK_3, LOSSES_5};
 
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
@@ -53,7 +53,7 @@ impl Tables for SpTsmTables {
     const SERVICE: &'static str = "SP-TSM";
     const NAMESPACE: &'static str = "sp_tsm";
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS]];
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5]];
 }
 
 impl Tables for ClearingTables {
@@ -64,6 +64,7 @@ impl Tables for ClearingTables {
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
         &[CLERKS, ASIDE_3, FARES_3],
         &[PAYOUTS_4, STANDINGS_4],
+        &[CARD_LOSSES_5],
     ];
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tsm_domain::application::Application;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::provider::Provider;
-use tsm_domain::se::{Batch, BatchBook, Binding, LossReport, NumberChange, SeRecord, SeStanding};
+use tsm_domain::se::{Batch, BatchBook, Binding, NumberChange, SeRecord};
 use tsm_domain::se_application::SeState;
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::subscription::Subscription;
@@ -30,7 +30,7 @@ use super::shared::{append_notes, check_fence, end, put_with};
 use super::{Postgres, SeTsmTables};
 use crate::error::{Result, StorageError};
 use crate::se_tsm::*;
-use crate::shared::{Fence, Note};
+use crate::shared::{Delivery, Fence, Note};
 
 /// A table of records with revisions.
 #[derive(Clone, Copy)]
@@ -515,14 +515,13 @@ impl SeTsmStore for Postgres<SeTsmTables> {
     async fn set_standing(
         &self,
         se: SeId,
-        standing: SeStanding,
-        loss: Option<LossReport>,
+        change: LossChange,
+        deliveries: Vec<Delivery>,
         notes: Vec<Note>,
     ) -> Result<()> {
         step!(self, db, {
-            let record = known_se(db, se).await?;
-            put_se(db, &SeRecord { standing, loss: loss.clone(), ..record }).await?;
-            append_notes(db, &notes).await
+            put_se(db, &change.clone().of(known_se(db, se).await?)?).await?;
+            put_with(db, &deliveries, &notes, &[]).await
         })
     }
 

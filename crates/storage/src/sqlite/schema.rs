@@ -6,7 +6,7 @@
 use super::clearing::closing::CLOSING_2;
 use super::clearing::collection::{ASIDE_3, COLLECTION_2};
 use super::clearing::fares::FARES_3;
-use super::clearing::lists::LISTS_2;
+use super::clearing::lists::{LISTS_2, LOSSES_5 as CARD_LOSSES_5};
 use super::clearing::payouts::PAYOUTS_4;
 use super::clearing::seals::SEALS_2;
 use super::clearing::settlement::SETTLEMENT_2;
@@ -17,7 +17,7 @@ use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
 use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
-use super::sp_tsm::desk::DESK_3;
+use super::sp_tsm::desk::{DESK_3, LOSSES_5};
 
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
@@ -56,7 +56,7 @@ impl Schema for SpTsmSchema {
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS]];
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5]];
 }
 
 impl Schema for ClearingSchema {
@@ -68,6 +68,7 @@ impl Schema for ClearingSchema {
         &[CLOSING_2, COLLECTION_2, LISTS_2, SEALS_2, SETTLEMENT_2],
         &[CLERKS, ASIDE_3, FARES_3],
         &[PAYOUTS_4, STANDINGS_4],
+        &[CARD_LOSSES_5],
     ];
 }
 

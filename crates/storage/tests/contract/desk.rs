@@ -5,7 +5,7 @@ use tsm_domain::migration::{MigrationChannel, MigrationOrder, MigrationStage};
 use tsm_domain::{Fen, OperationId};
 use tsm_storage::StorageError;
 use tsm_storage::se_tsm::MigrationOrdered;
-use tsm_storage::sp_tsm::With;
+use tsm_storage::sp_tsm::{LossFollowed, LossWord, With};
 
 use crate::sample::*;
 use crate::{on_se_tsm, on_sp_tsm};
@@ -22,6 +22,7 @@ fn payout(n: u128, card: u64, second: i64) -> DeskCase {
         matter: DeskMatter::Payout { refund, amount: Fen::new(500) },
         opened: decided("one", second),
         reason: "paid in cash".into(),
+        requests: Vec::new(),
         stage: DeskStage::Open,
     }
 }
@@ -51,6 +52,60 @@ async fn a_case_is_opened_once_and_decided_once() {
         assert!(matches!(unknown, Err(StorageError::Unknown { .. })));
         let kept = store.due_deliveries(at(10), 10).await.unwrap();
         assert_eq!(kept.len(), 1, "what goes with a step goes once");
+    })
+    .await;
+}
+
+fn lost(n: u128, card: u64) -> DeskCase {
+    DeskCase { matter: DeskMatter::Lost, ..payout(n, card, 1) }
+}
+
+fn word(change: u64, opened: &[&DeskCase], decided: &[(&DeskCase, &DeskCase)]) -> LossWord {
+    LossWord {
+        se: se(1),
+        change,
+        opened: opened.iter().copied().cloned().collect(),
+        decided: decided.iter().map(|(before, after)| ((*before).clone(), (*after).clone())).collect(),
+        with: With { deliveries: vec![delivery(u128::from(change), 0)], ..With::default() },
+    }
+}
+
+/// A word about a loss is followed as a whole, once, and never after a newer one.
+#[tokio::test]
+async fn an_older_word_about_a_loss_changes_nothing() {
+    on_sp_tsm(async |store| {
+        let (first, second) = (lost(1, 1), lost(2, 2));
+        assert_eq!(store.loss_followed(se(1)).await, Ok(None));
+        for expected in [LossFollowed::Now, LossFollowed::Before] {
+            assert_eq!(store.follow_loss(word(1, &[&first, &second], &[])).await, Ok(expected));
+        }
+        assert_eq!(store.loss_followed(se(1)).await, Ok(Some(1)));
+        assert_eq!(store.cases_of(card_number(2)).await, Ok(vec![second.clone()]));
+        let found = |case: &DeskCase| case.done(decided("two", 4)).unwrap();
+        let (first_found, second_found) = (found(&first), found(&second));
+        // One of its cases was decided by somebody else meanwhile: nothing of the word is stored.
+        let by_hall = second.done(decided("hall", 3)).unwrap();
+        store.decide_case(&second, by_hall.clone(), With::default()).await.unwrap();
+        let both = [(&first, &first_found), (&second, &second_found)];
+        let conflict = store.follow_loss(word(2, &[], &both)).await;
+        assert!(matches!(conflict, Err(StorageError::Conflict { .. })), "{conflict:?}");
+        assert_eq!(store.loss_followed(se(1)).await, Ok(Some(1)));
+        assert_eq!(store.desk_case(first.id).await, Ok(Some(first.clone())));
+        let taken = store.follow_loss(word(2, &[&first], &[])).await;
+        assert!(matches!(taken, Err(StorageError::Conflict { .. })), "{taken:?}");
+        let one = [(&first, &first_found)];
+        assert_eq!(store.follow_loss(word(2, &[], &one)).await, Ok(LossFollowed::Now));
+        // The loss again, late.
+        let late = lost(3, 1);
+        for change in [0, 1, 2] {
+            assert_eq!(store.follow_loss(word(change, &[&late], &[])).await, Ok(LossFollowed::Before));
+        }
+        assert_eq!(store.cases_of(card_number(1)).await, Ok(vec![first_found]));
+        assert_eq!(store.cases_of(card_number(2)).await, Ok(vec![by_hall]));
+        let elsewhere = LossWord { se: se(2), ..word(1, &[&late], &[]) };
+        assert_eq!(store.follow_loss(elsewhere).await, Ok(LossFollowed::Now), "each SE counts by itself");
+        let told = store.due_deliveries(at(10), 10).await.unwrap();
+        assert_eq!(told.len(), 2, "what goes with a word goes with it");
     })
     .await;
 }

@@ -187,3 +187,42 @@ async fn what_a_terminal_told_last_is_kept() {
     })
     .await;
 }
+
+/// The issuer's last word about a loss stands, whatever else is said of the card.
+#[tokio::test]
+async fn an_older_word_about_a_lost_card_changes_nothing() {
+    on_clearing(async |store| {
+        let card = card_number(1);
+        store.open_account(card, se(1), at(1), Books::default()).await.unwrap();
+        let follow = async |standing, change| {
+            let word = LossWord { card, standing, change, at: at(5) };
+            let listing = store.follow_loss(word, Books::default()).await.unwrap();
+            assert_eq!(store.listing(card).await, Ok(listing));
+            listing.map(|listing| (listing.listed.kind, listing.listed.reason))
+        };
+        let (lost, found) = (LossStanding::Lost, LossStanding::Found);
+        let black = Some((ListKind::Black, ListReason::Lost));
+        for change in [1, 1] {
+            assert_eq!(follow(lost, change).await, black);
+        }
+        assert_eq!(follow(found, 2).await, None);
+        assert_eq!(follow(lost, 1).await, None, "late");
+        assert_eq!(follow(lost, 2).await, None, "no newer than the last");
+        assert_eq!(follow(found, 4).await, None);
+        assert_eq!(follow(lost, 3).await, None, "overtaken");
+        assert_eq!(store.list_version().await, Ok(ListVersion(2)));
+        assert_eq!(follow(lost, 5).await, black);
+        store.set_frozen(card, Some("odd".into()), Books::default()).await.unwrap();
+        assert_eq!(follow(found, 4).await, black);
+        assert_eq!(follow(found, 6).await, Some((ListKind::Grey, ListReason::Frozen)), "frozen as well");
+        let decided = ListAction::Put(ListKind::Black, ListReason::Decided);
+        edit(store, 1, decided).await;
+        let stays = Some((ListKind::Black, ListReason::Decided));
+        assert_eq!(follow(lost, 7).await, stays);
+        assert_eq!(follow(found, 8).await, stays, "what two people decided stays");
+        let word = LossWord { card: card_number(9), standing: lost, change: 1, at: at(5) };
+        let unknown = store.follow_loss(word, Books::default()).await;
+        assert!(matches!(unknown, Err(StorageError::Unknown { .. })), "{unknown:?}");
+    })
+    .await;
+}

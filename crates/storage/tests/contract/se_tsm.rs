@@ -243,9 +243,22 @@ async fn tokens_standings_and_numbers() {
         assert_eq!(store.token(se(1)).await.unwrap(), Some(token(1)));
         assert!(matches!(store.put_token(se(9), token(1)).await, Err(StorageError::Unknown { .. })));
         let loss = LossReport { at: at(4), number: Some(number(1)) };
-        store.set_standing(se(1), SeStanding::Lost, Some(loss.clone()), vec![]).await.unwrap();
+        let change = |number, standing, loss| LossChange { number, standing, loss };
+        let lost = change(1, SeStanding::Lost, Some(loss.clone()));
+        store.set_standing(se(1), lost.clone(), vec![delivery(1, 0)], vec![]).await.unwrap();
         let record = store.se(se(1)).await.unwrap().unwrap();
-        assert_eq!((record.standing, record.loss), (SeStanding::Lost, Some(loss)));
+        assert_eq!((record.standing, record.loss, record.loss_changes), (SeStanding::Lost, Some(loss), 1));
+        for number in [0, 1, 3] {
+            let found = change(number, SeStanding::Active, None);
+            let refused = store.set_standing(se(1), found, vec![delivery(2, 0)], vec![]).await;
+            assert!(matches!(refused, Err(StorageError::Conflict { .. })), "{number}");
+        }
+        assert_eq!(store.se(se(1)).await.unwrap().unwrap().standing, SeStanding::Lost);
+        let told = store.due_deliveries(at(10), 10).await.unwrap();
+        assert_eq!(told.len(), 1, "who is told is stored with the change, and with nothing else");
+        store.set_standing(se(1), change(2, SeStanding::Active, None), vec![], vec![]).await.unwrap();
+        let record = store.se(se(1)).await.unwrap().unwrap();
+        assert_eq!((record.standing, record.loss, record.loss_changes), (SeStanding::Active, None, 2));
         let known = |last, purpose| NumberRecord {
             number: number(last),
             state: SubscriberState::InNetwork,

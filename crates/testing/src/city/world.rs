@@ -161,6 +161,7 @@ pub struct World {
     /// When the last count ended; the quiet nights after it are no measure of speed.
     busy_until: AtomicI64,
     settled: AtomicU32,
+    words_of_loss: AtomicU64,
     machines: Arc<Stream>,
     unsettled: Mutex<Vec<(u32, String)>>,
 }
@@ -196,6 +197,7 @@ impl World {
             closing: AtomicBool::new(false),
             busy_until: AtomicI64::new(i64::MAX),
             settled: AtomicU32::new(0),
+            words_of_loss: AtomicU64::new(0),
         })
     }
 
@@ -294,7 +296,9 @@ impl World {
     /// it.
     pub(super) async fn tell_lost(&self, card: [u8; 10], news: News) -> bool {
         let desk = self.servers.issuer_at_centre();
-        let card = LostCard { card: card.to_vec().into() };
+        // Every word is newer than those before it, also one that repeats what may have been heard.
+        let change = self.words_of_loss.fetch_add(1, Ordering::Relaxed) + 1;
+        let card = LostCard { card: card.to_vec().into(), change };
         match news {
             News::Lost => desk.report_lost(&card).await.is_ok(),
             News::Found => desk.report_found(&card).await.is_ok(),

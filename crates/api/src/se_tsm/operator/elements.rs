@@ -24,6 +24,8 @@ pub struct ElementRecord {
     pub changing_to: Option<String>,
     /// Whether it is on the loss list.
     pub loss: Listing,
+    /// How often it was put on the loss list or taken off.
+    pub loss_changes: u64,
     /// Free space as last observed, in bytes.
     pub free_bytes: u32,
     /// When it was registered.
@@ -52,6 +54,9 @@ pub struct ElementApplication {
 pub struct LossReport {
     /// On or off.
     pub listing: Listing,
+    /// Which change this is: one more than the record counts. The same change again changes nothing, and one that
+    /// was overtaken by another is refused.
+    pub change: u64,
     /// The reason.
     pub reason: String,
 }

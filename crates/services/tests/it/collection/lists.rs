@@ -20,7 +20,11 @@ use super::world::{FOREIGN, World, batch, code, lock};
 use crate::purse_card::{PurseCard, TERMINAL};
 
 fn lost(card: &PurseCard) -> LostCard {
-    LostCard { card: card.wire() }
+    LostCard { card: card.wire(), change: 1 }
+}
+
+fn found(card: &PurseCard) -> LostCard {
+    LostCard { change: 2, ..lost(card) }
 }
 
 /// A terminal that was away fetches what changed, verifies it offline and says what it has; the centre sees
@@ -58,9 +62,9 @@ async fn terminals_follow_the_list_by_its_changes() {
     let parameters = world.peer.terminal_status(&status(held.version().0)).await.unwrap();
     assert_eq!((parameters.list_version, parameters.batch_sequence), (2, 0));
     let terminals = async || world.peer.terminals().await.unwrap().terminals;
-    let found = terminals().await;
-    assert_eq!((found[0].currency, found[1].currency), (Currency::Current, Currency::Silent));
-    assert_eq!((found[0].undelivered, found[0].fare_version), (7, 3));
+    let told = terminals().await;
+    assert_eq!((told[0].currency, told[1].currency), (Currency::Current, Currency::Silent));
+    assert_eq!((told[0].undelivered, told[0].fare_version), (7, 3));
     world.store.set_frozen(second.number, None, Books::default()).await.unwrap();
     assert_eq!(terminals().await[0].currency, Currency::Behind);
     assert_eq!(code(world.peer.terminal_status(&status(9)).await), ProblemCode::ValueRefused);
@@ -77,13 +81,38 @@ async fn terminals_follow_the_list_by_its_changes() {
     forged.head.version = 4;
     assert!(matches!(forged.apply(&old, &centre), Err(UpdateError::Signature(_))));
 
-    let found = world.peer.report_found(&lost(&first)).await.unwrap();
-    assert_eq!((found.listed, found.list_version), (None, 4));
+    for word in [found(&first), found(&first)] {
+        let standing = world.peer.report_found(&word).await.unwrap();
+        assert_eq!((standing.listed, standing.list_version), (None, 4));
+    }
+    // A word of the loss that was long on its way is heard, and changes nothing.
+    let late = world.peer.report_lost(&lost(&first)).await.unwrap();
+    assert_eq!((late.listed, late.list_version), (None, 4));
     let journal = world.store.chain(ChainKey::Card(first.number), 0, 100).await.unwrap();
     assert_eq!(Entry::check_chain(None, &journal), Ok(()));
     let events: Vec<_> = journal.iter().map(|entry| entry.note.event.as_str()).collect();
     assert_eq!(events[events.len() - 2..], ["reported-lost", "reported-found"]);
     assert_eq!(code(world.peer.report_lost(&lost(&PurseCard::new(9))).await), ProblemCode::UnknownId);
+}
+
+/// A word that overtook the one before it stands, whichever of the two is about the loss.
+#[tokio::test]
+async fn the_last_word_about_a_loss_stands() {
+    let world = World::new().await;
+    let card = world.card(1, 100).await;
+    let listed = async || world.peer.standing(&card.wire()).await.unwrap().listed.map(|listed| listed.reason);
+    let word = |change| LostCard { card: card.wire(), change };
+    world.peer.report_found(&word(2)).await.unwrap();
+    world.peer.report_lost(&word(1)).await.unwrap();
+    assert_eq!(listed().await, None, "it was found before the word of its loss came");
+    world.peer.report_lost(&word(5)).await.unwrap();
+    world.peer.report_found(&word(4)).await.unwrap();
+    assert_eq!(listed().await, Some(WireListReason::Lost), "it is lost again");
+    // A word is followed also where it does nothing.
+    world.store.set_frozen(card.number, Some("odd".into()), Books::default()).await.unwrap();
+    world.peer.report_found(&word(6)).await.unwrap();
+    world.peer.report_lost(&word(5)).await.unwrap();
+    assert_eq!(listed().await, Some(WireListReason::Frozen), "found, and frozen as before");
 }
 
 /// A card that a terminal locked is known to be locked, whichever way the report comes.
@@ -181,6 +210,6 @@ async fn an_operator_needs_another_pair_of_eyes() {
     assert_eq!(world.peer.proposals().await.unwrap().proposals, []);
     assert_eq!(code(decide(9, "bo", Decision::Approve).await), ProblemCode::UnknownId);
     // What two people decided a loss report does not undo.
-    world.peer.report_found(&lost(&card)).await.unwrap();
+    world.peer.report_found(&found(&card)).await.unwrap();
     assert!(world.peer.standing(&card.wire()).await.unwrap().listed.is_some());
 }

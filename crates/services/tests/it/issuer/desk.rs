@@ -230,15 +230,86 @@ async fn a_lost_phone_has_its_cards_listed() {
     let city = City::new().await;
     let (phone, card, _) = in_use(&city).await;
     let peer = city.sp_peer(&city.se_tsm);
-    let loss = |standing| SeLoss { se_id: HexBytes(phone.se_id.clone()), standing };
+    let loss = |standing, change| SeLoss { se_id: HexBytes(phone.se_id.clone()), standing, change };
     for _ in 0..2 {
-        peer.loss(&loss(LossStanding::Lost)).await.unwrap();
+        peer.loss(&loss(LossStanding::Lost, 1)).await.unwrap();
     }
     listed_as(&city, &card, Some(WireListReason::Lost)).await;
-    peer.loss(&loss(LossStanding::Found)).await.unwrap();
+    peer.loss(&loss(LossStanding::Found, 2)).await.unwrap();
     listed_as(&city, &card, None).await;
-    let cases = city.at_desk().by("hall-1").cases(&CasesQuery { card }).await.unwrap().cases;
-    assert_eq!(cases.len(), 1);
+    let cases =
+        async || city.at_desk().by("hall-1").cases(&CasesQuery { card: card.clone() }).await.unwrap().cases;
+    assert_eq!(cases().await.len(), 1);
+    // The first word, again and late: it is acknowledged, and the card stays found.
+    for change in [1, 2, 0] {
+        peer.loss(&loss(LossStanding::Lost, change)).await.unwrap();
+        assert_eq!(cases().await.len(), 1, "{change}");
+        assert_eq!(listed(&city, &card).await, None, "{change}");
+    }
+    // Two words overtake each other; both were heard, and the later one stands.
+    peer.loss(&loss(LossStanding::Found, 4)).await.unwrap();
+    peer.loss(&loss(LossStanding::Lost, 3)).await.unwrap();
+    assert_eq!(cases().await.len(), 1);
+    peer.loss(&loss(LossStanding::Lost, 5)).await.unwrap();
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    assert_eq!(cases().await.len(), 2, "lost again");
+}
+
+/// The SP-TSM dies at each commit of a word about a loss, before and after it: said again, it is followed as a
+/// whole and once, and the word before it changes nothing.
+#[tokio::test]
+async fn a_word_about_a_loss_survives_a_crash_at_every_commit() {
+    let mut crashes = 0;
+    for (commit, crash) in
+        [1, 2].into_iter().flat_map(|commit| [(commit, Crash::BeforeCommit), (commit, Crash::AfterCommit)])
+    {
+        let mut city = City::new().await;
+        let (phone, card, _) = in_use(&city).await;
+        let word = |standing, change| SeLoss { se_id: HexBytes(phone.se_id.clone()), standing, change };
+        city.faults.crash_at(city.faults.commits() + commit, crash);
+        let first = city.sp_peer(&city.se_tsm).loss(&word(LossStanding::Lost, 1)).await;
+        if city.faults.is_down() {
+            crashes += 1;
+            city.restart_sp_tsm().await;
+        } else {
+            city.faults.restart();
+            assert!(first.is_ok(), "{commit} {crash:?}");
+        }
+        let peer = city.sp_peer(&city.se_tsm);
+        peer.loss(&word(LossStanding::Lost, 1)).await.unwrap();
+        listed_as(&city, &card, Some(WireListReason::Lost)).await;
+        peer.loss(&word(LossStanding::Found, 2)).await.unwrap();
+        listed_as(&city, &card, None).await;
+        peer.loss(&word(LossStanding::Lost, 1)).await.unwrap();
+        let cases = city.at_desk().by("hall-1").cases(&CasesQuery { card: card.clone() }).await.unwrap();
+        assert_eq!(cases.cases.len(), 1, "{commit} {crash:?}");
+        assert_eq!(listed(&city, &card).await, None, "{commit} {crash:?}");
+    }
+    assert!(crashes >= 3, "{crashes}");
+}
+
+/// A report that comes again, long after its card was found, is the same report.
+#[tokio::test]
+async fn a_report_that_comes_again_does_not_lose_a_card_twice() {
+    let city = City::new().await;
+    let desk = city.at_desk();
+    let (_phone, card, other) = in_use(&city).await;
+    let (own, at_desk) = (lost(), matter(&card));
+    let first = other.wallet.report_lost(&own).await.unwrap();
+    assert_eq!(desk.by("service-1").report_lost(&at_desk).await.unwrap(), first);
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
+    desk.by("hall-1").allow_unlock(&matter(&card)).await.unwrap();
+    listed_as(&city, &card, None).await;
+    for _ in 0..2 {
+        let again = other.wallet.report_lost(&own).await.unwrap();
+        assert_eq!((again.case, again.state), (first.case, DeskState::Done));
+        let again = desk.by("service-1").report_lost(&at_desk).await.unwrap();
+        assert_eq!((again.case, again.state), (first.case, DeskState::Done));
+    }
+    assert_eq!(listed(&city, &card).await, None);
+    let second = other.wallet.report_lost(&lost()).await.unwrap();
+    assert_ne!(second.case, first.case, "another report is another loss");
+    listed_as(&city, &card, Some(WireListReason::Lost)).await;
 }
 
 /// While the centre cannot be reached nothing is lost: it learns the last word when it is back.

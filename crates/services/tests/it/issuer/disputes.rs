@@ -3,6 +3,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::ConsumptionReport;
+use tsm_api::clearing::lists::LostCard;
 use tsm_api::clearing::purchases::{CardProof, CardQuery, ProofVerdict, WantedProof};
 use tsm_api::conversation::{ConversationReply, OutcomeResult, TurnRequest};
 use tsm_api::ids::PaymentId;
@@ -264,7 +265,7 @@ async fn a_listed_card_pays_nothing() {
     let payment = ordered(&city, PRICE).await;
     let card = city.card_number(&phone.card_number().await);
     phone.reset();
-    let lost = tsm_api::clearing::lists::LostCard { card };
+    let lost = LostCard { card, change: 1 };
     let centre = city.centre_peer(&city.sp_tsm);
     centre.report_lost(&lost).await.unwrap();
     let refused = pays(&mut phone, &city, payment).await;
@@ -274,7 +275,7 @@ async fn a_listed_card_pays_nothing() {
     );
     let row = city.payment_store.order(order_of(payment)).await.unwrap().unwrap();
     assert!(row.purse.unwrap().attempts().is_empty(), "no MAC1 was ever made");
-    centre.report_found(&lost).await.unwrap();
+    centre.report_found(&LostCard { change: 2, ..lost }).await.unwrap();
     city.payment_to_centre.leads_nowhere();
     phone.reset();
     assert_eq!(pays(&mut phone, &city, payment).await.result, OutcomeResult::Refused);

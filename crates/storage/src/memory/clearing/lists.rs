@@ -19,6 +19,7 @@ pub(super) struct ListsState {
     listings: BTreeMap<CardNumber, Listing>,
     proposals: BTreeMap<ProposalId, ProposalRow>,
     statuses: BTreeMap<TerminalNumber, TerminalStatusRow>,
+    losses_followed: BTreeMap<CardNumber, u64>,
 }
 
 impl ListsState {
@@ -115,6 +116,19 @@ impl Lists for Memory<ClearingState> {
         self.write(|state| {
             state.edit_list(card, action, at, books)?;
             Ok(state.lists.listings.get(&card).copied())
+        })
+    }
+
+    async fn follow_loss(&self, word: LossWord, books: Books) -> Result<Option<Listing>> {
+        self.write(|state| {
+            if word.is_newer_than(state.lists.losses_followed.get(&word.card).copied()) {
+                let account = state.account(word.card)?.account;
+                if let Some(action) = word.action(state.lists.listings.get(&word.card), &account) {
+                    state.edit_list(word.card, action, word.at, books)?;
+                }
+                state.lists.losses_followed.insert(word.card, word.change);
+            }
+            Ok(state.lists.listings.get(&word.card).copied())
         })
     }
 

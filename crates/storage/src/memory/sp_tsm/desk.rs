@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use tsm_domain::desk::DeskCase;
-use tsm_domain::{CardNumber, OperationId};
+use tsm_domain::{CardNumber, OperationId, SeId};
 
 use super::SpTsmState;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::sp_tsm::With;
-use crate::sp_tsm::desk::{DeskCases, decides};
+use crate::sp_tsm::desk::{DeskCases, LossFollowed, LossWord, check_opens, decides};
 
 #[async_trait]
 impl DeskCases for Memory<SpTsmState> {
@@ -42,6 +42,29 @@ impl DeskCases for Memory<SpTsmState> {
                 state.with(with);
             }
             Ok(())
+        })
+    }
+
+    async fn loss_followed(&self, se: SeId) -> Result<Option<u64>> {
+        self.read(|state| Ok(state.losses_followed.get(&se).copied()))
+    }
+
+    async fn follow_loss(&self, word: LossWord) -> Result<LossFollowed> {
+        self.write(|state| {
+            if !word.is_newer_than(state.losses_followed.get(&word.se).copied()) {
+                return Ok(LossFollowed::Before);
+            }
+            for new in &word.opened {
+                check_opens(state.cases.get(&new.id), new)?;
+            }
+            for (before, after) in &word.decided {
+                decides(state.cases.get(&before.id).cloned(), before, after)?;
+            }
+            let decided = word.decided.into_iter().map(|(_, after)| after);
+            state.cases.extend(word.opened.into_iter().chain(decided).map(|case| (case.id, case)));
+            state.losses_followed.insert(word.se, word.change);
+            state.with(word.with);
+            Ok(LossFollowed::Now)
         })
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tsm_domain::money::{CardAccount, ListAction, ListChange, ListVersion};
 use tsm_domain::{CardNumber, InstitutionId, ProposalId};
 
-use super::{ClearingTables, Postgres, book};
+use super::{ClearingTables, Postgres, account_row, book};
 use crate::clearing::lists::*;
 use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
@@ -28,6 +28,17 @@ CREATE TABLE terminal_statuses (
 );
 CREATE INDEX terminal_statuses_of ON terminal_statuses (institution, terminal);
 "#;
+
+/// Which word about the loss of a card was followed last.
+pub(in crate::postgres) const LOSSES_5: &str = r#"
+CREATE TABLE losses_followed (card TEXT COLLATE "C" PRIMARY KEY, change BIGINT NOT NULL);
+"#;
+
+async fn loss_followed(db: &Db<'_>, card: CardNumber) -> Result<Option<u64>> {
+    let sql = "SELECT change FROM losses_followed WHERE card = $1";
+    let change = first(db, sql, params![card.as_str()], |row| column::<i64>(row, 0)).await?;
+    change.map(u64::try_from).transpose().map_err(|error| StorageError::corrupt("loss", error))
+}
 
 async fn version(db: &Db<'_>) -> Result<ListVersion> {
     let sql = "SELECT max(version) FROM list_changes";
@@ -150,6 +161,23 @@ impl Lists for Postgres<ClearingTables> {
     ) -> Result<Option<Listing>> {
         step!(self, db, {
             make(db, card, action, at, &books).await?;
+            listing(db, card).await
+        })
+    }
+
+    async fn follow_loss(&self, word: LossWord, books: Books) -> Result<Option<Listing>> {
+        step!(self, db, {
+            let card = word.card;
+            if word.is_newer_than(loss_followed(db, card).await?) {
+                let row = account_row(db, card).await?;
+                let row = row.ok_or_else(|| StorageError::unknown("account", card))?;
+                if let Some(action) = word.action(listing(db, card).await?.as_ref(), &row.account) {
+                    make(db, card, action, word.at, &books).await?;
+                }
+                let sql = "INSERT INTO losses_followed (card, change) VALUES ($1, $2)
+         ON CONFLICT (card) DO UPDATE SET change = excluded.change";
+                run(db, sql, params![card.as_str(), number(word.change)?]).await?;
+            }
             listing(db, card).await
         })
     }

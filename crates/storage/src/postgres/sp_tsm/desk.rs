@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use tsm_domain::desk::DeskCase;
-use tsm_domain::{CardNumber, OperationId};
+use tsm_domain::{CardNumber, OperationId, SeId};
 
 use super::store_with;
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 use crate::postgres::database::{Db, single, step};
-use crate::postgres::rows::{body, many, nanoseconds, one, params, run};
+use crate::postgres::rows::{body, column, first, many, nanoseconds, one, params, run};
 use crate::postgres::{Postgres, SpTsmTables};
 use crate::sp_tsm::With;
-use crate::sp_tsm::desk::{DeskCases, decides};
+use crate::sp_tsm::desk::{DeskCases, LossFollowed, LossWord, check_opens, decides};
 
 pub(in crate::postgres) const DESK_3: &str = r#"
 CREATE TABLE desk_cases (
@@ -19,6 +19,27 @@ CREATE TABLE desk_cases (
 );
 CREATE INDEX desk_cases_of_card ON desk_cases (card, at, id);
 "#;
+
+pub(in crate::postgres) const LOSSES_5: &str = r#"
+CREATE TABLE losses_followed (se TEXT COLLATE "C" PRIMARY KEY, change BIGINT NOT NULL);
+"#;
+
+async fn followed(db: &Db<'_>, se: SeId) -> Result<Option<u64>> {
+    let sql = "SELECT change FROM losses_followed WHERE se = $1";
+    let change = first(db, sql, params![se.to_string()], |row| column::<i64>(row, 0)).await?;
+    change
+        .map(u64::try_from)
+        .transpose()
+        .map_err(|error| StorageError::corrupt("change of the loss list", error))
+}
+
+async fn put_followed(db: &Db<'_>, word: &LossWord) -> Result<()> {
+    let change = i64::try_from(word.change);
+    let change = change.map_err(|error| StorageError::corrupt("change of the loss list", error))?;
+    let sql = "INSERT INTO losses_followed (se, change) VALUES ($1, $2)
+         ON CONFLICT (se) DO UPDATE SET change = excluded.change";
+    run(db, sql, params![word.se.to_string(), change]).await.map(drop)
+}
 
 async fn case(db: &Db<'_>, id: OperationId) -> Result<Option<DeskCase>> {
     one(db, "case", "SELECT body FROM desk_cases WHERE id = $1", params![id.to_string()]).await
@@ -70,6 +91,30 @@ impl DeskCases for Postgres<SpTsmTables> {
                 store_with(db, &with).await?;
             }
             Ok(())
+        })
+    }
+
+    async fn loss_followed(&self, se: SeId) -> Result<Option<u64>> {
+        single!(self, db, followed(db, se).await)
+    }
+
+    async fn follow_loss(&self, word: LossWord) -> Result<LossFollowed> {
+        step!(self, db, {
+            if !word.is_newer_than(followed(db, word.se).await?) {
+                return Ok(LossFollowed::Before);
+            }
+            put_followed(db, &word).await?;
+            for new in &word.opened {
+                check_opens(case(db, new.id).await?.as_ref(), new)?;
+                put(db, new).await?;
+            }
+            for (before, after) in &word.decided {
+                if decides(case(db, before.id).await?, before, after)? {
+                    put(db, after).await?;
+                }
+            }
+            store_with(db, &word.with).await?;
+            Ok(LossFollowed::Now)
         })
     }
 }

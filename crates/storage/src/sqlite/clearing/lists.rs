@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use tsm_domain::money::{CardAccount, ListAction, ListChange, ListVersion};
 use tsm_domain::{CardNumber, InstitutionId, ProposalId};
 
-use super::{ClearingSchema, Sqlite, book};
+use super::{ClearingSchema, Sqlite, account_row, book};
 use crate::clearing::lists::*;
 use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
@@ -30,6 +30,17 @@ CREATE TABLE terminal_statuses (
 ) WITHOUT ROWID;
 CREATE INDEX terminal_statuses_of ON terminal_statuses (institution, terminal);
 ";
+
+/// Which word about the loss of a card was followed last.
+pub(in crate::sqlite) const LOSSES_5: &str = "
+CREATE TABLE losses_followed (card TEXT PRIMARY KEY, change INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+fn loss_followed(db: &Connection, card: CardNumber) -> Result<Option<u64>> {
+    let sql = "SELECT change FROM losses_followed WHERE card = ?1";
+    let change = first(db, sql, [card.as_str()], |row| row.get::<_, i64>(0))?;
+    change.map(u64::try_from).transpose().map_err(|error| StorageError::corrupt("loss", error))
+}
 
 fn version(db: &Connection) -> Result<ListVersion> {
     let sql = "SELECT max(version) FROM list_changes";
@@ -146,6 +157,22 @@ impl Lists for Sqlite<ClearingSchema> {
     ) -> Result<Option<Listing>> {
         self.write(move |db| {
             make(db, card, action, at, books)?;
+            listing(db, card)
+        })
+        .await
+    }
+
+    async fn follow_loss(&self, word: LossWord, books: Books) -> Result<Option<Listing>> {
+        self.write(move |db| {
+            let card = word.card;
+            if word.is_newer_than(loss_followed(db, card)?) {
+                let row = account_row(db, card)?.ok_or_else(|| StorageError::unknown("account", card))?;
+                if let Some(action) = word.action(listing(db, card)?.as_ref(), &row.account) {
+                    make(db, card, action, word.at, books)?;
+                }
+                let sql = "INSERT OR REPLACE INTO losses_followed (card, change) VALUES (?1, ?2)";
+                run(db, sql, params![card.as_str(), number(word.change)?])?;
+            }
             listing(db, card)
         })
         .await

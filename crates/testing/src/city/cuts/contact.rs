@@ -34,7 +34,7 @@ impl Stage {
                 self.wait(60).await;
                 return Ok(());
             }
-            Flow::Found => self.list_as_lost(person, Listing::Off).await?,
+            Flow::Found | Flow::LostFound => self.list_as_lost(person, Listing::Off).await?,
             _ => {}
         }
         self.settle_open_works(person, next).await?;

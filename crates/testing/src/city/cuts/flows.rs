@@ -51,13 +51,15 @@ pub enum Flow {
     Lost,
     /// A hall takes it off the loss list; issuer and centre follow.
     Found,
+    /// A hall puts it on the loss list and takes it off again, while words of the first may still be on their way.
+    LostFound,
     /// A card whose arrival on another phone was given up is returned from the phone that it left.
     ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Register,
         Self::Open,
         Self::TopUp,
@@ -79,6 +81,7 @@ impl Flow {
         Self::BlackList,
         Self::Lost,
         Self::Found,
+        Self::LostFound,
         Self::ReturnUnclaimed,
     ];
 
@@ -106,6 +109,7 @@ impl Flow {
             Self::BlackList => "black-list",
             Self::Lost => "lost",
             Self::Found => "found",
+            Self::LostFound => "lost-found",
             Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
@@ -252,6 +256,7 @@ impl Stage {
                 self.deliver().await;
                 self.synchronise_purse(0).await
             }
+            Flow::LostFound => self.lose_and_find(0).await,
             Flow::Lost | Flow::Found => {
                 let listing = if flow == Flow::Lost { Listing::On } else { Listing::Off };
                 self.list_as_lost(0, listing).await?;
@@ -260,6 +265,17 @@ impl Stage {
                 Ok(())
             }
         }
+    }
+
+    /// Loss and end of the loss, one after the other, each heard by issuer and centre before the next as long as
+    /// nothing goes wrong.
+    async fn lose_and_find(&mut self, person: usize) -> Result<(), Broke> {
+        for listing in [Listing::On, Listing::Off] {
+            self.list_as_lost(person, listing).await?;
+            self.wait(15).await;
+        }
+        self.wait(60).await;
+        Ok(())
     }
 
     /// The desk records the new number, the card is given it at the next login, and holds it afterwards.
