@@ -96,6 +96,10 @@ pub struct NewMigration {
     pub to: HexBytes,
     /// The desk, whose role the person must have.
     pub desk: MigrationDesk,
+    /// The person of another house who asks for it at its own desk, as that desk knows him: both phones' journals
+    /// name him beside whose session it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clerk: Option<String>,
 }
 
 /// A migration between two phones of the caller's number.
@@ -118,6 +122,9 @@ pub struct OwnMigration {
 pub struct Withdrawal {
     /// The reason.
     pub reason: String,
+    /// The person of another house who asks for it at its own desk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clerk: Option<String>,
 }
 
 /// How far an ordered migration has come.

@@ -10,17 +10,17 @@ use tsm_api::se_tsm::{operator, provider};
 /// A sentence of approval for everything that the demo's auditors look at.
 const APPROVED: &str = "examined and found in order";
 
-/// The operator's people who look after riders.
+/// The operator's accounts for those who look after riders.
 const AT_DESKS: [(&str, StaffRole); 2] =
     [("service-1", StaffRole::CustomerService), ("hall-1", StaffRole::Hall)];
 
-/// Logs one of the operator's people in that look after riders, and says which role that is.
-pub async fn at_desk(client: &Client, account: &str) -> Result<Option<(SeTsmStaff, StaffRole)>, ClientError> {
-    let known = AT_DESKS.into_iter().find(|(name, _)| *name == account);
-    let Some((account, role)) = known else { return Ok(None) };
+/// Logs the operator's account for a desk in; none where there is no such desk. The person who acts has logged in at
+/// the issuer's desk, and is named in what is ordered.
+pub async fn at_desk(client: &Client, desk: StaffRole) -> Result<Option<SeTsmStaff>, ClientError> {
+    let known = AT_DESKS.into_iter().find(|(_, role)| *role == desk);
+    let Some((account, _)) = known else { return Ok(None) };
     let password = lasting_password(&first_password(account));
-    let staff = log_in(client, &FirstLogin { account: account.to_owned(), password }).await?;
-    Ok(Some((staff, role)))
+    log_in(client, &FirstLogin { account: account.to_owned(), password }).await.map(Some)
 }
 
 /// The operator's staff, logged in.

@@ -40,7 +40,8 @@ pub(super) async fn order(
 ) -> Result<OrderedMigration, Problem> {
     let from = tsm.found_element(&call).await?;
     let person = call.caller.person()?;
-    let NewMigration { request, aid: application, to, desk } = call.request;
+    let NewMigration { request, aid: application, to, desk, clerk } = call.request;
+    let clerk = clerk_of(clerk)?;
     let (channel, role) = match desk {
         MigrationDesk::CustomerService => (MigrationChannel::CustomerService, StaffRole::CustomerService),
         MigrationDesk::Hall => (MigrationChannel::Hall, StaffRole::Hall),
@@ -50,9 +51,12 @@ pub(super) async fn order(
     }
     let to = tsm.known_element(se_id(&to)?).await?;
     let by = person.id().clone();
-    let wanted = Wanted { request, application: aid(&application)?, from, to, channel, by };
+    let wanted =
+        Wanted { request, application: aid(&application)?, from, to, channel, by, clerk: clerk.clone() };
     let ordered = tsm.order_migration(wanted, None).await?;
-    let detail = json!({ "migration": ordered.id, "channel": channel, "from": ordered.from.to_string() });
+    let detail = json!({
+        "migration": ordered.id, "channel": channel, "from": ordered.from.to_string(), "clerk": clerk,
+    });
     tsm.audit(person.id(), "migration-ordered", &detail).await?;
     Ok(record(&ordered))
 }
@@ -73,8 +77,9 @@ pub(super) async fn withdraw(
 ) -> Result<OrderedMigration, Problem> {
     let known = tsm.found_migration(&call).await?;
     let person = call.caller.person()?;
+    let clerk = clerk_of(call.request.clerk.clone())?;
     let withdrawn = tsm.withdraw_migration(&known, person.id(), &call.request.reason).await?;
-    let detail = json!({ "migration": known.id, "reason": call.request.reason });
+    let detail = json!({ "migration": known.id, "reason": call.request.reason, "clerk": clerk });
     tsm.audit(person.id(), "migration-withdrawn", &detail).await?;
     Ok(record(&withdrawn))
 }
@@ -95,7 +100,8 @@ pub(super) async fn order_own(
     };
     let (from, to) = (own(element(from)?).await?, own(element(to)?).await?);
     let channel = MigrationChannel::SelfService;
-    let wanted = Wanted { request, application: aid(&application)?, from, to, channel, by: rider() };
+    let wanted =
+        Wanted { request, application: aid(&application)?, from, to, channel, by: rider(), clerk: None };
     tsm.order_migration(wanted, Some(wallet.se)).await.map(|ordered| record(&ordered))
 }
 
@@ -128,6 +134,14 @@ struct Wanted {
     to: SeRecord,
     channel: MigrationChannel,
     by: OperatorId,
+    /// For whom of another house.
+    clerk: Option<OperatorId>,
+}
+
+/// The name of a person of another house.
+fn clerk_of(named: Option<String>) -> Result<Option<OperatorId>, Problem> {
+    let read = named.map(|name| name.parse()).transpose();
+    read.map_err(|error| Problem::because(ProblemCode::ValueRefused, format_args!("In detail: {error}.")))
 }
 
 impl SeTsm {
@@ -154,12 +168,14 @@ impl SeTsm {
             return Ok(known);
         }
         let number = self.check_migration(&wanted).await?;
-        let Wanted { application, from, to, channel, by, .. } = wanted;
+        let Wanted { application, from, to, channel, by, clerk, .. } = wanted;
         let at = self.now();
         let stage = MigrationStage::Ordered;
         let order =
             MigrationOrder { id, application, from: from.se, to: to.se, number, channel, by, at, stage };
-        let detail = json!({ "migration": id, "application": application.to_string(), "channel": channel });
+        let application = application.to_string();
+        let detail =
+            json!({ "migration": id, "application": application, "channel": channel, "clerk": clerk });
         let notes = [order.from, order.to];
         let notes = notes.map(|se| note(se, order.by.as_str(), "migration-ordered", &detail, at));
         match self.store.order_migration(order, notes.into()).await.map_err(stored)? {

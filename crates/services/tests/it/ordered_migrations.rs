@@ -36,7 +36,7 @@ async fn hire(world: &World, account: &str, role: StaffRole) -> SeTsmStaff {
 
 fn to(phone: &Phone, aid: &HexBytes, desk: MigrationDesk) -> NewMigration {
     let to = HexBytes(phone.se_id.clone());
-    NewMigration { request: Phone::request_id(), aid: aid.clone(), to, desk }
+    NewMigration { request: Phone::request_id(), aid: aid.clone(), to, desk, clerk: None }
 }
 
 fn se(phone: &Phone) -> HexBytes {
@@ -150,7 +150,7 @@ async fn a_returned_card_ends_the_order_of_its_migration() {
 }
 
 fn reason() -> Withdrawal {
-    Withdrawal { reason: "the rider changed his mind".into() }
+    Withdrawal { reason: "the rider changed his mind".into(), clerk: None }
 }
 
 /// The logged-in rider orders it for another phone of his, in either direction, and nobody else's.

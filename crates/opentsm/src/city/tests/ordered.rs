@@ -86,20 +86,22 @@ async fn a_migration_ordered_elsewhere_goes_on_by_itself() {
     desk("hall-1").await.allow_unlock(&matter).await.unwrap();
     // The operator's own people order it back, and withdraw that.
     let operator = super::super::operator(plan).unwrap();
-    let (staff, role) = super::super::desk::at_desk(&operator, "hall-1").await.unwrap().unwrap();
-    assert_eq!(role, tsm_api::StaffRole::Hall);
+    let hall = tsm_api::StaffRole::Hall;
+    let staff = super::super::desk::at_desk(&operator, hall).await.unwrap().unwrap();
     let back = NewMigration {
         request,
         aid: aid(),
         to: se_id_of(&old),
         desk: tsm_api::se_tsm::migrations::MigrationDesk::Hall,
+        clerk: Some("hall-2".to_owned()),
     };
     let ordered = staff.order_migration(&se_id_of(&new), &back).await.unwrap();
     assert_eq!(ordered.stage, MigrationStage::Ordered);
-    let reason = Withdrawal { reason: "he found his phone".to_owned() };
+    let reason = Withdrawal { reason: "he found his phone".to_owned(), clerk: None };
     let ended = staff.withdraw_migration(ordered.migration, &reason).await.unwrap();
     assert_eq!(ended.stage, MigrationStage::Withdrawn);
-    assert!(super::super::desk::at_desk(&operator, "nobody").await.unwrap().is_none());
+    let auditor = tsm_api::StaffRole::Auditor;
+    assert!(super::super::desk::at_desk(&operator, auditor).await.unwrap().is_none());
     let tools = centre::issuer(plan).unwrap();
     assert!(tsm_api::client::SpTsmDesk::new(tools.client).report_lost(&matter).await.is_err());
 }

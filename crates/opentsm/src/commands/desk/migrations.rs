@@ -1,16 +1,22 @@
-//! Migrations that the operator's own people order for a rider, at customer service or in a hall (P-5.5.4.d): the
-//! order moves nothing, each phone is told at its next login.
+//! Migrations that a hall or customer service orders for a rider (P-5.5.4.d): the order moves nothing, each phone is
+//! told at its next login.
+//!
+//! The person logs in at the issuer's desk as for everything else there; the operator's account for that desk carries
+//! the order, which names the person.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use tsm_api::HexBytes;
-use tsm_api::endpoint::StaffRole;
+use tsm_api::clearing::clerks::{ClerkRole, ClerkSelf};
+use tsm_api::client::Client;
+use tsm_api::endpoint::{Nothing, StaffRole};
 use tsm_api::ids::{OperationId, RequestId};
 use tsm_api::se_tsm::migrations::{MigrationDesk, NewMigration, Withdrawal};
 use tsm_iso7816::Aid;
 use tsm_wallet::storage::WalletStorage as _;
 
+use crate::city::clerks::At;
 use crate::city::plan::CityPlan;
 use crate::city::{self, desk, roles};
 use crate::commands::clerks::Who;
@@ -54,13 +60,16 @@ enum What {
     },
 }
 
-/// Runs one matter.
-pub async fn run(plan: &CityPlan, who: &Who, matter: &Matter) -> Result<(), String> {
-    let client = city::operator(plan).map_err(|error| error.to_string())?;
-    let staff = desk::at_desk(&client, &who.clerk).await.map_err(|error| error.to_string())?;
-    let (staff, role) = staff
-        .ok_or("the operator's people at its desks are hall-1 and service-1 in a city on this machine")?;
+/// Runs one matter for the person whose session this is.
+pub async fn run(plan: &CityPlan, who: &Who, session: &Client, matter: &Matter) -> Result<(), String> {
     let spoken = who.language;
+    let whoami = session.call(&At::IssuersDesk.endpoints().whoami, &[], &Nothing {}).await;
+    let clerk = whoami.map_err(|error| spoken.refusal(&error))?;
+    let role = role_of(&clerk).ok_or("only halls and customer service order migrations")?;
+    let client = city::operator(plan).map_err(|error| error.to_string())?;
+    let staff = desk::at_desk(&client, role).await.map_err(|error| error.to_string())?;
+    let staff = staff.ok_or("the operator has no such desk")?;
+    let clerk = Some(clerk.person);
     match &matter.what {
         What::Order { from, to, application, request } => {
             let (from, to) = (element(&who.city, from).await?, element(&who.city, to).await?);
@@ -73,6 +82,7 @@ pub async fn run(plan: &CityPlan, who: &Who, matter: &Matter) -> Result<(), Stri
                 } else {
                     MigrationDesk::CustomerService
                 },
+                clerk,
             };
             who.output
                 .say(spoken, staff.order_migration(&from, &order).await, |order| spoken.migration(order))
@@ -85,10 +95,20 @@ pub async fn run(plan: &CityPlan, who: &Who, matter: &Matter) -> Result<(), Stri
             })
         }
         What::Withdraw { migration, reason } => {
-            let withdrawal = Withdrawal { reason: reason.clone() };
+            let withdrawal = Withdrawal { reason: reason.clone(), clerk };
             let withdrawn = staff.withdraw_migration(OperationId(*migration), &withdrawal).await;
             who.output.say(spoken, withdrawn, |order| spoken.migration(order))
         }
+    }
+}
+
+/// The operator's desk for what a person may do at the issuer's.
+fn role_of(clerk: &ClerkSelf) -> Option<StaffRole> {
+    let may = |role| clerk.roles.contains(&role);
+    match (may(ClerkRole::Hall), may(ClerkRole::CustomerService)) {
+        (true, _) => Some(StaffRole::Hall),
+        (false, true) => Some(StaffRole::CustomerService),
+        (false, false) => None,
     }
 }
 

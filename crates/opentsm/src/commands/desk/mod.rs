@@ -93,9 +93,6 @@ pub fn run(options: &Options) -> Result<(), String> {
     let plan = options.who.plan()?;
     let Options { who, matter } = options;
     runtime.block_on(async {
-        if let Matter::Migrate(matter) = matter {
-            return migrations::run(&plan, who, matter).await;
-        }
         if let Matter::People(matter) = matter {
             return who.people(At::IssuersDesk, &plan, matter).await;
         }
@@ -104,8 +101,11 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn decide(plan: &CityPlan, options: &Options, client: Client) -> Result<(), String> {
-    let desk = SpTsmDesk::new(client);
     let Options { who, matter } = options;
+    if let Matter::Migrate(matter) = matter {
+        return migrations::run(plan, who, &client, matter).await;
+    }
+    let desk = SpTsmDesk::new(client);
     let (output, spoken) = (&who.output, who.language);
     match matter {
         Matter::Payout(on) => {
@@ -152,7 +152,7 @@ async fn decide(plan: &CityPlan, options: &Options, client: Client) -> Result<()
             output
                 .say(spoken, desk.cases(&query).await, |known| spoken.lines(&known.cases, Spoken::case, none))
         }
-        // Those need no session of this desk, or make one.
+        // Done above, or with a session of their own.
         Matter::Migrate(_) | Matter::People(_) => Ok(()),
     }
 }
