@@ -237,6 +237,7 @@ fn frozen(facts: &CardFacts, language: Language) -> Vec<Sentence> {
     let centre = facts.frozen.as_ref().map(|reason| (reason, language.choose("the centre", "清算中心")));
     let issuer = facts.issuer.as_ref().and_then(|issuer| issuer.frozen.as_ref());
     let issuer = issuer.map(|reason| (reason, language.choose("its issuer", "发卡方")));
+    let by_issuer = issuer.is_some();
     let say = |(reason, by): (&String, &str)| {
         let text = language.choose(
             format!("It is frozen for value by {by}: no load, no return, no migration until a person has examined it."),
@@ -245,7 +246,15 @@ fn frozen(facts: &CardFacts, language: Language) -> Vec<Sentence> {
         Sentence::new(Weight::Alarm, text)
             .because([language.choose(format!("reason: {reason}"), format!("原因：{reason}"))])
     };
-    centre.into_iter().chain(issuer).map(say).collect()
+    let mut said: Vec<_> = centre.into_iter().chain(issuer).map(say).collect();
+    if by_issuer && let Some(last) = said.pop() {
+        let how = language.choose(
+            "two people at the clearing centre release it, and its issuer follows within minutes",
+            "由清算中心两人复核解冻，发卡方数分钟内随之解冻",
+        );
+        said.push(last.because([how.to_owned()]));
+    }
+    said
 }
 
 fn lists(facts: &CardFacts, language: Language) -> Vec<Sentence> {

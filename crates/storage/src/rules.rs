@@ -299,3 +299,16 @@ pub(crate) fn debit_told(
     purse.told(order, &mut card, number, word)?;
     Ok((row, card))
 }
+
+/// A card frozen for a reason, or released.
+pub(crate) fn frozen<'a>(
+    card: CardRecord,
+    reason: Option<String>,
+    open: impl IntoIterator<Item = &'a TopUpOrder>,
+) -> CardRecord {
+    let is_attempted = |order: &TopUpOrder| {
+        matches!(order.state, TopUpOrderState::Paid { stage: TopUpStage::Intended(_), .. })
+    };
+    let stays = reason.is_some() || open.into_iter().any(is_attempted);
+    CardRecord { proven: card.proven.filter(|_| stays), frozen: reason, ..card }
+}

@@ -198,7 +198,8 @@ pub trait SpTsmStore:
         operation: OperationId,
         with: With,
     ) -> Result<CardRecord>;
-    /// Freezes a card for value, or releases it.
+    /// Freezes a card for value, or releases it: what a released card proved before does not bind it any more,
+    /// unless an open attempt rests on it.
     async fn set_frozen(&self, card: CardNumber, reason: Option<String>, with: With) -> Result<()>;
 
     // Top-ups. Every step checks the stage that is stored, in the same atomic step.

@@ -5,6 +5,7 @@ pub mod closing;
 pub mod collection;
 pub mod evidence;
 pub mod fares;
+pub mod freezes;
 pub mod kept;
 pub mod lists;
 pub mod payments;
@@ -76,6 +77,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
         BOOKS.describe(),
     ];
     all.extend(closing::endpoints());
+    all.extend(freezes::endpoints());
     all.extend(payments::endpoints());
     all.extend(purchases::endpoints());
     all.extend(collection::endpoints());

@@ -372,6 +372,8 @@ role_client! {
         claim_evidence(; closing::ClaimQuery) -> closing::ClaimEvidence = closing::CLAIM_EVIDENCE;
         /// Reads a closing.
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
+        /// Tells of a frozen card, and asks whether it was released.
+        issuer_freeze(; clearing::freezes::IssuerFreeze) -> clearing::freezes::FreezeStanding = clearing::freezes::ISSUER_FREEZE;
         /// Reports what contradicts a payment.
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
         /// Asks who has reported a purchase.

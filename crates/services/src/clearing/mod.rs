@@ -23,6 +23,7 @@ mod evidence;
 mod fare_check;
 mod fares;
 mod incidents;
+mod issuer_freezes;
 mod jobs;
 mod journal;
 mod kept;
@@ -144,6 +145,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::RELEASE_CLAIM, claim::release_claim)
         .on(&clearing::closing::CLAIM_EVIDENCE, claim_evidence::evidence)
         .on(&clearing::closing::CLOSING, closing::closing)
+        .on(&clearing::freezes::ISSUER_FREEZE, issuer_freezes::issuer_freeze)
         .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
         .on(&clearing::purchases::PURCHASE, purchases::purchase)
         .on(&clearing::purchases::WANTED_PROOFS, proofs::wanted)

@@ -17,6 +17,9 @@ use crate::stored;
 /// A note has at most so many characters.
 pub(super) const LONGEST_NOTE: usize = 500;
 
+/// How a card's journal names what two people decided about it.
+pub(super) const RESOLVED: &str = "difference-resolved";
+
 impl Clearing {
     /// A difference that the institution may see: one of its cards', or any for the centre's desk.
     pub(super) async fn difference_for(
@@ -101,9 +104,10 @@ impl Clearing {
         let note = card.map(|card| {
             let said = serde_json::json!({
                 "difference": difference.id, "cause": difference.cause.name(), "note": proposal.note,
+                "action": proposal.action,
                 "proposed_by": proposal.by, "approved_by": by,
             });
-            self.note(card, &by.person.to_string(), "difference-resolved", &said)
+            self.note(card, &by.person.to_string(), RESOLVED, &said)
         });
         let books = Books { transfers, notes: note.into_iter().collect(), ..Books::default() };
         self.change(&difference, resolved, books).await

@@ -204,6 +204,7 @@ fn the_issuer_adds_what_it_knows() {
         "is locked: it keeps its money",
         "online counter 9, MAC1",
         "frozen for value by its issuer",
+        "two people at the clearing centre release it",
         "now: top-up",
     ] {
         assert!(said.contains(part), "{part}\n{said}");

@@ -18,7 +18,7 @@ use tsm_domain::card::CardRecord;
 use tsm_domain::money::{
     Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Tac, TopUp, TopUpStage,
 };
-use tsm_domain::{CardNumber, Fen, IncidentId, OnlineCounter, TerminalNumber};
+use tsm_domain::{CardNumber, Fen, OnlineCounter, TerminalNumber};
 use tsm_epurse::{Amount, KeyIndex, KeyRole};
 use tsm_keys::KeyHandle;
 use tsm_keys::purse::LoadAttempt;
@@ -27,8 +27,7 @@ use tsm_storage::sp_tsm::{TopUpOrder, With};
 
 use super::settings::PurseProduct;
 use super::stop::Stop;
-use super::{SpTsm, reports};
-use crate::names;
+use super::{SpTsm, freezes, reports};
 use crate::purse::{card_time, to_purse, to_wire};
 
 /// The keys of one card that a load needs, inside the key service.
@@ -172,20 +171,11 @@ impl SpTsm {
         Err(suspicious(&reason))
     }
 
-    /// Freezes a card for value, with an incident.
-    pub(super) async fn freeze(&self, card: &CardRecord, reason: &str) -> Result<(), Stop> {
-        let incident = self.suspicion(card, reason);
-        let note = self.note(card.card, "card-frozen", &json!({ "reason": reason }));
-        let with = With { notes: vec![note], incidents: vec![incident], ..With::default() };
-        Ok(self.store.set_frozen(card.card, Some(reason.into()), with).await?)
-    }
-
-    /// Leaves an incident about a card that a settled attempt has frozen.
+    /// Leaves an incident about a card that a settled attempt has frozen, and asks for its release.
     async fn raise(&self, card: CardNumber, fence: Fence, reason: &str) -> Result<(), Stop> {
         warn!(%card, reason, "a card contradicts the records");
-        let id = IncidentId::from_uuid(names::derived(&["suspicious-card", card.as_str(), reason]));
         let incident = Incident {
-            id,
+            id: freezes::incident_of(card, reason),
             se: Some(fence.se),
             card: Some(card),
             kind: "suspicious-card".into(),
@@ -193,19 +183,10 @@ impl SpTsm {
             at: self.now(),
             closed: None,
         };
-        Ok(self.store.record_incident(incident).await?)
-    }
-
-    fn suspicion(&self, card: &CardRecord, reason: &str) -> Incident {
-        Incident {
-            id: IncidentId::from_uuid(names::derived(&["suspicious-card", card.card.as_str(), reason])),
-            se: Some(card.se),
-            card: Some(card.card),
-            kind: "suspicious-card".into(),
-            text: reason.into(),
-            at: self.now(),
-            closed: None,
-        }
+        self.store.record_incident(incident).await?;
+        self.store.put_delivery(freezes::question(card, reason, self.now())).await?;
+        self.outbox.kick();
+        Ok(())
     }
 }
 

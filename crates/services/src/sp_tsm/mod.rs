@@ -32,6 +32,7 @@ mod closing_card;
 mod conversations;
 mod desk;
 mod evidence;
+mod freezes;
 mod hall;
 mod handover;
 mod interrupted;

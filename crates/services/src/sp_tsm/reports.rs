@@ -37,7 +37,7 @@ use crate::outbox::{Carried, Carrier, delivery};
 use crate::payment::{NewRefund, PlatformOrder};
 use crate::purse::{aid_from_wire, card_from_wire, card_time, card_to_wire, se_from_wire, to_wire};
 
-const CENTRE: &str = "centre";
+pub(super) const CENTRE: &str = "centre";
 const SE_TSM: &str = "se-tsm";
 const PAYMENT: &str = "payment";
 
@@ -60,6 +60,7 @@ const UNSUBSCRIBE: &str = "unsubscribe-notice";
 const ARRIVED: &str = "arrived";
 const RELEASE_CLAIM: &str = "release-claim";
 const LISTING: &str = "lost-listing";
+pub(super) const FREEZE: &str = "freeze";
 
 /// A card whose listing changed. How it stands is looked up when the centre is told.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -440,6 +441,7 @@ impl Carrier for Reports {
                 Err(refused) => refused,
             },
             LISTING => self.carry_listing(delivery).await,
+            FREEZE => self.carry_freeze(delivery).await,
             UNSUBSCRIBE => match read::<Notice>(delivery) {
                 Ok(notice) => Carried::of(self.links.se_tsm.unsubscribe_notice(&notice).await),
                 Err(refused) => refused,
@@ -685,7 +687,7 @@ fn stored<T>(result: tsm_storage::Result<T>) -> Carried {
     }
 }
 
-fn read<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, Carried> {
+pub(super) fn read<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, Carried> {
     serde_json::from_str(&delivery.body).map_err(|error| {
         Carried::Refused(Problem::because(ProblemCode::MalformedRequest, format_args!("In detail: {error}.")))
     })

@@ -273,7 +273,8 @@ impl SpTsmStore for Memory<SpTsmState> {
     async fn set_frozen(&self, card: CardNumber, reason: Option<String>, with: With) -> Result<()> {
         self.write(|state| {
             let row = state.card(card)?;
-            state.put_card(CardRecord { frozen: reason, ..row });
+            let row = rules::frozen(row, reason, state.of_card(card));
+            state.put_card(row);
             state.with(with);
             Ok(())
         })

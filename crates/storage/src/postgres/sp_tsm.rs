@@ -312,8 +312,9 @@ impl SpTsmStore for Postgres<SpTsmTables> {
 
     async fn set_frozen(&self, number: CardNumber, reason: Option<String>, with: With) -> Result<()> {
         step!(self, db, {
-            let row = known_card(db, number).await?;
-            put_card(db, &CardRecord { frozen: reason.clone(), ..row }).await?;
+            let open = open_top_ups(db, number).await?;
+            let row = rules::frozen(known_card(db, number).await?, reason.clone(), &open);
+            put_card(db, &row).await?;
             store_with(db, &with).await
         })
     }

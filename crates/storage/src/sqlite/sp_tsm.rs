@@ -305,8 +305,8 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
 
     async fn set_frozen(&self, number: CardNumber, reason: Option<String>, with: With) -> Result<()> {
         self.write(move |db| {
-            let row = known_card(db, number)?;
-            put_card(db, &CardRecord { frozen: reason, ..row })?;
+            let open = open_top_ups(db, number)?;
+            put_card(db, &rules::frozen(known_card(db, number)?, reason, &open))?;
             store_with(db, with)
         })
         .await

@@ -123,6 +123,11 @@ async fn cards_and_orders_move_along_their_tables() {
         let proven = ProvenPurse { balance: Fen::new(7), counter: OnlineCounter(2), at: at(3) };
         store.record_proven(fence, card_number(1), proven).await.unwrap();
         assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().proven, Some(proven));
+        store.set_frozen(card_number(1), Some("odd again".into()), With::default()).await.unwrap();
+        assert_eq!(store.card(card_number(1)).await.unwrap().unwrap().proven, Some(proven));
+        store.set_frozen(card_number(1), None, With::default()).await.unwrap();
+        let released = store.card(card_number(1)).await.unwrap().unwrap();
+        assert_eq!((released.frozen, released.proven), (None, None), "it was examined, and begins anew");
         let domain = tsm_domain::security_domain::DomainOnSe::created(aid(0xD0), 1, at(1));
         store.commit(fence, SpChange { domains: vec![domain], ..SpChange::default() }).await.unwrap();
         assert_eq!(store.domains_on(se(1)).await.unwrap(), [domain]);

@@ -7,6 +7,7 @@ mod claim_returns;
 mod desk;
 mod desk_clerks;
 mod disputes;
+mod freezes;
 mod hall;
 mod hostile_phone;
 mod interrupted;

@@ -178,6 +178,7 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("POST /peer/v1/parked-cards/claims/release", Issuer, claim),
         ("GET /peer/v1/closings", Issuer, json!({ "card": card })),
         ("GET /peer/v1/parked-cards/claims/evidence", Issuer, json!({ "card": card })),
+        ("POST /peer/v1/issuer-freezes", Issuer, json!({ "freeze": ID, "card": card, "reason": "why" })),
         ("POST /peer/v1/payment-incidents", Keepers, incident),
         ("GET /peer/v1/purchases", Institutions, json!({ "card": card, "counter": 1 })),
         ("GET /peer/v1/purchases/proofs/wanted", Institutions, json!({ "card": card })),

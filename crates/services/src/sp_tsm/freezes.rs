@@ -1,0 +1,128 @@
+//! Cards that contradict the records: frozen for value here, until two people at the centre release them.
+//!
+//! ```text
+//! frozen          the centre is told through the outbox, and asked until it says that two people released the card
+//! released        the card moves value again, and what it proved before does not bind it any more
+//! frozen anew     another freeze, which that release does not lift
+//! ```
+//!
+//! A claim whose data were sent is not among them: what ends it is the desk's own decision (`claim_returns.rs`).
+
+use jiff::Timestamp;
+use serde_json::json;
+use tsm_api::clearing::freezes::IssuerFreeze;
+use tsm_domain::card::CardRecord;
+use tsm_domain::{CardNumber, IncidentId};
+use tsm_storage::shared::{ChainKey, Delivery, Incident, IncidentClosed, Note};
+use tsm_storage::sp_tsm::With;
+
+use super::SpTsm;
+use super::reports::{CENTRE, FREEZE, Reports, read};
+use super::stop::Stop;
+use crate::names;
+use crate::outbox::{Carried, delivery};
+use crate::purse::{card_from_wire, card_to_wire};
+
+/// The question that ends a freeze. `at` tells a freeze from an earlier one for the same reason.
+pub(super) fn question(card: CardNumber, reason: &str, at: Timestamp) -> Delivery {
+    let freeze = names::derived(&["freeze", card.as_str(), reason, &at.to_string()]);
+    let told = IssuerFreeze { freeze, card: card_to_wire(card), reason: reason.to_owned() };
+    delivery(CENTRE, FREEZE, &freeze.to_string(), &told, at)
+}
+
+/// The incident of a card that contradicts the records.
+pub(super) fn incident_of(card: CardNumber, reason: &str) -> IncidentId {
+    IncidentId::from_uuid(names::derived(&["suspicious-card", card.as_str(), reason]))
+}
+
+impl SpTsm {
+    /// Freezes a card for value, with an incident, until two people release it. One that is frozen for that reason
+    /// already stays so.
+    pub(super) async fn freeze(&self, card: &CardRecord, reason: &str) -> Result<(), Stop> {
+        let known = self.store.card(card.card).await?;
+        let is_known = known.is_some_and(|known| known.frozen.as_deref() == Some(reason));
+        let asked = (!is_known).then(|| question(card.card, reason, self.now()));
+        let deliveries = asked.into_iter().collect();
+        self.freeze_with(card, reason, deliveries).await
+    }
+
+    /// The same, with these messages.
+    pub(super) async fn freeze_with(
+        &self,
+        card: &CardRecord,
+        reason: &str,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), Stop> {
+        let incident = Incident {
+            id: incident_of(card.card, reason),
+            se: Some(card.se),
+            card: Some(card.card),
+            kind: "suspicious-card".into(),
+            text: reason.into(),
+            at: self.now(),
+            closed: None,
+        };
+        let note = self.note(card.card, "card-frozen", &json!({ "reason": reason }));
+        let with = With { notes: vec![note], incidents: vec![incident], deliveries };
+        self.store.set_frozen(card.card, Some(reason.into()), with).await?;
+        self.outbox.kick();
+        Ok(())
+    }
+}
+
+impl Reports {
+    /// Asks whether a card was released, and lifts the freeze that the question is about.
+    pub(super) async fn carry_freeze(&self, sent: &Delivery) -> Carried {
+        let told: IssuerFreeze = match read(sent) {
+            Ok(told) => told,
+            Err(refused) => return refused,
+        };
+        let card = match card_from_wire(&told.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
+        let is_frozen = async || {
+            let known = self.store.card(card).await;
+            let frozen = known.map(|known| known.and_then(|known| known.frozen));
+            frozen.map(|frozen| frozen.as_deref() == Some(told.reason.as_str()))
+        };
+        match is_frozen().await {
+            Ok(true) => {}
+            // Ended otherwise, or frozen for another reason, which has its own question.
+            Ok(false) => return Carried::Delivered,
+            Err(error) => return Carried::Later(error.to_string()),
+        }
+        let standing = match self.links.centre.issuer_freeze(&told).await {
+            Ok(standing) => standing,
+            Err(error) => return Carried::of::<()>(Err(error)),
+        };
+        let Some(release) = standing.released else {
+            return Carried::Later("nobody has released the card yet".into());
+        };
+        match is_frozen().await {
+            Ok(true) => {}
+            Ok(false) => return Carried::Delivered,
+            Err(error) => return Carried::Later(error.to_string()),
+        }
+        let note = Note {
+            chain: ChainKey::Card(card),
+            at: release.at,
+            actor: "centre".into(),
+            event: "card-released".into(),
+            detail: json!({ "freeze": told.freeze, "approved_by": release.by }).to_string(),
+        };
+        let with = With { notes: vec![note], ..With::default() };
+        if let Err(error) = self.store.set_frozen(card, None, with).await {
+            return Carried::Later(error.to_string());
+        }
+        let centre = "centre".parse().expect("a short word is a name");
+        let closed =
+            IncidentClosed { by: centre, at: release.at, note: "two people released the card".into() };
+        // The freeze is lifted; an incident that stays open is looked at by a person.
+        match self.store.close_incident(incident_of(card, &told.reason), closed).await {
+            Ok(()) | Err(tsm_storage::StorageError::Unknown { .. }) => {}
+            Err(error) => tracing::warn!(%card, %error, "the incident of a released card stays open"),
+        }
+        Carried::Delivered
+    }
+}
