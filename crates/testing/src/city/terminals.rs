@@ -200,7 +200,7 @@ pub(super) fn in_their_places(terminals: Registered) -> Registered {
         }
         _ => TerminalPlace::Till,
     };
-    let all = (1..=count()).map(|index| (number(index), place(index)));
+    let all = (1..=COUNT as u32).map(|index| (number(index), place(index)));
     all.chain([(ONLINE, TerminalPlace::Till)]).fold(terminals, |terminals, (number, place)| {
         let number = TerminalNumber::from_bcd(number).expect("the numbers are decimal");
         terminals.with_place(number, place)
