@@ -289,6 +289,34 @@ async fn one_phone_gets_a_parked_card() {
     assert_eq!(centre.incidents().await, Vec::<String>::new());
 }
 
+/// A copy of a parked card pays under a counter that the card has used: there were two of it, so that what the centre
+/// keeps goes to nobody before somebody has looked. Taps that were under way prove nothing of the kind.
+#[tokio::test]
+async fn a_parked_card_of_which_there_was_a_copy_is_frozen() {
+    let centre = Centre::on(MemoryClearing::new()).await;
+    let mut card = loaded(&centre, 1, 5000).await;
+    let mut copy = PurseCard::new(1);
+    copy.load(1, 5000);
+    let own = [card.pay(PurchaseKind::Composite, 300), card.pay(PurchaseKind::Simple, 200)];
+    let late = own[1].clone();
+    assert_eq!(centre.consume(&own[..1]).await, [Verdict::Recorded]);
+    centre.peer.park(&parked(&card, 7, ClosingPurpose::Migration)).await.unwrap();
+    assert_eq!(centre.consume(&[late]).await, [Verdict::Recorded]);
+    centre.service.collect().await.unwrap();
+    assert_eq!(centre.incidents().await, Vec::<String>::new());
+    assert_eq!(centre.consume(&[copy.pay(PurchaseKind::Composite, 100)]).await, [Verdict::Contradicts]);
+    for _ in 0..2 {
+        centre.service.collect().await.unwrap();
+    }
+    assert!(centre.incidents().await.contains(&"suspicious-card".to_owned()));
+    let refunded = centre.peer.order_refund(&refund(&card, 10)).await.unwrap_err();
+    assert_eq!(refunded.code(), Some(ProblemCode::SuspiciousCard));
+    let claimed = centre.peer.claim_parked(&claim(&card, ANOTHER_SE, 8)).await.unwrap_err();
+    assert_eq!(claimed.code(), Some(ProblemCode::SuspiciousCard));
+    let books = centre.peer.books().await.unwrap();
+    assert_eq!((books.parked_fen, books.spent_fen), (4500, 500), "the money stays where it is");
+}
+
 /// A card that was parked to migrate may be returned instead.
 #[tokio::test]
 async fn a_parked_card_is_refunded() {

@@ -36,6 +36,7 @@ pub struct Centre<S> {
     pub store: Arc<S>,
     city: Institution,
     server: Server,
+    pub service: Arc<Clearing>,
     pub peer: ClearingPeer,
 }
 
@@ -47,14 +48,14 @@ impl<S: ClearingStore + 'static> Centre<S> {
         keys.generate(&sealing_key(), KeyAlgorithm::Aes256).unwrap();
         let city = Institution::new(&net, "CITY");
         let store = Arc::new(store);
-        let server = start(&net, &keys, store.clone(), &city).await;
+        let (service, server) = start(&net, &keys, store.clone(), &city).await;
         let peer = ClearingPeer::new(city.client(&net, &server, Arc::new(SystemClock)));
-        Self { net, keys, store, city, server, peer }
+        Self { net, keys, store, city, server, service, peer }
     }
 
     /// The process ends and another begins on what the store kept.
     pub async fn restart(&mut self) {
-        self.server = start(&self.net, &self.keys, self.store.clone(), &self.city).await;
+        (self.service, self.server) = start(&self.net, &self.keys, self.store.clone(), &self.city).await;
         self.peer = ClearingPeer::new(self.city.client(&self.net, &self.server, Arc::new(SystemClock)));
     }
 
@@ -90,7 +91,7 @@ async fn start(
     keys: &SoftwareKeyService,
     store: Arc<dyn ClearingStore>,
     city: &Institution,
-) -> Server {
+) -> (Arc<Clearing>, Server) {
     let centre = Clearing::new(Parts {
         store,
         keys: Arc::new(keys.clone()),
@@ -101,7 +102,8 @@ async fn start(
         terminals: Terminals::of(&city.number, [TerminalNumber::from_bcd(TERMINAL).unwrap()]),
         duties: Duties::of_issuer(PREFIX, city.number.parse().unwrap()),
     });
-    net.serve(routes(centre).into_router()).await
+    let server = net.serve(routes(centre.clone()).into_router()).await;
+    (centre, server)
 }
 
 pub fn account(card: &PurseCard) -> NewAccount {

@@ -43,6 +43,10 @@ impl Clearing {
         let Some(row) = self.store.account(doubt.card).await.map_err(problem)? else { return Ok(None) };
         match row.account.state {
             CardAccountState::Live { .. } | CardAccountState::Opening { .. } => {}
+            // Two cards with one number are two wherever the money is: what is kept here must not go to either before
+            // somebody has looked.
+            CardAccountState::Closing { .. } | CardAccountState::Parked { .. }
+                if doubt.doubt != Doubt::Balance => {}
             // While it is being closed its last purchases may still be on their way.
             CardAccountState::Closing { .. } | CardAccountState::Parked { .. } => {
                 return Ok(Some(Finding::Waits));
