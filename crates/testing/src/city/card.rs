@@ -1,13 +1,13 @@
 //! A phone's secure element: both of its interfaces, its power, and what befalls it. After each command the
 //! truth hears what the purse holds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tsm_iso7816::{CommandApdu, ResponseApdu, StatusWord};
 use tsm_se::{Interface, SecureElement};
 
 use super::Element;
+use super::counts::{Doing, Kind, PhoneFault, Tally};
 use super::keys::{Keys, TRANSIT};
 use super::lock;
 use super::random::Random;
@@ -15,7 +15,7 @@ use super::trace::{Event, Trace};
 use super::truth::Truth;
 
 /// What befalls a card at one of the next commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mishap {
     /// The power goes before the command arrives.
     CommandLost,
@@ -33,6 +33,19 @@ pub enum Mishap {
     Kept,
 }
 
+impl Mishap {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CommandLost,
+        Self::AnswerLost,
+        Self::Forged,
+        Self::Withheld,
+        Self::Invented,
+        Self::Poorer,
+        Self::Kept,
+    ];
+}
+
 /// What a command came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
@@ -48,7 +61,7 @@ pub struct Card {
     inner: Mutex<Inner>,
     truth: Arc<Truth>,
     trace: Arc<Trace>,
-    faults: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 struct Inner {
@@ -78,7 +91,7 @@ impl Card {
         seed: u64,
         truth: &Arc<Truth>,
         trace: &Arc<Trace>,
-        faults: &Arc<AtomicU64>,
+        tally: &Arc<Tally>,
     ) -> Arc<Self> {
         let number = u64::from(element.number());
         let mut own = Random::new(seed, (1 << 32) + number);
@@ -91,7 +104,7 @@ impl Card {
             inner: Mutex::new(Inner::new(made, random)),
             truth: truth.clone(),
             trace: trace.clone(),
-            faults: faults.clone(),
+            tally: tally.clone(),
         })
     }
 
@@ -113,7 +126,7 @@ impl Card {
             inner: Mutex::new(Inner::new(copy, random)),
             truth: self.truth.clone(),
             trace: self.trace.clone(),
-            faults: self.faults.clone(),
+            tally: self.tally.clone(),
         }))
     }
 
@@ -178,7 +191,7 @@ impl Card {
             true => "the phone gives the card the credit that it had kept, and the card takes it",
             false => "the phone gives the card the credit that it had kept, and the card refuses it",
         };
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.tally.fault(Kind::Doing(if took { Doing::TakeKept } else { Doing::RefuseKept }));
         self.trace.rider(self.rider(), Event::Mishap(event));
         self.truth.read(self.element, reading, buying);
     }
@@ -186,7 +199,7 @@ impl Card {
     /// The power goes, between two commands.
     pub fn lose_power(&self, why: &'static str) {
         lock(&self.inner).fail();
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.tally.fault(Kind::Phone(PhoneFault::Power));
         self.trace.rider(self.rider(), Event::Mishap(why));
     }
 
@@ -231,7 +244,7 @@ impl Card {
         inner.commands += 1;
         let mishap = inner.due(command);
         if let Some(mishap) = mishap {
-            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.tally.fault(Kind::Mishap(mishap));
             self.trace.rider(self.rider(), Event::Mishap(words(mishap)));
         }
         match mishap {
@@ -254,7 +267,7 @@ impl Card {
         }
         let answer = inner.element.exchange(interface, command);
         if answer.is_none() {
-            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.tally.fault(Kind::Phone(PhoneFault::Cut));
             self.trace.rider(self.rider(), Event::Mishap("the power goes while the card writes"));
             return Exchange::Dead;
         }

@@ -15,9 +15,13 @@ use tsm_storage::{ClearingStore as _, SeTsmStore as _};
 
 use super::card::Card;
 use super::keys::TRANSIT;
+use super::lock;
 use super::violation::Violation;
 use super::world::World;
 use super::{Element, PHONES};
+
+/// Chains of each journal that are looked at in one hour.
+const SAMPLE: usize = 32;
 
 /// What a store in memory answers at once; `None` while its process is down.
 pub(super) fn now<T>(answer: BoxFuture<'_, tsm_storage::Result<T>>) -> Option<T> {
@@ -170,6 +174,7 @@ impl World {
     pub(super) fn check_everything(&self) {
         self.check_settled();
         self.check_paid_once();
+        self.check_parked_once();
         self.check_locks();
         let Some(sums) = self.truth.sums() else { return };
         if let Some(totals) = now(self.servers.stores.clearing.totals()) {
@@ -208,14 +213,26 @@ impl World {
         }
     }
 
-    fn check_journals(&self) {
+    fn journals(&self) -> [(&'static str, &dyn Chains); 3] {
         let stores = &self.servers.stores;
-        let journals: [(&str, &dyn Chains); 3] = [
-            ("SE-TSM", &*stores.se_tsm),
-            ("SP-TSM", &*stores.sp_tsm),
-            ("clearing centre", &*stores.clearing),
-        ];
-        for (owner, chains) in journals {
+        [("SE-TSM", &*stores.se_tsm), ("SP-TSM", &*stores.sp_tsm), ("clearing centre", &*stores.clearing)]
+    }
+
+    /// Some chains of each journal, others each time; all of them are looked at in the end.
+    pub(super) fn check_some_chains(&self) {
+        let mut after = lock(&self.looked_at);
+        for (place, (owner, chains)) in self.journals().into_iter().enumerate() {
+            let heads = now(chains.chain_heads(after[place].take(), SAMPLE)).unwrap_or_default();
+            for head in &heads {
+                self.check_chain(owner, chains, head);
+            }
+            // After the last chain come the first again.
+            after[place] = heads.last().map(|last| last.note.chain.clone());
+        }
+    }
+
+    fn check_journals(&self) {
+        for (owner, chains) in self.journals() {
             let mut after = None;
             while let Some(heads) = now(chains.chain_heads(after.clone(), 500)) {
                 let Some(last) = heads.last() else { break };

@@ -4,6 +4,8 @@
 
 use futures_util::FutureExt as _;
 use tsm_domain::CardNumber;
+use tsm_domain::money::CardAccountState;
+use tsm_domain::money::ledger::TransferCode;
 use tsm_domain::money::reconciliation::{Cause, Difference};
 use tsm_storage::ClearingStore as _;
 use tsm_storage::clearing::settlement::{DifferenceQuery, Settlements as _};
@@ -80,6 +82,25 @@ impl World {
         }
     }
 
+    /// The centre has taken over what a card held when it was blocked, once: of a card and its copy one, and neither
+    /// while the card is in use.
+    pub(super) fn check_parked_once(&self) {
+        for (rider, serial, held) in self.truth.cards() {
+            let Ok(card) = CardNumber::from_application_serial(&serial) else { continue };
+            let Some(transfers) = now(self.servers.stores.clearing.transfers_of(card)) else { continue };
+            let sum = |code: TransferCode| -> i128 {
+                let of_code = transfers.iter().filter(|transfer| transfer.code == code);
+                of_code.map(|transfer| i128::from(transfer.amount.get())).sum()
+            };
+            let taken_over = sum(TransferCode::Parked) - sum(TransferCode::Unparked);
+            let is_one = held.iter().any(|held| i128::from(*held) == taken_over);
+            if taken_over != 0 && !is_one {
+                let violation = Violation::ParkedTwice { sums: (taken_over, held) };
+                return self.truth.find(Some(rider), violation);
+            }
+        }
+    }
+
     /// What is not paid of a copied card is listed, and one that was proven to be copied moves no more money.
     pub(super) fn check_copied(&self) {
         self.check_paid_once();
@@ -97,14 +118,18 @@ impl World {
         let account = now(self.servers.stores.clearing.account(copied.card)).flatten()?;
         for one in refused {
             let of_it: Vec<_> = listed.iter().filter(|difference| is_of(difference, one)).collect();
-            // An entry takes nothing, and a gate whose store failed after it has nothing to tell.
-            if of_it.is_empty() && one.amount == 0 {
+            // The terminal did not see the end of it, asked the other of the two, and has nothing to tell.
+            if of_it.is_empty() && one.is_denied {
                 continue;
             }
             if of_it.is_empty() {
                 return Some(format!("{one:?} is not listed"));
             }
             if !is_taken(one.counter) {
+                continue;
+            }
+            // Of a card that lies with the centre or is returned, some other reason may come first.
+            if !matches!(account.account.state, CardAccountState::Live { .. }) {
                 continue;
             }
             if of_it.iter().all(|difference| difference.cause != Cause::CardCopied) {

@@ -2,7 +2,6 @@
 //! byte, and the list of refused cards. Some of them are away for hours or days.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
@@ -17,6 +16,7 @@ use tsm_api::signature::MessageVerifier;
 use tsm_terminal::round::{Centre as FromCentre, RoundError};
 use tsm_terminal::upload::{self, Delivery};
 
+use super::counts::{Doing, Kind};
 use super::fares::InPost;
 use super::keys;
 use super::line::{Cut, LineMac, Lines};
@@ -79,6 +79,14 @@ impl Way {
             0 => Self::Notices,
             1 => Self::Batches,
             _ => Self::Files,
+        }
+    }
+
+    const fn doing(self) -> Doing {
+        match self {
+            Self::Notices => Doing::Notices,
+            Self::Batches => Doing::Batch,
+            Self::Files => Doing::File,
         }
     }
 }
@@ -144,6 +152,7 @@ impl Terminals {
                 Way::Notices | Way::Files => self.bring_otherwise(index, centre).await,
             };
             let Some((batch, receipt)) = brought else { return };
+            self.tally.doing(Way::of(index).doing());
             self.check_verdicts(&batch, &receipt.verdicts);
             let number = number_of(&batch);
             for row in batch.rows.iter().filter(|row| row.tac.is_none()) {
@@ -301,15 +310,10 @@ impl Terminals {
             };
             match ended {
                 Ok(refused) => return Some(refused),
-                Err(_) => self.count_fault(),
+                Err(_) => self.tally.fault(Kind::Line),
             }
         }
         None
-    }
-
-    /// Something went wrong on purpose.
-    pub(super) fn count_fault(&self) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Fetches what changed on the list since the terminal's own version.

@@ -20,6 +20,7 @@ use tsm_terminal::round::{Centre as FromCentre, Lent, RoundError};
 use tsm_terminal::{RootKeys, Terminal};
 
 use super::Element;
+use super::counts::Doing;
 use super::delivery::Centre;
 use super::executor::MachineClock;
 use super::lock;
@@ -179,6 +180,7 @@ impl World {
                     *lock(&world.terminals.fares.new) = Some(NewTable { valid_from, since });
                     let from = valid_from.as_nanosecond();
                     let from = i64::try_from(from).unwrap_or(i64::MAX);
+                    world.tally.doing(Doing::PublishFares);
                     return world.trace.city(Event::FaresPublished(PUBLISHED, from));
                 }
                 world.executor.sleep(Duration::from_secs(60)).await;

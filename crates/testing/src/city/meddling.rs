@@ -14,6 +14,7 @@ use tsm_api::signature::MessageSigner as _;
 use tsm_domain::money::reconciliation::{Cause, Difference};
 use tsm_terminal::upload;
 
+use super::counts::Kind;
 use super::keys;
 use super::lock;
 use super::random::Random;
@@ -40,8 +41,8 @@ enum Known {
 }
 
 /// How something is altered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alteration {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Alteration {
     /// It comes without the terminal's signature.
     Unsigned,
     /// A bit of the signature is another.
@@ -55,7 +56,9 @@ enum Alteration {
 }
 
 impl Alteration {
-    const ALL: [Self; 5] = [Self::Unsigned, Self::Bit, Self::OtherTerminal, Self::FewerRows, Self::OtherRow];
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Unsigned, Self::Bit, Self::OtherTerminal, Self::FewerRows, Self::OtherRow];
 }
 
 impl Meddled {
@@ -126,7 +129,7 @@ impl Terminals {
             (how, altered(batch, how, random))
         });
         let (how, Some(altered)) = drawn else { return };
-        self.count_fault();
+        self.tally.fault(Kind::Altered(how));
         let (number, sequence) = key_of(batch);
         let of = format!("batch-refused: batch {sequence} of terminal {} of", hex::encode(number));
         match peer.batch(&altered).await {
@@ -151,7 +154,7 @@ impl Terminals {
         if how != Alteration::Unsigned {
             *lock(&self.meddled.spoiled).entry(key_of(batch)).or_default() += 1;
         }
-        self.count_fault();
+        self.tally.fault(Kind::Altered(how));
         Some(AlteredFiles { files, how, what })
     }
 

@@ -15,6 +15,7 @@
 //! cuts            one fault at each place, in turn      cuts/, placed.rs
 //! nights          settlement and reconciliation         nights.rs
 //! trace           what happened, in sentences           trace.rs
+//! counts          what was done and met, by kind        counts.rs
 //! ```
 //!
 //! The services, the wallet core, the terminals and the cards are the ones that ship. The city gives them
@@ -23,6 +24,7 @@
 pub mod card;
 mod checks;
 mod copied;
+pub mod counts;
 pub mod cuts;
 mod delivery;
 pub mod desk;

@@ -13,6 +13,7 @@ use tsm_api::client::{Transport, TransportError, WireReply, WireRequest};
 use tsm_services::server::InProcess;
 use tsm_storage::memory::Faults;
 
+use super::counts::{Kind, Tally};
 use super::executor::{Executor, Owner};
 use super::lock;
 use super::placed::Watch;
@@ -47,7 +48,7 @@ impl Role {
 }
 
 /// What a network does to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MessageFault {
     /// The request never arrives.
     RequestDropped,
@@ -66,7 +67,8 @@ pub enum MessageFault {
 }
 
 impl MessageFault {
-    const ALL: [Self; 7] = [
+    /// All of them.
+    pub const ALL: [Self; 7] = [
         Self::RequestDropped,
         Self::ReplyDropped,
         Self::Doubled,
@@ -92,7 +94,7 @@ pub struct Network {
     overheard: Mutex<VecDeque<Overheard>>,
     /// One message in so many goes wrong; 0 is never.
     once_in: AtomicU64,
-    faults: AtomicU64,
+    tally: Arc<Tally>,
     messages: AtomicU64,
     quiet: AtomicBool,
 }
@@ -113,7 +115,7 @@ pub(super) struct Overheard {
 
 impl Network {
     /// A network on which one message in `once_in` goes wrong.
-    pub fn new(executor: Executor, random: Stream, once_in: u64) -> Arc<Self> {
+    pub fn new(executor: Executor, random: Stream, once_in: u64, tally: Arc<Tally>) -> Arc<Self> {
         let owner = executor.owner();
         Arc::new(Self {
             executor,
@@ -123,7 +125,7 @@ impl Network {
             hosts: Mutex::default(),
             overheard: Mutex::default(),
             once_in: AtomicU64::new(once_in),
-            faults: AtomicU64::new(0),
+            tally,
             messages: AtomicU64::new(0),
             quiet: AtomicBool::new(true),
         })
@@ -137,11 +139,6 @@ impl Network {
     /// Whether nothing goes wrong.
     pub fn is_quiet(&self) -> bool {
         self.quiet.load(Ordering::Relaxed)
-    }
-
-    /// How many messages went wrong.
-    pub fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
     }
 
     /// How many messages were sent.
@@ -174,8 +171,8 @@ impl Network {
             let wrong = random.once_in(once_in);
             wrong.then(|| *random.pick(&MessageFault::ALL))
         });
-        if fault.is_some() {
-            self.faults.fetch_add(1, Ordering::Relaxed);
+        if let Some(fault) = fault {
+            self.tally.fault(Kind::Message(fault));
         }
         fault
     }

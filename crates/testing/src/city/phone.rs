@@ -199,6 +199,21 @@ impl Phone {
         }
     }
 
+    /// A phone that knows what this one knows, with another card in it.
+    pub(super) fn with_card(&self, card: Arc<Card>) -> Self {
+        let kept = Kept { record: lock(&self.drawer.kept).record.clone(), ..Kept::default() };
+        Self {
+            drawer: Drawer { card: card.clone(), kept: Arc::new(Mutex::new(kept)) },
+            card,
+            executor: self.executor.clone(),
+            network: self.network.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            distraction: None,
+            mortal: Arc::default(),
+        }
+    }
+
     /// How often the wallet wrote down what it knows.
     pub fn wallet_writes(&self) -> u64 {
         lock(&self.drawer.kept).writes

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::counts::{Counts, Kind};
 use super::lock;
-use super::trace::Flow;
 use super::world::{self, Outcome, Plan};
 
 /// What came of several seeds.
@@ -71,14 +71,25 @@ impl Summary {
         }
     }
 
+    /// How often each kind of thing was done or went wrong.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::new();
+        for (kind, count) in self.outcomes.iter().flat_map(|outcome| &outcome.counts) {
+            *counts.entry(*kind).or_default() += count;
+        }
+        counts
+    }
+
+    /// The kinds that nothing reached.
+    pub fn never_reached(&self) -> Vec<Kind> {
+        let counts = self.counts();
+        Kind::all().into_iter().filter(|kind| !counts.contains_key(kind)).collect()
+    }
+
     /// A table for people.
     pub fn table(&self) -> String {
         let numbers = self.numbers();
-        let mut flows = BTreeMap::<Flow, u64>::new();
-        for (flow, count) in self.outcomes.iter().flat_map(|outcome| &outcome.flows) {
-            *flows.entry(*flow).or_default() += count;
-        }
-        let taps = numbers.operations - flows.values().sum::<u64>();
+        let counts = self.counts();
         let rate = numbers.operations as f64 / self.took.as_secs_f64();
         let messages: u64 = self.outcomes.iter().map(|outcome| outcome.messages).sum();
         let mut text = String::new();
@@ -87,10 +98,6 @@ impl Summary {
         };
         line("seeds", numbers.seeds.to_string());
         line("operations", numbers.operations.to_string());
-        line("  taps", taps.to_string());
-        for (flow, count) in flows {
-            line(&format!("  {}", format!("{flow:?}").to_lowercase()), count.to_string());
-        }
         let days: u64 = self.outcomes.iter().map(|outcome| outcome.days).sum();
         let mut differences = BTreeMap::<&str, u64>::new();
         for (cause, count) in self.outcomes.iter().flat_map(|outcome| &outcome.differences) {
@@ -103,6 +110,15 @@ impl Summary {
         }
         line("messages", messages.to_string());
         line("faults", numbers.faults.to_string());
+        let mut heading = "";
+        for kind in Kind::all() {
+            if heading != kind.heading() {
+                heading = kind.heading();
+                line(heading, String::new());
+            }
+            // A kind that was never reached stands there with nothing.
+            line(&format!("  {}", kind.name()), counts.get(&kind).copied().unwrap_or(0).to_string());
+        }
         line("operations per second", format!("{rate:.0}"));
         line("virtual per real second", format!("{:.0}", numbers.virtual_per_real));
         line("seconds", format!("{:.1}", self.took.as_secs_f64()));

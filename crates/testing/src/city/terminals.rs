@@ -1,7 +1,6 @@
 //! Gates and shops: the terminals that ship, each with its PSAM, its store, and a way to the centre that is not
 //! always there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -27,6 +26,7 @@ use tsm_terminal::{
 };
 
 use super::card::{Card, Exchange};
+use super::counts::{Doing, Kind as Counted, Tally, TapKind};
 use super::executor::Executor;
 use super::fares::{self, Fares};
 use super::keys::{self, TerminalKey};
@@ -37,6 +37,7 @@ use super::random::{Random, Stream};
 use super::shop::ONLINE;
 use super::trace::{Event, Trace};
 use super::truth::Truth;
+use super::truth::bodies::Debit;
 use super::violation::Violation;
 
 /// Stations of the city.
@@ -168,7 +169,7 @@ pub struct Terminals {
     pub(super) random: Stream,
     pub(super) truth: Arc<Truth>,
     pub(super) trace: Arc<Trace>,
-    pub(super) faults: Arc<AtomicU64>,
+    pub(super) tally: Arc<Tally>,
     /// What is so about the gates' fares.
     pub(super) fares: Fares,
     /// Whether the gates have the bug that they keep the fares they have.
@@ -230,7 +231,7 @@ impl Terminals {
         (seed, planted): (u64, Option<Plant>),
         truth: &Arc<Truth>,
         trace: &Arc<Trace>,
-        faults: &Arc<AtomicU64>,
+        tally: &Arc<Tally>,
     ) -> Arc<Self> {
         let mut posts = Vec::new();
         for index in 1..=COUNT as u32 {
@@ -255,7 +256,7 @@ impl Terminals {
             random: Stream::new(seed, 300),
             truth: truth.clone(),
             trace: trace.clone(),
-            faults: faults.clone(),
+            tally: tally.clone(),
             fares: Fares::default(),
             keeps_old_fares: planted == Some(Plant::OldFares),
             list_key: Mutex::default(),
@@ -266,20 +267,22 @@ impl Terminals {
     /// A rider enters at a station.
     pub fn enter(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
         let gate = self.gate_of(station);
-        self.tap(gate, card, fault, |post, reader, at| {
+        let tapped = self.tap(gate, card, fault, |post, reader, at| {
             let Kind::Gate(gate, _) = &mut post.kind else { return Ok((0, 0)) };
             let entered = gate.enter(reader, at)?;
             if let Passage::Entered { booking: Booking::Now, .. } = entered {
                 self.entered(card.element(), station);
             }
             Ok(passage(entered))
-        })
+        });
+        self.passed(card, &tapped, Doing::Enter);
+        tapped
     }
 
     /// A rider leaves at a station.
     pub fn leave(&self, station: u16, card: &Card, fault: Option<TapFault>) -> Tapped {
         let gate = self.gate_of(station);
-        self.tap(gate, card, fault, |post, reader, at| {
+        let tapped = self.tap(gate, card, fault, |post, reader, at| {
             let Kind::Gate(gate, _) = &mut post.kind else { return Ok((0, 0)) };
             let left = gate.leave(reader, at)?;
             match left {
@@ -289,7 +292,9 @@ impl Terminals {
                 _ => self.lost_track(card.element()),
             }
             Ok(passage(left))
-        })
+        });
+        self.passed(card, &tapped, Doing::Leave);
+        tapped
     }
 
     /// A rider buys something for this much in a shop.
@@ -298,10 +303,23 @@ impl Terminals {
         let index = first + (shop % SHOPS) as usize;
         let composite = self.random.draw(|random| random.once_in(2));
         let kind = if composite { PurchaseKind::Composite } else { PurchaseKind::Simple };
-        self.tap(index, card, fault, |post, reader, at| match &mut post.kind {
+        let tapped = self.tap(index, card, fault, |post, reader, at| match &mut post.kind {
             Kind::Shop(pos, _) => pos.sell(reader, kind, Amount::from_fen(amount), at).map(sold),
             Kind::Gate(..) => Ok((0, 0)),
-        })
+        });
+        self.passed(card, &tapped, Doing::Buy);
+        tapped
+    }
+
+    /// What somebody did at a terminal, if he passed.
+    fn passed(&self, card: &Card, tapped: &Tapped, doing: Doing) {
+        if !matches!(tapped, Tapped::Passed(..)) {
+            return;
+        }
+        self.tally.doing(doing);
+        if card.element().is_copy() {
+            self.tally.doing(Doing::SpendCopy);
+        }
     }
 
     fn gate_of(&self, station: u16) -> usize {
@@ -326,10 +344,15 @@ impl Terminals {
         }
         card.reset(Interface::Contactless);
         let before = self.truth.reading(card.element());
-        let mut field = Field { card, count: 0, fault };
+        let open = before.and_then(|before| post.open_debit(before.serial));
+        let payers = open.as_ref().map(|open| self.truth.payers(open)).unwrap_or_default();
+        let mut field = Field { card, count: 0, fault, left: None };
         let outcome = work(&mut post, &mut field, at);
         // The card leaves the field.
         card.reset(Interface::Contactless);
+        if let Some(left) = field.left {
+            self.tally.fault(Counted::Tap(left));
+        }
         let (tapped, died) = match outcome {
             Ok((fare, balance)) => (Tapped::Passed(fare, balance), false),
             Err(TapError::Refused(refusal)) => (Tapped::Turned(refusal.to_string()), false),
@@ -338,8 +361,11 @@ impl Terminals {
         };
         let saved = lock(&post.disk.0).saved.take();
         if died {
-            self.faults.fetch_add(1, Ordering::Relaxed);
+            self.tally.fault(Counted::Tap(TapKind::TerminalDies));
             self.restart(&mut post, index, saved.unwrap_or_default());
+        }
+        if let Some(open) = open.filter(|open| !post.remembers(open)) {
+            self.truth.denied(card.element(), &open, &payers);
         }
         let after = self.truth.reading(card.element());
         let offline = |reading: Option<PurseReading>| reading.map(|reading| reading.state.offline());
@@ -386,6 +412,8 @@ struct Field<'a> {
     card: &'a Card,
     count: u64,
     fault: Option<TapFault>,
+    /// How the card left, if it did.
+    left: Option<TapKind>,
 }
 
 impl tsm_terminal::CardReader for Field<'_> {
@@ -393,13 +421,19 @@ impl tsm_terminal::CardReader for Field<'_> {
         let count = self.count;
         self.count += 1;
         match self.fault {
-            Some(TapFault::Leaves(at)) if count >= at => return Err(ReaderError::CardLeft),
+            Some(TapFault::Leaves(at)) if count >= at => {
+                self.left = Some(TapKind::Leaves);
+                return Err(ReaderError::CardLeft);
+            }
             Some(TapFault::LeavesWithAnswer(at)) if count > at => return Err(ReaderError::CardLeft),
             _ => {}
         }
         let exchange = self.card.exchange(Interface::Contactless, command);
         match (self.fault, exchange) {
-            (Some(TapFault::LeavesWithAnswer(at)), _) if count == at => Err(ReaderError::CardLeft),
+            (Some(TapFault::LeavesWithAnswer(at)), _) if count == at => {
+                self.left = Some(TapKind::LeavesWithAnswer);
+                Err(ReaderError::CardLeft)
+            }
             (_, Exchange::Answer(answer)) => Ok(answer),
             (_, Exchange::Dead) => Err(ReaderError::CardLeft),
         }
@@ -407,6 +441,27 @@ impl tsm_terminal::CardReader for Field<'_> {
 }
 
 impl Post {
+    /// The debit that a card left without an answer here.
+    fn open_debit(&self, serial: [u8; 10]) -> Option<Debit> {
+        let mut pending = self.terminal().state().pending().iter();
+        let record = &pending.find(|pending| pending.record.card.0 == serial)?.record;
+        Some(Debit {
+            serial,
+            counter: record.card_counter,
+            amount: record.amount_fen,
+            terminal: self.number,
+            sequence: record.terminal_sequence,
+        })
+    }
+
+    /// Whether the terminal still knows of a debit, done or not.
+    fn remembers(&self, debit: &Debit) -> bool {
+        let state = self.terminal().state();
+        let pending = state.pending().iter().map(|pending| &pending.record);
+        let mut all = pending.chain(state.records().iter().rev());
+        all.any(|record| record.terminal_sequence == debit.sequence)
+    }
+
     /// Whether the terminal keeps a record, finished or not, of what a card paid at this counter.
     fn knows(&self, serial: [u8; 10], counter: u16) -> bool {
         let state = self.terminal().state();

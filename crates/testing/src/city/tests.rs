@@ -103,3 +103,19 @@ fn a_centre_that_asks_for_no_signature_is_found() {
     let outcome = found(Plant::UnverifiedBatches);
     assert!(matches!(violation(&outcome), Some(Violation::Altered { .. })), "{outcome:?}");
 }
+
+/// Every kind of flow is finished, and every kind of mishap met, in a few small cities: what no city reaches, no city
+/// tests.
+#[test]
+fn small_cities_do_everything_and_meet_everything() {
+    let rates = Plan { copiers: 3, phone_faults: 4, tap_faults: 12, variety: 150, ..Plan::small(0) };
+    let plan = |seed| Plan { seed, clock_every_s: 3600, ..rates.clone() };
+    let summary = report::run_all((11..=14).map(plan).collect(), 2, |outcome| {
+        if let Some(story) = report::story(outcome) {
+            eprintln!("{story}");
+        }
+    });
+    println!("{}", summary.table());
+    assert_eq!(summary.numbers().violations, 0);
+    assert_eq!(summary.never_reached(), []);
+}

@@ -133,6 +133,30 @@ pub enum Flow {
 }
 
 impl Flow {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::Register,
+        Self::Open,
+        Self::Pay,
+        Self::TopUp,
+        Self::Cancel,
+        Self::Lock,
+        Self::Unlock,
+        Self::Synchronise,
+        Self::Lists,
+        Self::SynchronisePurse,
+        Self::Delete,
+        Self::Return,
+        Self::MigrateOut,
+        Self::MigrateIn,
+        Self::CancelArrival,
+        Self::CancelClosing,
+        Self::Cash,
+        Self::PayOnline,
+        Self::Repersonalise,
+        Self::ReportLost,
+    ];
+
     const fn words(self) -> &'static str {
         match self {
             Self::Register => "registering",

@@ -43,6 +43,8 @@ struct Account {
     /// What debits took that no terminal could prove to the centre, by the offline counter after them, and at
     /// which terminal.
     unproven: BTreeMap<(Body, u16), (u32, [u8; 6])>,
+    /// What terminals have forgotten because the card's copy denied it, or the card what its copy had paid.
+    denied: BTreeSet<(Body, u16)>,
     /// What was on copies of the rider's cards when they were made.
     copied: u64,
 }
@@ -230,6 +232,12 @@ impl Truth {
         }
         match (before, after) {
             (None, Some(after)) => self.made(element, after),
+            // Nothing is lost with a copy that nobody paid for.
+            (Some(before), None) if element.is_copy() => {
+                let held = before.state.purse().fen();
+                let event = Body::in_element(element, before.serial).event(Event::PurseGone(held));
+                self.trace.rider(element.rider, event);
+            }
             (Some(before), None) => self.gone(element.rider, before),
             (Some(before), Some(after)) => {
                 self.moved(element, before, after, terminal.unwrap_or_default());

@@ -72,6 +72,16 @@ pub enum Violation {
         /// How much.
         amount: u32,
     },
+    /// The centre has taken over from a card what it did not hold, or a second time from its copy.
+    ParkedTwice {
+        /// What it has taken over in all, and what the card and its copy held.
+        sums: (i128, Vec<u32>),
+    },
+    /// A terminal has forgotten what a card paid, although it asked that card.
+    DebitForgotten {
+        /// How much.
+        amount: u32,
+    },
     /// The books do not add up.
     Books {
         /// Paid in, and found.
@@ -193,6 +203,12 @@ impl fmt::Display for Violation {
             }
             Self::DebitWithoutRecord { amount } => {
                 write!(f, "the card paid {amount} fen, and no terminal keeps a record of it")
+            }
+            Self::ParkedTwice { sums: (taken_over, held) } => {
+                write!(f, "the centre has taken over {taken_over} fen of a card that holds {held:?}")
+            }
+            Self::DebitForgotten { amount } => {
+                write!(f, "the card paid {amount} fen, and the terminal has asked it and forgotten that")
             }
             Self::Books { sums: (paid, found) } => {
                 write!(f, "the centre's books say that {paid} fen were paid in and find {found}")

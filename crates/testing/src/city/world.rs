@@ -11,9 +11,11 @@ use tsm_api::client::{Client, SpTsmTerminal};
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_domain::money::reconciliation::Cause;
 use tsm_storage::memory::Crash;
+use tsm_storage::shared::ChainKey;
 
 use super::Element;
 use super::card::Card;
+use super::counts::{Counts, Kind, Tally};
 use super::delivery::Centre;
 use super::desk;
 use super::executor::{Executor, Halt, MachineClock};
@@ -29,6 +31,8 @@ use super::terminals::Terminals;
 use super::trace::{self, Event, Flow, Trace};
 use super::truth::Truth;
 use super::violation::Found;
+
+const DAY_S: u64 = 24 * 3600;
 
 /// What a run is made of.
 #[derive(Clone)]
@@ -51,6 +55,8 @@ pub struct Plan {
     pub tap_faults: u64,
     /// One rider in so many copies his card's memory and spends from both.
     pub copiers: u64,
+    /// Among so many doings of a rider each rare one is there once.
+    pub variety: u64,
     /// A server dies about once in so many seconds.
     pub kill_every_s: u64,
     /// A clock goes wrong about once in so many seconds.
@@ -72,6 +78,7 @@ impl Plan {
             phone_faults: 6,
             tap_faults: 40,
             copiers: 12,
+            variety: 400,
             kill_every_s: 1_200,
             clock_every_s: 3 * 3600,
             planted: None,
@@ -98,8 +105,8 @@ pub struct Outcome {
     pub seed: u64,
     /// Finished flows and taps.
     pub operations: u64,
-    /// How many of each flow finished.
-    pub flows: BTreeMap<Flow, u64>,
+    /// How often each kind of thing was done or went wrong.
+    pub counts: Counts,
     /// Days that the centre settled and reconciled.
     pub days: u64,
     /// What the reconciliation listed, by cause.
@@ -153,9 +160,9 @@ pub struct World {
     /// What happened.
     pub trace: Arc<Trace>,
     random: Stream,
-    faults: Arc<AtomicU64>,
+    /// What was done and what went wrong.
+    pub tally: Arc<Tally>,
     operations: AtomicU64,
-    flows: Mutex<BTreeMap<Flow, u64>>,
     differences: Mutex<BTreeMap<&'static str, u64>>,
     closing: AtomicBool,
     /// When the last count ended; the quiet nights after it are no measure of speed.
@@ -164,6 +171,8 @@ pub struct World {
     words_of_loss: AtomicU64,
     machines: Arc<Stream>,
     unsettled: Mutex<Vec<(u32, String)>>,
+    /// The chain of each journal that was looked at last.
+    pub(super) looked_at: Mutex<[Option<ChainKey>; 3]>,
 }
 
 impl World {
@@ -172,13 +181,15 @@ impl World {
         // Eight in the evening: even a short run has a midnight in it.
         let start: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a moment");
         let executor = Executor::new(start, Random::new(seed, 1));
-        let network = Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults);
+        let tally = Arc::<Tally>::default();
+        let network =
+            Network::new(executor.clone(), Stream::new(seed, 2), plan.message_faults, tally.clone());
         let servers = Servers::new(&executor, &network, seed, plan.planted);
         let trace = Arc::new(Trace::new(executor.clone(), plan.riders));
         let truth = Truth::new(&executor, &trace, &servers.stores, plan.riders);
-        let (truth, faults) = (Arc::new(truth), Arc::<AtomicU64>::default());
+        let truth = Arc::new(truth);
         let terminals =
-            Terminals::new(&executor, &servers.keys.terminals, (seed, plan.planted), &truth, &trace, &faults);
+            Terminals::new(&executor, &servers.keys.terminals, (seed, plan.planted), &truth, &trace, &tally);
         Arc::new(Self {
             plan,
             network,
@@ -189,10 +200,10 @@ impl World {
             random: Stream::new(seed, 3),
             machines: Arc::new(Stream::new(seed, 4)),
             unsettled: Mutex::default(),
+            looked_at: Mutex::default(),
             executor,
-            faults,
+            tally,
             operations: AtomicU64::new(0),
-            flows: Mutex::default(),
             differences: Mutex::default(),
             closing: AtomicBool::new(false),
             busy_until: AtomicI64::new(i64::MAX),
@@ -231,12 +242,7 @@ impl World {
     /// A flow finished.
     pub fn finished(&self, flow: Flow) {
         self.operation();
-        *lock(&self.flows).entry(flow).or_default() += 1;
-    }
-
-    /// Something went wrong on purpose.
-    pub fn fault(&self) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.tally.count(Kind::Flow(flow));
     }
 
     /// Whether something goes wrong now, once in so many times; nothing does at the last count.
@@ -270,8 +276,13 @@ impl World {
     /// A new phone with a new element.
     pub(super) fn new_phone(&self, element: Element) -> Phone {
         let keys = &self.servers.keys;
-        let card = Card::new(element, keys, self.plan.seed, &self.truth, &self.trace, &self.faults);
+        let card = Card::new(element, keys, self.plan.seed, &self.truth, &self.trace, &self.tally);
         let clock = Arc::new(MachineClock::new(self.executor.clone()));
+        let mut random = Random::new(self.plan.seed, (5 << 32) + u64::from(element.number()));
+        // What a phone says of the time is worth nothing.
+        if self.mischief(&mut random, 4) {
+            clock.set_ahead(SignedDuration::from_secs(random.below(4 * DAY_S) as i64 - 2 * DAY_S as i64));
+        }
         let entropy = Arc::new(Stream::new(self.plan.seed, (3 << 32) + u64::from(element.number())));
         Phone::new(&self.executor, &self.network, card, clock, entropy)
     }
@@ -338,7 +349,7 @@ impl World {
                     let ahead = random.between(0, 1_200) as i64 - 600;
                     (*random.pick(&Role::ALL), ahead)
                 });
-                world.fault();
+                world.tally.fault(Kind::Clock(role));
                 world.trace.city(Event::Clock(role, ahead));
                 world.servers.set_clock(role, SignedDuration::from_secs(ahead));
                 world.pause(900).await;
@@ -364,7 +375,7 @@ impl World {
             let halt = self.executor.run_until(end, |owner| {
                 let Some(role) = world.servers.died(owner) else { return };
                 world.trace.city(Event::Killed(role));
-                world.fault();
+                world.tally.fault(Kind::Killed(role));
                 world.servers.bury(role);
                 let after = world.random.draw(|random| random.between(100, 60_000));
                 world.servers.restart_later(role, Duration::from_millis(after), &world.trace);
@@ -388,6 +399,7 @@ impl World {
             }
             self.check_books();
             self.check_settlements(Until::Now);
+            self.check_some_chains();
             if self.truth.found().is_some() {
                 return false;
             }
@@ -439,10 +451,10 @@ impl World {
         Outcome {
             seed: self.plan.seed,
             operations: self.operations.load(Ordering::Relaxed),
-            flows: lock(&self.flows).clone(),
+            counts: self.tally.counts(),
             days: self.closed_days().len() as u64,
             differences: lock(&self.differences).clone(),
-            faults: self.faults.load(Ordering::Relaxed) + self.network.faults(),
+            faults: self.tally.faults(),
             messages: self.network.messages(),
             virtual_s: u64::try_from((until - began) / 1_000_000_000).unwrap_or(0),
             digest: self.trace.digest(),

@@ -9,6 +9,7 @@ use super::moving::Arrival;
 use super::wallet::{Ended, code_of};
 use super::{Rider, work_of};
 use crate::city::PHONES;
+use crate::city::counts::Doing;
 use crate::city::keys::TRANSIT;
 use crate::city::trace::Flow;
 
@@ -26,6 +27,14 @@ pub(super) enum Closing {
 }
 
 impl Rider {
+    /// Gives the card up, or parks it; whoever has a copy of it keeps that.
+    pub(super) async fn begin_closing(&mut self, closing: Closing) {
+        if self.copying.has_copy() {
+            self.world.tally.doing(Doing::CloseCopied);
+        }
+        self.close(closing).await;
+    }
+
     /// Takes the closing of the card a step on.
     pub(super) async fn close(&mut self, closing: Closing) {
         let aid: HexBytes = TRANSIT.into();

@@ -24,6 +24,7 @@ use tsm_wallet::{Quiet, WalletError};
 
 use self::closing::Closing;
 use self::copying::Copying;
+use self::lost::Lost;
 use self::money::Pending;
 use self::moving::Arrival;
 use self::renumbering::Renumbering;
@@ -59,7 +60,7 @@ pub struct Rider {
     arrival: Option<Arrival>,
     cash: Option<Cash>,
     /// The card that is reported lost.
-    lost: Option<[u8; 10]>,
+    lost: Option<Lost>,
     /// A purchase over the network whose outcome the rider does not know.
     online: Option<PaymentId>,
     /// How often the rider's number has changed.
@@ -152,6 +153,7 @@ impl Rider {
             self.register().await;
             return;
         }
+        self.use_copy_meanwhile().await;
         if let Some(arrival) = self.arrival {
             self.arrive(arrival).await;
             return;
@@ -167,8 +169,8 @@ impl Rider {
             self.close(closing).await;
             return;
         }
-        if let Some(card) = self.lost {
-            self.be_without(card).await;
+        if let Some(lost) = self.lost {
+            self.be_without(lost).await;
             return;
         }
         // A gate that hears late of a card that was found locks it all the same.
@@ -192,17 +194,22 @@ impl Rider {
         if is_free {
             self.copy_card();
         }
-        // Who has a copy keeps the card, and so does who has another number now.
-        let is_free = is_free && !self.copying.has_copy() && self.renumbering.is_none();
-        match self.random.below(400) {
+        // Who has another number now keeps the card.
+        let is_free = is_free && self.renumbering.is_none();
+        let has_copy = self.copying.has_copy();
+        if is_free && has_copy && self.random.once_in(25) {
+            let closing = *self.random.pick(&[Closing::Returning, Closing::Parking]);
+            return self.begin_closing(closing).await;
+        }
+        match self.random.below(self.world.plan.variety) {
             0 => self.lock().await,
             1 => drop(self.synchronise().await),
             2 => drop(self.synchronise_purse().await),
-            3 if !self.copying.has_copy() => self.delete().await,
-            4 if is_free => self.close(Closing::Returning).await,
-            5..=7 if is_free => self.close(Closing::Parking).await,
+            3 if !has_copy => self.delete().await,
+            4 if is_free => self.begin_closing(Closing::Returning).await,
+            5..=7 if is_free => self.begin_closing(Closing::Parking).await,
             8 if is_free => self.lose().await,
-            9..=11 if is_free => self.change_number().await,
+            9..=11 if is_free && !has_copy => self.change_number().await,
             12..=30 => self.shop_online().await,
             31..=120 => self.shop().await,
             _ => self.ride().await,
@@ -297,6 +304,9 @@ impl Rider {
                 wallet.delete(&aid, &listed.ticket, &mut Quiet).await
             })
             .await;
+        if matches!(ended, Ended::Well(())) {
+            self.world.check_inventory(self.card());
+        }
         if matches!(ended, Ended::Well(())) || self.reading().is_none() {
             self.holds_card = false;
         }
@@ -363,8 +373,8 @@ impl Rider {
             self.bring_cash().await;
             settled &= self.cash.is_none();
         }
-        if let Some(card) = self.lost {
-            self.find(card).await;
+        if let Some(lost) = self.lost {
+            self.find(lost).await;
             settled &= self.lost.is_none();
         }
         // A card that is being closed is blocked, and needs no unlocking.

@@ -11,6 +11,7 @@ use tsm_wallet::{Quiet, WalletError};
 use super::wallet::{Ended, code_of};
 use super::{LOW, Rider};
 use crate::city::card::Card;
+use crate::city::counts::Doing;
 use crate::city::keys::TRANSIT;
 use crate::city::kiosk::Kept;
 use crate::city::trace::{Event, Flow};
@@ -98,11 +99,15 @@ impl Rider {
         card.play_kept();
         match kept {
             Kept::OnCard => {
+                if card.element().is_copy() {
+                    self.world.tally.doing(Doing::LoadCopy);
+                }
                 self.world.finished(Flow::Cash);
                 self.world.trace.rider(self.number, Event::Done(Flow::Cash));
                 self.cash = None;
             }
             Kept::GivenBack => {
+                self.world.tally.doing(Doing::CashGivenBack);
                 self.world.trace.rider(self.number, Event::Cancelled(cash.amount));
                 self.cash = None;
             }

@@ -7,9 +7,11 @@ use tsm_api::HexBytes;
 use tsm_wallet::Quiet;
 use tsm_wallet::service::{Interrupted, InterruptedKind};
 
+use super::closing::Closing;
 use super::wallet::{Ended, Hand};
 use super::{Rider, work_of};
 use crate::city::PHONES;
+use crate::city::counts::Doing;
 use crate::city::keys::TRANSIT;
 use crate::city::trace::{Event, Flow};
 
@@ -52,6 +54,7 @@ impl Rider {
 
     fn take_phone(&mut self, phone: usize) {
         if self.at != phone {
+            self.world.tally.doing(Doing::TakePhone);
             self.world.trace.rider(self.number, Event::TakesPhone(phone as u8));
         }
         self.at = phone;
@@ -60,6 +63,7 @@ impl Rider {
     }
 
     fn arrived(&mut self) {
+        self.world.tally.doing(Doing::Arrive);
         self.arrival = None;
         self.closing = None;
         self.holds_card = true;
@@ -101,6 +105,9 @@ impl Rider {
             None => {
                 self.arrival = None;
                 self.take_phone(arrival.from);
+                if self.is_paid_back() {
+                    self.closing = Some(Closing::Deleting);
+                }
             }
         }
     }
@@ -116,6 +123,7 @@ impl Rider {
         }
         let element = self.element_of(phone);
         let mut hand = self.hands[phone].take().unwrap_or_else(|| Hand::new(&self.world, element));
+        self.world.tally.doing(Doing::Rival);
         self.world.trace.rider(self.number, Event::Rival(phone as u8));
         let (give_back, given_back) = oneshot::channel();
         let (world, number) = (self.world.clone(), self.msisdn());

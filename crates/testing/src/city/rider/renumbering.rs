@@ -14,6 +14,7 @@ use super::wallet::Ended;
 use super::{Rider, work_of};
 use crate::city::PHONES;
 use crate::city::checks::now;
+use crate::city::counts::Doing;
 use crate::city::desk;
 use crate::city::network::Role;
 use crate::city::trace::{Event, Flow};
@@ -37,6 +38,7 @@ impl Rider {
     /// The carrier gives the rider another number.
     pub(super) async fn change_number(&mut self) {
         self.numbers += 1;
+        self.world.tally.doing(Doing::ChangeNumber);
         self.world.trace.rider(self.number, Event::Renumbered(self.msisdn()));
         let is_registered = |phone: &usize| self.hands[*phone].as_ref().is_some_and(|hand| hand.registered);
         let phones = (0..PHONES).filter(is_registered).collect();

@@ -52,10 +52,8 @@ impl Rider {
         place: &'static str,
         mut touch: impl FnMut(&Self, &Card, Option<TapFault>) -> Tapped,
     ) -> bool {
-        let mut fault = self.world.mischief(&mut self.random, self.world.plan.tap_faults).then(|| {
-            self.world.fault();
-            terminals::draw_fault(&mut self.random)
-        });
+        let mischief = self.world.mischief(&mut self.random, self.world.plan.tap_faults);
+        let mut fault = mischief.then(|| terminals::draw_fault(&mut self.random));
         if !card.is_powered() {
             card.power_on();
         }

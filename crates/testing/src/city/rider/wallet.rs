@@ -12,6 +12,7 @@ use tsm_wallet::{NetworkError, Quiet, WalletError};
 use super::Rider;
 use crate::city::Element;
 use crate::city::card::{Card, Mishap};
+use crate::city::counts::{Kind, PhoneFault};
 use crate::city::keys::TRANSIT;
 use crate::city::lock;
 use crate::city::phone::{Distraction, Phone, SimWallet};
@@ -52,6 +53,7 @@ impl Distraction for Hurry {
         }
         drop(left);
         let rider = self.card.rider();
+        self.world.tally.fault(Kind::Phone(PhoneFault::Till));
         let event = match self.world.terminals.buy(rider, 100, &self.card, None) {
             Tapped::Passed(fare, balance) => Event::Passed(PLACE_BETWEEN, fare, balance),
             Tapped::Turned(why) | Tapped::Again(why) => Event::Turned(PLACE_BETWEEN, why),
@@ -82,7 +84,15 @@ pub(super) const fn code_of(error: &WalletError) -> Option<ProblemCode> {
 impl Hand {
     /// A new phone.
     pub(super) fn new(world: &Arc<World>, element: Element) -> Self {
-        let mut phone = world.new_phone(element);
+        Self::around(world, world.new_phone(element))
+    }
+
+    /// The phone with another card in it.
+    pub(super) fn with_card(&self, world: &Arc<World>, card: Arc<Card>) -> Self {
+        Self { registered: self.registered, ..Self::around(world, self.phone.with_card(card)) }
+    }
+
+    fn around(world: &Arc<World>, mut phone: Phone) -> Self {
         let hurry = Hurry { world: world.clone(), card: phone.card.clone(), left: Mutex::new(None) };
         let hurry = Arc::new(hurry);
         phone.distract(hurry.clone());
@@ -201,7 +211,7 @@ impl Rider {
                 self.world.trace.rider(self.number, Event::Failed(flow, error.to_string()));
             }
             Ended::PhoneDied => {
-                self.world.fault();
+                self.world.tally.fault(Kind::Phone(PhoneFault::Dies));
                 self.world.trace.rider(self.number, Event::PhoneDied(flow));
             }
         }

@@ -5,15 +5,31 @@ use tsm_se::inspect::PurseReading;
 
 use super::{Purse, Serial, State, Truth};
 use crate::city::trace::Event;
+use crate::city::violation::Violation;
 use crate::city::{Element, lock};
 
 /// Where a card's memory is: in the card itself, or in the copy that somebody made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Body {
+pub struct Body {
     /// The card's number, which both have.
-    pub serial: Serial,
+    pub(super) serial: Serial,
     /// Whether it is the copy.
     is_copy: bool,
+}
+
+/// A debit that a card left without an answer at a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Debit {
+    /// The card's number.
+    pub serial: [u8; 10],
+    /// The offline counter after it.
+    pub counter: u16,
+    /// How much.
+    pub amount: u32,
+    /// The terminal.
+    pub terminal: [u8; 6],
+    /// The terminal's own number for it.
+    pub sequence: u32,
 }
 
 /// What one of the two has paid, and the terminal has proven.
@@ -27,6 +43,8 @@ pub struct Bought {
     pub terminal: [u8; 6],
     /// Whether the copy paid.
     pub by_copy: bool,
+    /// Whether the terminal has asked the other of the two, and forgotten it.
+    pub is_denied: bool,
 }
 
 impl Body {
@@ -68,11 +86,48 @@ impl Truth {
         lock(&self.state).is_copied(serial)
     }
 
+    /// Every card, with its rider and what it holds, and its copy if there is one.
+    pub fn cards(&self) -> Vec<(u32, [u8; 10], Vec<u32>)> {
+        let state = lock(&self.state);
+        let own = state.purses.iter().filter(|(body, _)| !body.is_copy);
+        let held = |serial| {
+            let bodies = Body::both(serial).into_iter().filter_map(|body| state.purses.get(&body));
+            bodies.map(|purse| purse.state.purse().fen()).collect()
+        };
+        own.map(|(body, purse)| (purse.rider, body.serial, held(body.serial))).collect()
+    }
+
     /// The cards that were copied, each with its rider.
     pub fn copied_cards(&self) -> Vec<(u32, [u8; 10])> {
         let state = lock(&self.state);
         let copies = state.purses.iter().filter(|(body, _)| body.is_copy);
         copies.map(|(body, purse)| (purse.rider, body.serial)).collect()
+    }
+
+    /// Which of a card and its copy have paid what a terminal does not know the end of.
+    pub fn payers(&self, debit: &Debit) -> Vec<Body> {
+        let state = lock(&self.state);
+        let Some(rider) = state.holder(debit.serial) else { return Vec::new() };
+        let paid = &state.accounts[rider as usize].paid;
+        let is_payer =
+            |body: &Body| paid.get(&(*body, debit.counter)) == Some(&(debit.amount, debit.terminal));
+        Body::both(debit.serial).into_iter().filter(is_payer).collect()
+    }
+
+    /// A terminal has asked a card about a debit that it did not know the end of, and forgotten it on the card's
+    /// word. Where the card that paid was its copy, or the other way round, the word is true of whom it asked, and
+    /// nobody but the rider, who did not pass, can ever know of the debit: there is nothing to deliver and nothing
+    /// to list, whatever the amount.
+    pub fn denied(&self, by: Element, debit: &Debit, payers: &[Body]) {
+        let mut state = lock(&self.state);
+        let asked = Body::in_element(by, debit.serial);
+        if payers == [asked] && !state.is_copied(debit.serial) {
+            drop(state);
+            return self.find(Some(by.rider), Violation::DebitForgotten { amount: debit.amount });
+        }
+        let denied = payers.iter().filter(|body| **body != asked).map(|body| (*body, debit.counter));
+        let account = &mut state.accounts[by.rider as usize];
+        account.denied.extend(denied);
     }
 
     /// What a card and its copy have paid and a terminal has proven.
@@ -87,6 +142,7 @@ impl Truth {
             amount: *amount,
             terminal: *terminal,
             by_copy: body.is_copy,
+            is_denied: account.denied.contains(&(*body, *counter)),
         });
         bought.collect()
     }
