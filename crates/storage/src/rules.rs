@@ -6,15 +6,23 @@ use tsm_domain::money::{
     PaymentState, ProvenObservation, PurchaseBegun, PurseAttempt, PurseCard, Resolution, Tac, TopUp,
     TopUpRefusal, TopUpStage,
 };
-use tsm_domain::{CardNumber, Fen, OnlineCounter, OperationId, PaymentReference, TerminalNumber};
+use tsm_domain::{CardNumber, Fen, OnlineCounter, OperationId, OrderId, PaymentReference, TerminalNumber};
 
 use crate::error::{Result, StorageError};
 use crate::payment::{PaymentRow, ProvenDebit};
 use crate::shared::{Delivery, Fence, Incident};
 use crate::sp_tsm::{PaymentConfirmed, TopUpOrder, TopUpOrderState};
 
-/// An order after a confirmation of payment.
-pub(crate) fn confirm(order: TopUpOrder, payment: PaymentReference, amount: Fen) -> PaymentConfirmed {
+/// An order after a confirmation of payment. `paid_before` is the order that the payment has paid.
+pub(crate) fn confirm(
+    order: TopUpOrder,
+    payment: PaymentReference,
+    amount: Fen,
+    paid_before: Option<OrderId>,
+) -> PaymentConfirmed {
+    if let Some(other) = paid_before.filter(|other| *other != order.order) {
+        return PaymentConfirmed::UsedFor(other);
+    }
     if amount != order.amount {
         return PaymentConfirmed::WrongAmount { expected: order.amount };
     }

@@ -100,6 +100,8 @@ pub enum PaymentConfirmed {
         /// The order's.
         expected: Fen,
     },
+    /// This payment paid another order already. Nothing changed, and it must not go back.
+    UsedFor(OrderId),
     /// Another payment paid it. This one must go back.
     PaidByAnother(PaymentReference),
     /// The order was closed. The payment must go back.
@@ -216,7 +218,9 @@ pub trait SpTsmStore:
     async fn unpaid_top_ups(&self, before: jiff::Timestamp, limit: usize) -> Result<Vec<TopUpOrder>>;
     /// Closes an order that is not paid.
     async fn close_top_up(&self, order: OrderId) -> Result<TopUpOrder>;
-    /// The payment platform confirmed a payment, signed. One payment pays once.
+    /// The order that a payment paid, if it paid one.
+    async fn order_paid_by(&self, payment: &PaymentReference) -> Result<Option<OrderId>>;
+    /// The payment platform confirmed a payment, signed. One payment pays one order, once.
     async fn confirm_payment(
         &self,
         order: OrderId,

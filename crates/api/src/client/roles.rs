@@ -376,6 +376,8 @@ role_client! {
         issuer_freeze(; clearing::freezes::IssuerFreeze) -> clearing::freezes::FreezeStanding = clearing::freezes::ISSUER_FREEZE;
         /// Reports what contradicts a payment.
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
+        /// Reports a payment that nobody could use and that went back.
+        stray_payment(; clearing::payments::StrayPayment) -> Nothing = clearing::payments::STRAY_PAYMENT;
         /// Asks who has reported a purchase.
         purchase(; clearing::purchases::PurchaseQuery) -> clearing::purchases::PurchaseAnswer = clearing::purchases::PURCHASE;
         /// Asks which proofs a card is to be asked for.

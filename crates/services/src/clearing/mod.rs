@@ -43,6 +43,7 @@ mod resolution;
 mod returned;
 mod settlement;
 mod statements;
+mod stray_payments;
 mod suspicions;
 mod terminals;
 mod watch;
@@ -147,6 +148,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::CLOSING, closing::closing)
         .on(&clearing::freezes::ISSUER_FREEZE, issuer_freezes::issuer_freeze)
         .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
+        .on(&clearing::payments::STRAY_PAYMENT, stray_payments::stray_payment)
         .on(&clearing::purchases::PURCHASE, purchases::purchase)
         .on(&clearing::purchases::WANTED_PROOFS, proofs::wanted)
         .on(&clearing::purchases::CARD_PROOF, proofs::card_proof)

@@ -10,6 +10,7 @@ use tsm_storage::shared::Incident;
 
 use super::Clearing;
 use super::access::Institution;
+use crate::purse::card_from_wire;
 use crate::server::Call;
 use crate::stored;
 
@@ -23,13 +24,17 @@ pub(super) async fn payment_incident(
 ) -> Result<Nothing, Problem> {
     let Institution(institution, _) = call.caller;
     centre.check_keeper(&institution)?;
-    let PaymentIncident { incident, kind, text, at } = call.request;
+    let PaymentIncident { incident, kind, text, card, at } = call.request;
+    let card = card.as_ref().map(card_from_wire).transpose()?;
+    if let Some(card) = card {
+        centre.check_issuer(&institution, card)?;
+    }
     if text.len() > LONGEST_TEXT || !kind.starts_with("payment-") || kind.len() > 64 {
         return Err(ProblemCode::ValueRefused.into());
     }
     let text = format!("{institution}: {text}");
-    let incident =
-        Incident { id: IncidentId::from_uuid(incident), se: None, card: None, kind, text, at, closed: None };
+    let id = IncidentId::from_uuid(incident);
+    let incident = Incident { id, se: None, card, kind, text, at, closed: None };
     centre.store.record_incident(incident).await.map_err(|error| stored::problem(&error))?;
     Ok(Nothing {})
 }

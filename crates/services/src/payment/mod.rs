@@ -172,6 +172,9 @@ pub trait PaymentPlatform: Send + Sync {
     async fn create_order(&self, order: &NewOrder) -> Result<PlatformOrder, PaymentError>;
     /// How an order stands. [`PaymentError::Unknown`] also when the platform itself does not know yet.
     async fn query(&self, order: OrderId) -> Result<PlatformOrder, PaymentError>;
+    /// How the order stands that a payment names, asked by the payment's own reference. Another merchant's
+    /// payment does not exist.
+    async fn query_payment(&self, payment: &PaymentReference) -> Result<PlatformOrder, PaymentError>;
     /// Closes an order that nobody has paid, for good. The answer says how it stands then: a payment that was
     /// faster is there. Closing again changes nothing.
     async fn close(&self, order: OrderId) -> Result<PlatformOrder, PaymentError>;
@@ -182,6 +185,10 @@ pub trait PaymentPlatform: Send + Sync {
         &self,
         message: &IncomingMessage<'_>,
     ) -> Result<Notification, NotificationError>;
+    /// The order that a message names, whoever sent it: it proves nothing, and tells only whom to ask about it.
+    fn named_order(&self, _message: &IncomingMessage<'_>) -> Option<OrderId> {
+        None
+    }
     /// The statement of a day, in China, that is over; digest, signature and totals are checked.
     async fn statement(&self, day: Date) -> Result<Statement, StatementFailure>;
     /// The same in pieces, for a day that is too large to be held at once. A platform that has no pieces gives

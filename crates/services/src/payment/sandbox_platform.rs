@@ -144,6 +144,16 @@ impl PaymentPlatform for SandboxPlatform {
         self.own(&record, order)
     }
 
+    async fn query_payment(&self, payment: &PaymentReference) -> Result<PlatformOrder, PaymentError> {
+        let unknown = || PaymentError::Refused(Box::new(ProblemCode::UnknownId.into()));
+        let asked: PaymentId = payment.as_str().parse().map(PaymentId).map_err(|_| unknown())?;
+        let record = self.calls.query(asked).await.map_err(failed)?;
+        if record.payment != asked || record.merchant != self.protocol.merchant {
+            return Err(PaymentError::Unknown("the platform spoke of another payment".into()));
+        }
+        order_of(&record)
+    }
+
     async fn close(&self, order: OrderId) -> Result<PlatformOrder, PaymentError> {
         match self.calls.close(PaymentId(order.as_uuid())).await.map_err(failed) {
             Ok(record) => self.own(&record, order),
@@ -191,11 +201,19 @@ impl PaymentPlatform for SandboxPlatform {
         })?;
         let word: PaymentNotification =
             serde_json::from_slice(body).map_err(|error| NotificationError::Unreadable(error.to_string()))?;
-        if word.payment.merchant != self.protocol.merchant {
-            return Err(NotificationError::AnotherMerchant(word.payment.merchant));
+        // The signature covers the body alone, and both must say that it is for this merchant.
+        for merchant in [word.payment.merchant.as_str(), head.merchant.as_str()] {
+            if merchant != self.protocol.merchant {
+                return Err(NotificationError::AnotherMerchant(merchant.to_owned()));
+            }
         }
         let order = order_of(&word.payment);
         Ok(Notification { order: order.map_err(|error| NotificationError::Unreadable(error.to_string()))? })
+    }
+
+    fn named_order(&self, message: &IncomingMessage<'_>) -> Option<OrderId> {
+        let word: PaymentNotification = serde_json::from_slice(message.body).ok()?;
+        Some(OrderId::from_uuid(word.payment.order.0))
     }
 
     async fn statement(&self, day: Date) -> Result<Statement, StatementFailure> {

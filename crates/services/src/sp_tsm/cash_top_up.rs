@@ -142,7 +142,9 @@ impl SpTsm {
                 .await
                 .map_err(problem)?
                 .ok_or_else(|| ProblemCode::UnknownId.into()),
-            PaymentConfirmed::WrongAmount { .. } | PaymentConfirmed::PaidByAnother(_) => Err(another()),
+            PaymentConfirmed::WrongAmount { .. }
+            | PaymentConfirmed::PaidByAnother(_)
+            | PaymentConfirmed::UsedFor(_) => Err(another()),
         }
     }
 

@@ -45,6 +45,7 @@ mod migration_orders;
 mod number_change;
 mod opening;
 mod orders;
+mod payment_incidents;
 mod payment_notification;
 mod payment_watch;
 mod payouts;
@@ -58,6 +59,7 @@ mod returning;
 mod returning_parked;
 pub mod settings;
 mod stop;
+mod stray_payments;
 mod synchronisation;
 mod top_up;
 mod unloading;
@@ -159,7 +161,8 @@ impl SpTsm {
         let Parts { store, keys, environment, partners, links, settings, limits } = parts;
         settings.check()?;
         let engine = Engine::new(environment.clone(), Arc::new(MemoryLeases::default()), limits);
-        let reports = Reports { store: store.clone(), links: links.clone() };
+        let reports =
+            Reports { store: store.clone(), links: links.clone(), environment: environment.clone() };
         let outbox = Dispatcher::start(store.clone(), Arc::new(reports), environment.clone());
         let gate = PeerGate::open(environment.now());
         let (ordered, orders) = watch::channel(());

@@ -1,8 +1,9 @@
 //! The payment platform's signed word that an order is paid (B-7.4.1.b).
 //!
 //! The word counts once: repeating it changes nothing, and one that contradicts the order changes nothing
-//! and is refused with its reason and an incident. Before anything is decided about an order that is not
-//! known here, the platform is asked. A payment that nobody may use any more goes back.
+//! and is refused with its reason and an incident that has the order's card. Before anything is decided about an
+//! order that is not known here, or about a payment whose reference is not the order's own number, the platform is
+//! asked. A payment that its order cannot use any more goes back, when the platform confirms that it is one.
 
 use std::sync::Arc;
 
@@ -11,13 +12,12 @@ use tracing::warn;
 use tsm_api::endpoint::Nothing;
 use tsm_api::payment::PaymentNotification;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::{Fen, IncidentId};
-use tsm_storage::shared::Incident;
-use tsm_storage::sp_tsm::{PaymentConfirmed, TopUpOrderState, With};
+use tsm_domain::{CardNumber, Fen, OrderId};
+use tsm_storage::sp_tsm::{PaymentConfirmed, TopUpOrder, TopUpOrderState, With};
 
 use super::access::Caller;
+use super::payment_incidents::Contradiction;
 use super::{SpTsm, reports};
-use crate::names;
 use crate::payment::{
     IncomingMessage, Notification, NotificationError, PaymentError, PlatformOrder, PlatformState,
 };
@@ -44,12 +44,16 @@ impl SpTsm {
         };
         match self.links.payment.verify_notification(&message).await {
             Ok(notification) => Ok(notification),
-            Err(error) => Err(self.not_taken(&error).await),
+            Err(error) => {
+                let named = self.links.payment.named_order(&message);
+                Err(self.not_taken(&error, named).await.unwrap_or_else(|problem| problem))
+            }
         }
     }
 
-    /// A message that is not the platform's leaves one incident for each reason and hour, however many come.
-    async fn not_taken(&self, error: &NotificationError) -> Problem {
+    /// A message that is not the platform's leaves one incident for each reason and hour, however many come. One
+    /// that names an order of ours, whose numbers nobody guesses, leaves one for that order's card.
+    async fn not_taken(&self, error: &NotificationError, named: Option<OrderId>) -> Result<Problem, Problem> {
         warn!(%error, "a payment notification was not taken");
         let (kind, code) = match error {
             NotificationError::Forged(_) => ("payment-forged", ProblemCode::SignatureWrong),
@@ -57,13 +61,22 @@ impl SpTsm {
             NotificationError::Replayed => ("payment-replayed", ProblemCode::SignatureReplayed),
             NotificationError::AnotherMerchant(_) => ("payment-misdirected", ProblemCode::NotAllowed),
             NotificationError::Unreadable(_) => ("payment-unreadable", ProblemCode::MalformedRequest),
-            NotificationError::NotNow(_) => return ProblemCode::Unavailable.into(),
+            NotificationError::NotNow(_) => return Ok(ProblemCode::Unavailable.into()),
         };
-        let hour = (self.now().as_second() / 3600).to_string();
-        match self.payment_incident(kind, &hour, error.to_string()).await {
-            Ok(()) => Problem::new(code),
-            Err(problem) => problem,
+        let problem = |error| stored::problem(&error);
+        let known = match named {
+            Some(order) => self.store.top_up(order).await.map_err(problem)?,
+            None => None,
+        };
+        let mut key = (self.now().as_second() / 3600).to_string();
+        let mut text = error.to_string();
+        if let Some(known) = &known {
+            key = format!("{key}/{}", known.order);
+            text = format!("{text}; it names order {}", known.order);
         }
+        let card = known.map(|known| known.card);
+        self.payment_incident(Contradiction { kind, key, text, card }).await?;
+        Ok(Problem::new(code))
     }
 
     /// What the platform says of an order, under its signature: in a notification or as an answer.
@@ -79,14 +92,18 @@ impl SpTsm {
         }
     }
 
-    /// Nothing can be paid for the order any more.
+    /// Nothing can be paid for the order any more. What was paid and went back without having been used is booked.
     async fn close_unpaid(&self, order: &PlatformOrder) -> Result<(), Problem> {
         let problem = |error| stored::problem(&error);
-        let known = self.store.top_up(order.order).await.map_err(problem)?;
-        if known.is_some_and(|known| known.state == TopUpOrderState::AwaitingPayment) {
-            self.store.close_top_up(order.order).await.map_err(problem)?;
+        let Some(known) = self.store.top_up(order.order).await.map_err(problem)? else { return Ok(()) };
+        match known.state {
+            TopUpOrderState::AwaitingPayment => {
+                self.store.close_top_up(order.order).await.map_err(problem)?;
+            }
+            TopUpOrderState::Closed => {}
+            TopUpOrderState::Paid { .. } => return Ok(()),
         }
-        Ok(())
+        if order.was_paid() { self.give_back(order).await } else { Ok(()) }
     }
 
     async fn confirm(&self, paid: &PlatformOrder) -> Result<(), Problem> {
@@ -95,6 +112,7 @@ impl SpTsm {
         let Some(known) = self.store.top_up(*order).await.map_err(problem)? else {
             return Err(self.unknown_order(paid).await?);
         };
+        self.check_payment(paid, &known).await?;
         let now = self.now();
         let note = self.note(known.card, "payment-confirmed", &json!({ "order": order, "payment": payment }));
         let with = With {
@@ -109,12 +127,13 @@ impl SpTsm {
                 Ok(())
             }
             PaymentConfirmed::Before(_) => Ok(()),
-            PaymentConfirmed::WrongAmount { expected } => Err(self.wrong_amount(paid, expected).await?),
+            PaymentConfirmed::WrongAmount { expected } => {
+                Err(self.wrong_amount(paid, expected, known.card).await?)
+            }
+            PaymentConfirmed::UsedFor(other) => Err(self.used_for(paid, other, known.card).await?),
             PaymentConfirmed::PaidByAnother(_) => {
                 self.give_back(paid).await?;
-                let reason = "Another payment paid the order.";
-                self.contradiction("payment-twice", paid, reason).await?;
-                Err(Problem::because(ProblemCode::OrderUsed, reason))
+                Err(Problem::because(ProblemCode::OrderUsed, "Another payment paid the order."))
             }
             PaymentConfirmed::Closed => {
                 self.give_back(paid).await?;
@@ -124,9 +143,63 @@ impl SpTsm {
         }
     }
 
-    async fn wrong_amount(&self, paid: &PlatformOrder, expected: Fen) -> Result<Problem, Problem> {
+    /// A payment whose reference is not its order's own number may be anybody's: neither the records nor the
+    /// platform, which is asked, may know it as another order's.
+    async fn check_payment(&self, paid: &PlatformOrder, known: &TopUpOrder) -> Result<(), Problem> {
+        let is_known = match &known.state {
+            TopUpOrderState::Paid { payment, .. } => *payment == paid.payment,
+            TopUpOrderState::AwaitingPayment | TopUpOrderState::Closed => false,
+        };
+        if is_known || paid.payment.as_str() == paid.order.to_string() {
+            return Ok(());
+        }
+        let used = self.store.order_paid_by(&paid.payment).await.map_err(|error| stored::problem(&error))?;
+        if let Some(other) = used.filter(|other| *other != paid.order) {
+            return Err(self.used_for(paid, other, known.card).await?);
+        }
+        let (kind, code, reason) = match self.links.payment.query_payment(&paid.payment).await {
+            Ok(said) if said.order != paid.order => {
+                ("payment-of-another-order", ProblemCode::OrderUsed, "The payment is another order's.")
+            }
+            Ok(said) if said.payment == paid.payment && said.amount == paid.amount && said.was_paid() => {
+                return Ok(());
+            }
+            Ok(_) => (
+                "payment-contradicts",
+                ProblemCode::OrderUsed,
+                "The platform's answer does not confirm its notification.",
+            ),
+            Err(PaymentError::Refused(_)) => {
+                ("payment-unknown", ProblemCode::UnknownId, "The platform does not know the payment.")
+            }
+            Err(error @ (PaymentError::NotSent(_) | PaymentError::Unknown(_))) => {
+                return Err(Problem::because(ProblemCode::Unavailable, error));
+            }
+        };
+        self.contradiction(kind, paid, reason, Some(known.card)).await?;
+        Err(Problem::because(code, reason))
+    }
+
+    /// One payment pays one order, and it does not go back when another order is named with it.
+    async fn used_for(
+        &self,
+        paid: &PlatformOrder,
+        other: OrderId,
+        card: CardNumber,
+    ) -> Result<Problem, Problem> {
+        let reason = format!("The payment paid order {other}.");
+        self.contradiction("payment-of-another-order", paid, &reason, Some(card)).await?;
+        Ok(Problem::because(ProblemCode::OrderUsed, "The payment paid another order."))
+    }
+
+    async fn wrong_amount(
+        &self,
+        paid: &PlatformOrder,
+        expected: Fen,
+        card: CardNumber,
+    ) -> Result<Problem, Problem> {
         let reason = format!("The order is for {expected} yuan and the payment is {} yuan.", paid.amount);
-        self.contradiction("payment-wrong-amount", paid, &reason).await?;
+        self.contradiction("payment-wrong-amount", paid, &reason, Some(card)).await?;
         Ok(Problem::because(ProblemCode::AmountRefused, reason))
     }
 
@@ -143,7 +216,7 @@ impl SpTsm {
                 return Ok(Problem::because(ProblemCode::Unavailable, error));
             }
         };
-        self.contradiction("payment-unknown-order", paid, reason).await?;
+        self.contradiction("payment-unknown-order", paid, reason, None).await?;
         Ok(Problem::because(ProblemCode::UnknownId, reason))
     }
 
@@ -154,22 +227,23 @@ impl SpTsm {
         Ok(())
     }
 
-    async fn contradiction(&self, kind: &str, paid: &PlatformOrder, reason: &str) -> Result<(), Problem> {
+    async fn contradiction(
+        &self,
+        kind: &str,
+        paid: &PlatformOrder,
+        reason: &str,
+        card: Option<CardNumber>,
+    ) -> Result<(), Problem> {
         warn!(order = %paid.order, kind, reason, "a payment contradicts the records");
         let key = format!("{}/{}/{}", paid.order, paid.payment, paid.amount.get());
         let text = format!("{reason} Order {}, payment {}.", paid.order, paid.payment);
-        self.payment_incident(kind, &key, text).await
+        self.payment_incident(Contradiction { kind, key, text, card }).await
     }
 
-    /// Leaves an incident, once for each kind and key, and tells the centre, whose reconciliation lists it.
-    async fn payment_incident(&self, kind: &str, key: &str, text: String) -> Result<(), Problem> {
-        let problem = |error| stored::problem(&error);
-        let id = IncidentId::from_uuid(names::derived(&["payment-incident", kind, key]));
-        let at = self.now();
-        let report = reports::incident(id, kind, &text, at);
-        let incident = Incident { id, se: None, card: None, kind: kind.into(), text, at, closed: None };
-        self.store.record_incident(incident).await.map_err(problem)?;
-        self.store.put_delivery(report).await.map_err(problem)?;
+    /// Leaves an incident and tells the centre.
+    async fn payment_incident(&self, contradiction: Contradiction<'_>) -> Result<(), Problem> {
+        let kept = contradiction.keep(&*self.store, self.now()).await;
+        kept.map_err(|error| stored::problem(&error))?;
         self.outbox.kick();
         Ok(())
     }

@@ -11,7 +11,7 @@ use tsm_api::clearing::closing::{
     UndoClosing, UndoEvidence,
 };
 use tsm_api::clearing::lists::LostCard;
-use tsm_api::clearing::payments::PaymentIncident;
+use tsm_api::clearing::payments::{PaymentIncident, StrayPayment};
 use tsm_api::clearing::{CreditMeans, CreditReport, NewAccount, OrderReport};
 use tsm_api::client::ClientError;
 use tsm_api::problem::{Problem, ProblemCode};
@@ -32,10 +32,12 @@ use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState, With};
 use super::Links;
 use super::closing_card::{operation_to_wire, purpose_to_wire};
 use super::returning::{Share, shares};
+use super::stray_payments::Stray;
 use crate::names;
 use crate::outbox::{Carried, Carrier, delivery};
 use crate::payment::{NewRefund, PlatformOrder};
 use crate::purse::{aid_from_wire, card_from_wire, card_time, card_to_wire, se_from_wire, to_wire};
+use crate::runtime::Environment;
 
 pub(super) const CENTRE: &str = "centre";
 const SE_TSM: &str = "se-tsm";
@@ -49,6 +51,7 @@ const REFUNDED: &str = "refunded";
 const RESULT: &str = "operation-result";
 const OPEN_NOTICE: &str = "open-notice";
 const REFUND: &str = "refund";
+const STRAY: &str = "stray-payment";
 const CLOSE: &str = "close-payment";
 const INCIDENT: &str = "payment-incident";
 const PARK: &str = "park";
@@ -113,7 +116,7 @@ struct PaymentBack {
     refund: TransferId,
     amount: Fen,
     reason: String,
-    /// The centre's entry; none for a payment that it never knew.
+    /// The centre's entry. Stray payments, which have none, are messages of their own kind now.
     report: Option<OrderReport>,
 }
 
@@ -210,7 +213,7 @@ pub(super) fn refund(
     let back = PaymentBack {
         order,
         payment: payment.clone(),
-        refund: refund_number("cancelled", order, payment),
+        refund: refund_number(order, payment),
         amount,
         reason: "the top-up was cancelled".into(),
         report: Some(order_report(order, card, amount)),
@@ -218,23 +221,20 @@ pub(super) fn refund(
     delivery(PAYMENT, REFUND, &order.to_string(), &back, at)
 }
 
-/// A payment that nobody may use goes back.
+/// A payment that its order cannot use any more goes back, if it is one.
 pub(super) fn stray_payment(paid: &PlatformOrder, at: Timestamp) -> Delivery {
-    let PlatformOrder { order, payment, amount, .. } = paid;
-    let back = PaymentBack {
-        order: *order,
-        payment: payment.clone(),
-        refund: refund_number("stray", *order, payment),
-        amount: *amount,
-        reason: "the order was closed".into(),
-        report: None,
-    };
-    delivery(PAYMENT, REFUND, &format!("stray/{payment}"), &back, at)
+    let stray = Stray::of(paid);
+    delivery(PAYMENT, STRAY, &format!("{}/{}", stray.order, stray.payment), &stray, at)
 }
 
-/// A refund's number follows from what is given back, so that it is given back once.
-fn refund_number(why: &str, order: OrderId, payment: &PaymentReference) -> TransferId {
-    let words = ["refund", why, &order.to_string(), &payment.to_string()];
+/// The centre books a payment that nobody could use, and its refund.
+pub(super) fn stray_given_back(report: &StrayPayment, at: Timestamp) -> Delivery {
+    delivery(CENTRE, STRAY, &format!("{}/{}", report.order, report.payment), report, at)
+}
+
+/// The number of a cancelled order's refund follows from what is given back, so that it is given back once.
+fn refund_number(order: OrderId, payment: &PaymentReference) -> TransferId {
+    let words = ["refund", "cancelled", &order.to_string(), &payment.to_string()];
     TransferId::from_uuid(names::derived(&words))
 }
 
@@ -244,8 +244,15 @@ pub(super) fn close(order: OrderId, at: Timestamp) -> Delivery {
 }
 
 /// The centre keeps what contradicts a payment, for its reconciliation.
-pub(super) fn incident(id: IncidentId, kind: &str, text: &str, at: Timestamp) -> Delivery {
-    let report = PaymentIncident { incident: id.as_uuid(), kind: kind.into(), text: text.into(), at };
+pub(super) fn incident(
+    id: IncidentId,
+    kind: &str,
+    text: &str,
+    card: Option<CardNumber>,
+    at: Timestamp,
+) -> Delivery {
+    let card = card.map(card_to_wire);
+    let report = PaymentIncident { incident: id.as_uuid(), kind: kind.into(), text: text.into(), card, at };
     delivery(CENTRE, INCIDENT, &id.to_string(), &report, at)
 }
 
@@ -393,6 +400,7 @@ fn order_report(order: OrderId, card: CardNumber, amount: Fen) -> OrderReport {
 pub(super) struct Reports {
     pub store: Arc<dyn SpTsmStore>,
     pub links: Links,
+    pub environment: Environment,
 }
 
 #[async_trait]
@@ -403,6 +411,14 @@ impl Carrier for Reports {
             CREDIT => self.carry_credit(delivery).await,
             REFUND => self.carry_refund(delivery).await,
             CLOSE => self.carry_close(delivery).await,
+            STRAY if delivery.to == PAYMENT => match read(delivery) {
+                Ok(stray) => self.carry_stray(delivery, stray).await,
+                Err(refused) => refused,
+            },
+            STRAY => match read::<StrayPayment>(delivery) {
+                Ok(report) => Carried::of(self.links.centre.stray_payment(&report).await),
+                Err(refused) => refused,
+            },
             INCIDENT => match read::<PaymentIncident>(delivery) {
                 Ok(report) => Carried::of(self.links.centre.payment_incident(&report).await),
                 Err(refused) => refused,
@@ -518,14 +534,14 @@ impl Reports {
         stored(self.store.top_up_told(OrderId::from_uuid(report.order.0)).await)
     }
 
-    /// Closes an order at the platform. A payment that was faster goes back.
+    /// Closes an order at the platform. A payment that was faster goes back, or has gone back already.
     async fn carry_close(&self, sent: &Delivery) -> Carried {
         let order: OrderId = match read(sent) {
             Ok(order) => order,
             Err(refused) => return refused,
         };
         match self.links.payment.close(order).await {
-            Ok(closed) if !closed.held().is_zero() => {
+            Ok(closed) if closed.was_paid() => {
                 stored(self.store.put_delivery(stray_payment(&closed, sent.created_at)).await)
             }
             // The platform never had it.
@@ -541,12 +557,17 @@ impl Reports {
             Err(refused) => return refused,
         };
         let PaymentBack { order, payment, refund, amount, reason, report } = back;
+        let Some(report) = report else {
+            return self.carry_stray(sent, Stray { order, payment, amount }).await;
+        };
+        let card = match card_from_wire(&report.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
         let wanted = NewRefund { order, payment, refund, amount, reason };
-        let carried = Carried::of(self.links.payment.refund(&wanted).await.map_err(ClientError::from));
-        if carried != Carried::Delivered {
-            return carried;
+        if let Err(error) = self.links.payment.refund(&wanted).await {
+            return self.refund_refused(&wanted, card, error).await;
         }
-        let Some(report) = report else { return Carried::Delivered };
         let told = delivery(CENTRE, REFUNDED, &report.order.to_string(), &report, sent.created_at);
         stored(self.store.put_delivery(told).await)
     }
@@ -648,9 +669,12 @@ impl Reports {
             amount: Fen::new(report.amount_fen.into()),
             reason: "the card was returned".into(),
         };
-        let carried = Carried::of(self.links.payment.refund(&refund).await.map_err(ClientError::from));
-        if carried != Carried::Delivered {
-            return carried;
+        let card = match card_from_wire(&report.card) {
+            Ok(card) => card,
+            Err(problem) => return Carried::Refused(problem),
+        };
+        if let Err(error) = self.links.payment.refund(&refund).await {
+            return self.refund_refused(&refund, card, error).await;
         }
         stored(self.store.put_delivery(card_refund_paid(&report, sent.created_at)).await)
     }
@@ -680,7 +704,7 @@ impl Reports {
 }
 
 /// An arrival that could not be stored is reported again; the receiver takes it once.
-fn stored<T>(result: tsm_storage::Result<T>) -> Carried {
+pub(super) fn stored<T>(result: tsm_storage::Result<T>) -> Carried {
     match result {
         Ok(_) => Carried::Delivered,
         Err(error) => Carried::Later(error.to_string()),

@@ -39,6 +39,8 @@ pub struct SpTsmState {
     domains: BTreeMap<(SeId, Aid), DomainOnSe>,
     top_ups: BTreeMap<OrderId, TopUpOrder>,
     unpaid: BTreeSet<(jiff::Timestamp, OrderId)>,
+    /// Which payment paid which order.
+    paid_by: BTreeMap<PaymentReference, OrderId>,
     by_card: BTreeMap<CardNumber, Vec<OrderId>>,
     attempts: BTreeMap<CardNumber, (u32, TerminalNumber)>,
     arrivals: BTreeMap<OperationId, Arrival>,
@@ -327,6 +329,10 @@ impl SpTsmStore for Memory<SpTsmState> {
         })
     }
 
+    async fn order_paid_by(&self, payment: &PaymentReference) -> Result<Option<OrderId>> {
+        self.read(|state| Ok(state.paid_by.get(payment).copied()))
+    }
+
     async fn confirm_payment(
         &self,
         order: OrderId,
@@ -335,9 +341,11 @@ impl SpTsmStore for Memory<SpTsmState> {
         with: With,
     ) -> Result<PaymentConfirmed> {
         self.write(|state| {
-            let confirmed = rules::confirm(state.top_up(order)?, payment, amount);
+            let paid_before = state.paid_by.get(&payment).copied();
+            let confirmed = rules::confirm(state.top_up(order)?, payment.clone(), amount, paid_before);
             if let PaymentConfirmed::Now(paid) = &confirmed {
                 state.put_top_up(paid.clone());
+                state.paid_by.insert(payment, order);
                 state.with(with);
             }
             Ok(confirmed)

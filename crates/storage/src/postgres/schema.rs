@@ -16,9 +16,9 @@ use super::clerks::CLERKS;
 use super::payment::PAYMENT_2;
 use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
-use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 use super::sp_tsm::desk::{DESK_3, LOSSES_5};
+use super::sp_tsm::{PAYMENTS_6, UNPAID_2};
 
 /// A service's tables.
 pub trait Tables: Send + Sync + 'static {
@@ -53,7 +53,7 @@ impl Tables for SpTsmTables {
     const SERVICE: &'static str = "SP-TSM";
     const NAMESPACE: &'static str = "sp_tsm";
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5]];
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5], &[PAYMENTS_6]];
 }
 
 impl Tables for ClearingTables {

@@ -116,6 +116,27 @@ UPDATE top_ups SET unpaid = TRUE WHERE body::json ->> 'state' = 'AwaitingPayment
 CREATE INDEX top_ups_unpaid ON top_ups (created_at, id) WHERE unpaid;
 ";
 
+/// Which payment paid which order. Where old tables say that one paid two, the first stands.
+pub(in crate::postgres) const PAYMENTS_6: &str = r#"
+CREATE TABLE top_up_payments (payment TEXT COLLATE "C" PRIMARY KEY, top_up TEXT COLLATE "C" NOT NULL);
+INSERT INTO top_up_payments (payment, top_up)
+    SELECT body::json #>> '{state,Paid,payment}', id FROM top_ups
+    WHERE body::json #>> '{state,Paid,payment}' IS NOT NULL
+    ORDER BY created_at, id ON CONFLICT (payment) DO NOTHING;
+"#;
+
+async fn order_paid_by(db: &Db<'_>, payment: &PaymentReference) -> Result<Option<OrderId>> {
+    let sql = "SELECT top_up FROM top_up_payments WHERE payment = $1";
+    let found = first(db, sql, params![payment.as_str()], |row| column::<String>(row, 0)).await?;
+    found.map(|text| from_text("order", &text)).transpose()
+}
+
+async fn put_payment(db: &Db<'_>, payment: &PaymentReference, order: OrderId) -> Result<()> {
+    let sql = "INSERT INTO top_up_payments (payment, top_up) VALUES ($1, $2)";
+    run(db, sql, params![payment.as_str(), order.to_string()]).await?;
+    Ok(())
+}
+
 async fn put_top_up(db: &Db<'_>, order: &TopUpOrder) -> Result<()> {
     run(
         db,
@@ -357,6 +378,10 @@ impl SpTsmStore for Postgres<SpTsmTables> {
         })
     }
 
+    async fn order_paid_by(&self, payment: &PaymentReference) -> Result<Option<OrderId>> {
+        single!(self, db, order_paid_by(db, payment).await)
+    }
+
     async fn confirm_payment(
         &self,
         order: OrderId,
@@ -365,9 +390,12 @@ impl SpTsmStore for Postgres<SpTsmTables> {
         with: With,
     ) -> Result<PaymentConfirmed> {
         step!(self, db, {
-            let confirmed = rules::confirm(known_top_up(db, order).await?, payment.clone(), amount);
+            let paid_before = order_paid_by(db, &payment).await?;
+            let known = known_top_up(db, order).await?;
+            let confirmed = rules::confirm(known, payment.clone(), amount, paid_before);
             if let PaymentConfirmed::Now(paid) = &confirmed {
                 put_top_up(db, paid).await?;
+                put_payment(db, &payment, order).await?;
                 store_with(db, &with).await?;
             }
             Ok(confirmed)

@@ -15,9 +15,9 @@ use super::clerks::CLERKS;
 use super::payment::PAYMENT_2;
 use super::payment::purse::PURSE_3;
 use super::se_tsm::migrations::MIGRATIONS_2;
-use super::sp_tsm::UNPAID_2;
 use super::sp_tsm::arrivals::ARRIVALS_2;
 use super::sp_tsm::desk::{DESK_3, LOSSES_5};
+use super::sp_tsm::{PAYMENTS_6, UNPAID_2};
 
 /// A service's tables.
 pub trait Schema: Send + Sync + 'static {
@@ -56,7 +56,7 @@ impl Schema for SpTsmSchema {
     const FILE: &'static str = "sp-tsm";
     const MARK: i32 = 0x54_53_4D_02;
     const MIGRATIONS: &'static [&'static [&'static str]] =
-        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5]];
+        &[&[SHARED_1, SP_TSM_1], &[ARRIVALS_2, UNPAID_2], &[DESK_3], &[CLERKS], &[LOSSES_5], &[PAYMENTS_6]];
 }
 
 impl Schema for ClearingSchema {

@@ -112,6 +112,27 @@ UPDATE top_ups SET unpaid = 1 WHERE json_extract(body, '$.state') = 'AwaitingPay
 CREATE INDEX top_ups_unpaid ON top_ups (created_at, id) WHERE unpaid = 1;
 ";
 
+/// Which payment paid which order. Where old files say that one paid two, the first stands.
+pub(in crate::sqlite) const PAYMENTS_6: &str = "
+CREATE TABLE top_up_payments (payment TEXT PRIMARY KEY, top_up TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO top_up_payments (payment, top_up)
+    SELECT json_extract(body, '$.state.Paid.payment'), id FROM top_ups
+    WHERE json_extract(body, '$.state.Paid.payment') IS NOT NULL
+    ORDER BY created_at, id ON CONFLICT (payment) DO NOTHING;
+";
+
+fn order_paid_by(db: &Connection, payment: &PaymentReference) -> Result<Option<OrderId>> {
+    let sql = "SELECT top_up FROM top_up_payments WHERE payment = ?1";
+    let found = first(db, sql, [payment.as_str()], |row| row.get::<_, String>(0))?;
+    found.map(|text| from_text("order", &text)).transpose()
+}
+
+fn put_payment(db: &Connection, payment: &PaymentReference, order: OrderId) -> Result<()> {
+    let sql = "INSERT INTO top_up_payments (payment, top_up) VALUES (?1, ?2)";
+    run(db, sql, params![payment.as_str(), order.to_string()])?;
+    Ok(())
+}
+
 fn put_top_up(db: &Connection, order: &TopUpOrder) -> Result<()> {
     run(
         db,
@@ -351,6 +372,10 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
         .await
     }
 
+    async fn order_paid_by(&self, payment: &PaymentReference) -> Result<Option<OrderId>> {
+        self.read(|db| order_paid_by(db, payment))
+    }
+
     async fn confirm_payment(
         &self,
         order: OrderId,
@@ -359,9 +384,11 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
         with: With,
     ) -> Result<PaymentConfirmed> {
         self.write(move |db| {
-            let confirmed = rules::confirm(known_top_up(db, order)?, payment, amount);
+            let paid_before = order_paid_by(db, &payment)?;
+            let confirmed = rules::confirm(known_top_up(db, order)?, payment.clone(), amount, paid_before);
             if let PaymentConfirmed::Now(paid) = &confirmed {
                 put_top_up(db, paid)?;
+                put_payment(db, &payment, order)?;
                 store_with(db, with)?;
             }
             Ok(confirmed)

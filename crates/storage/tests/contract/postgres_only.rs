@@ -243,6 +243,25 @@ async fn an_older_namespace_is_migrated_and_keeps_its_rows() {
     assert!(matches!(older, Err(OpenError::Newer { found: 4, known: 3, .. })), "{older:?}");
 }
 
+/// Tables of the time before payments had one of their own say in the orders who paid what.
+#[tokio::test]
+async fn payments_of_an_older_namespace_are_known_as_used() {
+    let options = fresh();
+    let store = PostgresSpTsm::open(&url(), options.clone()).await.unwrap();
+    for n in [1, 2] {
+        store.order_top_up(top_up(n, se(1), card_number(1))).await.unwrap();
+    }
+    let payment: PaymentReference = "P1".parse().unwrap();
+    let paid = store.confirm_payment(order_id(1), payment.clone(), Fen::new(5_000), With::default()).await;
+    assert!(matches!(paid, Ok(PaymentConfirmed::Now(_))));
+    let raw = beside(options.namespace.as_deref().unwrap()).await;
+    raw.batch_execute("DROP TABLE top_up_payments; UPDATE migrations SET version = 5").await.unwrap();
+    let store = PostgresSpTsm::open(&url(), options).await.unwrap();
+    assert_eq!(store.order_paid_by(&payment).await, Ok(Some(order_id(1))));
+    let again = store.confirm_payment(order_id(2), payment, Fen::new(5_000), With::default()).await;
+    assert_eq!(again, Ok(PaymentConfirmed::UsedFor(order_id(1))));
+}
+
 #[tokio::test]
 async fn transfers_cannot_be_changed_behind_the_program() {
     let options = fresh();

@@ -173,6 +173,17 @@ async fn one_payment_pays_once() {
         store.close_top_up(order_id(2)).await.unwrap();
         let late = store.confirm_payment(order_id(2), payment("P3"), Fen::new(5_000), with(5)).await;
         assert_eq!(late, Ok(PaymentConfirmed::Closed));
+        // A payment that has paid an order pays no other, wherever that one stands.
+        store.order_top_up(top_up(3, se(1), card_number(1))).await.unwrap();
+        for other in [2, 3] {
+            let again = store.confirm_payment(order_id(other), payment("P1"), Fen::new(5_000), with(7)).await;
+            assert_eq!(again, Ok(PaymentConfirmed::UsedFor(order.order)));
+        }
+        assert_eq!(sent(store).await, [2]);
+        assert_eq!(store.order_paid_by(&payment("P1")).await, Ok(Some(order.order)));
+        for unused in ["P2", "P3"] {
+            assert_eq!(store.order_paid_by(&payment(unused)).await, Ok(None));
+        }
         let unknown = store.confirm_payment(order_id(9), payment("P4"), Fen::new(1), with(6)).await;
         assert!(matches!(unknown, Err(StorageError::Unknown { .. })));
     })

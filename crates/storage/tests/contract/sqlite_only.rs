@@ -5,13 +5,14 @@ use tsm_domain::Fen;
 use tsm_domain::money::TransferCode;
 use tsm_storage::clearing::Books;
 use tsm_storage::shared::{ChainKey, Chains, Outbox};
+use tsm_storage::sp_tsm::{PaymentConfirmed, With};
 use tsm_storage::sqlite::{
     OpenError, PaymentSchema, Schema, Sqlite, SqliteClearing, SqlitePayment, SqliteSeTsm, SqliteSpTsm,
 };
-use tsm_storage::{ClearingStore, SeTsmStore, StorageError};
+use tsm_storage::{ClearingStore, SeTsmStore, SpTsmStore as _, StorageError};
 
 use crate::TemporaryFile;
-use crate::sample::{at, card_number, delivery, note, se, se_record, uuid};
+use crate::sample::{at, card_number, delivery, note, order_id, se, se_record, top_up, uuid};
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_reopening() {
@@ -67,6 +68,28 @@ async fn an_older_file_is_migrated_and_keeps_its_rows() {
     drop(later);
     Sqlite::<Later>::open(&file.path()).expect("a migrated file is not migrated again");
     assert!(matches!(SqlitePayment::open(&file.path()), Err(OpenError::Newer { found: 4, known: 3, .. })));
+}
+
+/// A file of the time before payments had a table of their own says in its orders who paid what.
+#[tokio::test]
+async fn payments_of_an_older_file_are_known_as_used() {
+    let file = TemporaryFile::new();
+    let store = SqliteSpTsm::open(&file.path()).unwrap();
+    for n in [1, 2] {
+        store.order_top_up(top_up(n, se(1), card_number(1))).await.unwrap();
+    }
+    let paid =
+        store.confirm_payment(order_id(1), "P1".parse().unwrap(), Fen::new(5_000), With::default()).await;
+    assert!(matches!(paid, Ok(PaymentConfirmed::Now(_))));
+    drop(store);
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.execute_batch("DROP TABLE top_up_payments; PRAGMA user_version = 5").unwrap();
+    drop(raw);
+    let store = SqliteSpTsm::open(&file.path()).unwrap();
+    assert_eq!(store.order_paid_by(&"P1".parse().unwrap()).await, Ok(Some(order_id(1))));
+    let again =
+        store.confirm_payment(order_id(2), "P1".parse().unwrap(), Fen::new(5_000), With::default()).await;
+    assert_eq!(again, Ok(PaymentConfirmed::UsedFor(order_id(1))));
 }
 
 #[cfg(unix)]

@@ -100,6 +100,10 @@ impl World {
 
     /// Whether the cause of a difference that nothing explained is the right one.
     fn is_so(&self, difference: &Difference) -> bool {
+        // What the network has done to the platform's messages, whatever card they were about.
+        if difference.cause == Cause::NotificationRefused {
+            return TAMPERED.iter().any(|kind| difference.text.starts_with(kind));
+        }
         if difference.card.is_some_and(|card| self.truth.is_copied(card.application_serial())) {
             return Self::may_be_of_copied(difference.cause);
         }
@@ -121,10 +125,6 @@ impl World {
                 let proven = self.truth.proven_by(serial, transaction.counter);
                 proven.is_none_or(|terminal| !difference.text.contains(&hex::encode(terminal)))
             }),
-            // What the network has done to the platform's messages.
-            Cause::OtherSuspicion => {
-                difference.card.is_none() && TAMPERED.iter().any(|kind| difference.text.starts_with(kind))
-            }
             // Somebody altered it on its way, and its terminal had not signed it so.
             Cause::BatchRefused => self.was_altered(difference),
             _ => false,

@@ -76,6 +76,9 @@ causes! {
     FareCheaper, "fare_cheaper", "A terminal charged less for a ride than the fare table in force says.", "终端收取的车费低于现行票价表。", "Ask the operator which table the terminal used; the books keep what the card proved.", "请运营方查明终端所用票价表；账目以卡片证实的金额为准。";
     TerminalWithoutOperator, "terminal_without_operator", "A purchase was made at a terminal that belongs to no operator; it is not settled.", "消费终端不属于任何运营方，未予清算。", "Enter the terminal's operator.", "登记终端运营方。";
     LedgerImbalance, "ledger_imbalance", "The books of all cards together do not balance.", "总账不平。", "Stop settlements and examine the store.", "停止清算并检查存储。";
+    NotificationRefused, "notification_refused", "A payment notification was not taken: forged, signed at another time, sent before, or meant for another merchant. It changed nothing.", "支付通知未被采信：系伪造、超时、重放或发给其他商户，未产生任何影响。", "Find out who sent it; nothing has to be booked.", "查明发送方，无需记账。";
+    PaymentContradicts, "payment_contradicts", "What was said of a payment contradicts the order that it names, or the payment is another order's. It changed nothing.", "所报支付与其订单矛盾，或该支付属于另一订单，未产生任何影响。", "Ask the payment platform about the order and the payment; correct what the statement shows.", "向支付平台核对该订单与支付，并按对账单更正。";
+    RefundRefused, "refund_refused", "The payment platform refuses to give a payment back.", "支付平台拒绝退回一笔支付。", "Ask the payment platform about the payment; pay what is owed to the rider another way.", "向支付平台核对该笔支付，应退款项另行支付给持卡人。";
     OtherSuspicion, "other_suspicion", "A report contradicts the records.", "上报内容与记录矛盾。", "Examine the card's journal.", "核查卡片日志。";
 }
 
@@ -116,6 +119,13 @@ impl Cause {
             "counter-gap" | "gap" => Self::CounterGap,
             "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,
             Self::PARKING_WAITS => Self::ParkingAwaitsCredit,
+            "payment-forged"
+            | "payment-stale"
+            | "payment-replayed"
+            | "payment-misdirected"
+            | "payment-unreadable" => Self::NotificationRefused,
+            "payment-refund-refused" => Self::RefundRefused,
+            kind if kind.starts_with("payment-") => Self::PaymentContradicts,
             "parked-inconsistent" => Self::ParkedInconsistent,
             "books-broken" => Self::BooksBroken,
             "ledger-imbalance" => Self::LedgerImbalance,

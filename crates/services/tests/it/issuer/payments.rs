@@ -1,17 +1,19 @@
 //! The payment platform's word at the SP-TSM: signed, taken once, refused with its reason and an incident where
 //! it contradicts the order; late, early, doubled and lost words move the money once.
 
+use serde_json::json;
+use tsm_api::clearing::evidence::CardQuery;
 use tsm_api::client::Transport as _;
+use tsm_api::conversation::OutcomeResult;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
 use tsm_api::payment::{Pay, PayChoice, PaymentNotification, PaymentRecord, PaymentSignature, PaymentState};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::sp_tsm::wallet::{OrderRecord, OrderState, TopUpOrder};
-use tsm_domain::OrderId;
+use tsm_api::sp_tsm::wallet::{Operation, OrderRecord, OrderState, TopUpOrder};
+use tsm_domain::{DeliveryId, OrderId};
 use tsm_services::payment::PlatformState;
 use tsm_services::payment_sandbox::Faults;
 use tsm_services::payment_sandbox::faults::{Heard, Raced};
-use tsm_storage::Incidents as _;
-use tsm_storage::shared::IncidentFilter;
+use tsm_storage::shared::{Delivery, IncidentFilter, Incidents as _, Outbox as _};
 
 use crate::issuer::city::{City, PURSE};
 use crate::issuer::phone::{Phone, request_id, uuid};
@@ -83,6 +85,19 @@ async fn comes_back(city: &City, payment: PaymentId) {
     panic!("the payment never went back");
 }
 
+/// Waits until the centre has booked one payment that nobody could use, and its refund.
+async fn booked_both_ways(city: &City) {
+    for _ in 0..20_000 {
+        let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
+        if books.refunded_fen > 0 {
+            let kept = (books.in_flight_fen, books.refund_payable_fen, books.purses_fen);
+            assert_eq!((books.paid_in_fen, books.refunded_fen, kept), (5000, 5000, (0, 0, 0)));
+            return;
+        }
+    }
+    panic!("the centre was never told of the payment and its refund");
+}
+
 /// Forged, contradicting and misdirected notifications are refused with a reason, appear among the centre's
 /// incidents, and change nothing; the platform's own word counts once.
 ///
@@ -125,15 +140,27 @@ async fn forged_and_contradicting_notifications_change_nothing() {
     assert_eq!(said(&city, &platform, &word).await, None);
     assert_eq!(state(&phone, order.order).await, OrderState::Paid);
     assert_eq!(said(&city, &platform, &word).await, None, "again");
+    // The platform, which is asked, does not know this payment.
     let another = changed(&|payment| payment.payment = PaymentId(uuid()));
-    assert_eq!(said(&city, &platform, &another).await, Some(ProblemCode::OrderUsed));
+    assert_eq!(said(&city, &platform, &another).await, Some(ProblemCode::UnknownId));
+    // The header is not signed; it must name the merchant all the same.
+    let elsewhere = platform.notification("CINEMA", &word, stamp(jiff::Timestamp::now()));
+    assert_eq!(city.to_sp.send(elsewhere).await.unwrap().status, 403);
     let kinds = incidents_at_the_centre(&city, 7).await;
+    let card = phone.card_number().await.parse().unwrap();
+    for incident in city.centre_store.incidents(IncidentFilter::Open, 100).await.unwrap() {
+        let expected = (incident.kind != "payment-unknown-order").then_some(card);
+        assert_eq!(incident.card, expected, "{incident:?}");
+    }
+    let query = CardQuery { card: city.card_number(&phone.card_number().await) };
+    let facts = city.centre_peer(&city.sp_tsm).explanation(&query).await.unwrap();
+    assert_eq!(facts.incidents.len(), 6, "the card's explanation shows them");
     let expected = [
         "payment-forged",
         "payment-misdirected",
         "payment-replayed",
         "payment-stale",
-        "payment-twice",
+        "payment-unknown",
         "payment-unknown-order",
         "payment-wrong-amount",
     ];
@@ -146,6 +173,83 @@ async fn forged_and_contradicting_notifications_change_nothing() {
         }
     }
     panic!("the payments never reached the centre");
+}
+
+/// Puts a message into the SP-TSM's outbox as the release before this one left them there: it asks that a payment
+/// go back.
+async fn ask_back(city: &City, order: WireOrder, payment: PaymentId) {
+    let body = json!({
+        "order": order, "payment": payment.to_string(), "refund": uuid(), "amount": 5000,
+        "reason": "the order was closed", "report": null,
+    });
+    let now = jiff::Timestamp::now();
+    let delivery = Delivery {
+        id: DeliveryId::from_uuid(uuid()),
+        to: "payment".into(),
+        kind: "refund".into(),
+        body: body.to_string(),
+        created_at: now,
+        due_at: now,
+        attempts: 0,
+    };
+    city.store.put_delivery(delivery).await.unwrap();
+}
+
+/// A payment that another order has, on a card or not heard of yet, pays no second order and never goes back
+/// because a second order was named with it, wherever that one stands; nor does one that the platform does not
+/// know. Each time there is an incident with the card, and nothing is tried again.
+///
+/// req: B-7.4.1.b
+#[tokio::test]
+async fn a_payment_of_another_order_neither_pays_nor_goes_back() {
+    let hour = 3_600_000;
+    let city = City::failing(Faults { notification_delay_ms: hour, ..Faults::default() }).await;
+    let mut phone = opened(&city).await;
+    let credited = ordered(&phone).await;
+    city.payer().pay(credited.payment.unwrap(), &PAYS).await.unwrap();
+    assert_eq!(said(&city, &city.platform, &paid(&credited)).await, None);
+    let outcome = phone.operate(Operation::TopUp, Some(credited.order)).await;
+    assert_eq!(outcome.result, OutcomeResult::Done, "{outcome:?}");
+    // Paid, and nobody was told.
+    let unheard = ordered(&phone).await;
+    city.payer().pay(unheard.payment.unwrap(), &PAYS).await.unwrap();
+    let (unpaid, closed, own) = (ordered(&phone).await, ordered(&phone).await, ordered(&phone).await);
+    phone.wallet.cancel_order(closed.order).await.unwrap();
+    city.payer().pay(own.payment.unwrap(), &PAYS).await.unwrap();
+    assert_eq!(said(&city, &city.platform, &paid(&own)).await, None);
+    ask_back(&city, closed.order, credited.payment.unwrap()).await;
+    ask_back(&city, own.order, unheard.payment.unwrap()).await;
+    ask_back(&city, closed.order, PaymentId(uuid())).await;
+    for named in [&unpaid, &closed, &own] {
+        for payment in [&credited, &unheard] {
+            let mut word = paid(named);
+            word.payment.payment = payment.payment.unwrap();
+            let refused = said(&city, &city.platform, &word).await;
+            assert_eq!(refused, Some(ProblemCode::OrderUsed), "{named:?} {payment:?}");
+        }
+    }
+    let kinds = incidents_at_the_centre(&city, 7).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "payment-of-another-order").count(), 6, "{kinds:?}");
+    assert_eq!(kinds.last().map(String::as_str), Some("payment-unknown"));
+    let card = phone.card_number().await.parse().unwrap();
+    let found = city.centre_store.incidents(IncidentFilter::Open, 100).await.unwrap();
+    assert!(found.iter().all(|incident| incident.card == Some(card)), "{found:?}");
+    // Nothing waits to be tried again, and nothing went back.
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    for _ in 0..20_000 {
+        if city.store.due_deliveries(later, 100).await.unwrap().is_empty() {
+            break;
+        }
+        city.centre_peer(&city.sp_tsm).books().await.unwrap();
+    }
+    assert_eq!(city.store.due_deliveries(later, 100).await.unwrap(), []);
+    for payment in [&credited, &unheard, &own] {
+        assert_eq!(platform_state(&city, payment.payment.unwrap()).await, PaymentState::Paid);
+    }
+    assert_eq!(state(&phone, unpaid.order).await, OrderState::Unpaid);
+    assert_eq!(phone.balance().await, 5000);
+    let books = city.centre_peer(&city.sp_tsm).books().await.unwrap();
+    assert_eq!((books.paid_in_fen, books.purses_fen, books.in_flight_fen), (10_000, 5_000, 5_000));
 }
 
 /// A cancelled order is closed at the platform too: who pays then is refused, or, where the bank was faster, gets
@@ -164,7 +268,8 @@ async fn nobody_pays_for_a_cancelled_order() {
     city.payer().pay(payment, &PAYS).await.unwrap();
     comes_back(&city, payment).await;
     assert_eq!(state(&phone, order.order).await, OrderState::Cancelled);
-    assert_eq!(city.settled(0).await.paid_in_fen, 0);
+    // The centre books what the platform took and gave back, as the platform's statement will have it.
+    booked_both_ways(&city).await;
 }
 
 /// A payment that was made before the order was cancelled, and of which nobody had heard, goes back.
@@ -185,7 +290,7 @@ async fn a_payment_that_nobody_heard_of_goes_back_when_the_order_is_cancelled() 
     assert_eq!(state(&phone, order.order).await, OrderState::Cancelled);
     let queried = city.payment_platform().query(OrderId::from_uuid(order.order.0)).await.unwrap();
     assert_eq!(queried.state, PlatformState::Refunded, "given back once");
-    assert_eq!(city.settled(0).await.paid_in_fen, 0);
+    booked_both_ways(&city).await;
 }
 
 /// Whatever goes wrong at the platform, one payment is one credit.

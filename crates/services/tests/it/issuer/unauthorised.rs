@@ -180,6 +180,11 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /peer/v1/parked-cards/claims/evidence", Issuer, json!({ "card": card })),
         ("POST /peer/v1/issuer-freezes", Issuer, json!({ "freeze": ID, "card": card, "reason": "why" })),
         ("POST /peer/v1/payment-incidents", Keepers, incident),
+        (
+            "POST /peer/v1/stray-payments",
+            Issuer,
+            json!({ "order": ID, "card": card, "payment": "P1", "amount_fen": 100 }),
+        ),
         ("GET /peer/v1/purchases", Institutions, json!({ "card": card, "counter": 1 })),
         ("GET /peer/v1/purchases/proofs/wanted", Institutions, json!({ "card": card })),
         ("POST /peer/v1/purchases/proofs", Institutions, proof),

@@ -1,10 +1,12 @@
 //! Reconciliation: lines that are missing, extra or altered all appear, with their causes, and two people
 //! resolve them with entries that balance.
 
+use tsm_api::clearing::payments::{PaymentIncident, StrayPayment};
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::client::ClientError;
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::ProblemCode;
+use tsm_domain::environment::Clock as _;
 use tsm_domain::money::StatementLine;
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_storage::ClearingStore;
@@ -119,6 +121,74 @@ async fn every_altered_line_of_a_statement_is_a_difference() {
     let same = world.client(&world.desk);
     let id = altered.difference.to_string();
     assert_eq!(same.call(&api::DIFFERENCE, &[&id], &Nothing {}).await.unwrap(), *altered);
+}
+
+/// A payment that nobody could use and that went back is booked both ways, once: books, statement and cards meet,
+/// also where another payment paid the same order.
+#[tokio::test]
+async fn a_stray_payment_and_its_refund_meet_the_statement() {
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 500).await;
+    let issuer = world.peer(&world.city);
+    let stray = |order: u128, payment: &str, amount_fen| StrayPayment {
+        order: report(order, &card, 1).order,
+        card: card.wire(),
+        payment: payment.into(),
+        amount_fen,
+    };
+    for one in [stray(1, "P1-again", 500), stray(2, "P2", 500), stray(1, "P1-again", 500)] {
+        issuer.stray_payment(&one).await.unwrap();
+    }
+    let refused = [
+        (stray(2, "P2", 499), ProblemCode::AmountRefused),
+        (stray(3, "P3", 0), ProblemCode::ValueRefused),
+        (stray(3, "cash:099900000042:00000000-0000-0000-0000-000000000001", 5), ProblemCode::ValueRefused),
+        (StrayPayment { card: PurseCard::new(9).wire(), ..stray(3, "P3", 5) }, ProblemCode::UnknownId),
+    ];
+    for (one, code) in refused {
+        assert_eq!(issuer.stray_payment(&one).await.unwrap_err().code(), Some(code), "{one:?}");
+    }
+    // What the stray payment left behind is nothing that the order's own money could be given back by.
+    let own = issuer.refund(&report(1, &card, 500)).await.unwrap_err();
+    assert_eq!(own.code(), Some(ProblemCode::StateForbids));
+    let statement = vec![paid(1, 500), paid(1, 500), refunded(1, 500), paid(2, 500), refunded(2, 500)];
+    assert_eq!(reconcile(&world, day(), statement).await, 0);
+    let totals = world.store.totals().await.unwrap();
+    assert_eq!((totals.paid_in, totals.refunded, totals.in_flight), (1_500, 1_000, 0));
+    assert_eq!(totals.check(), Ok(()));
+}
+
+/// What contradicts a payment is in the view with a cause of its own and the card of the order.
+#[tokio::test]
+async fn incidents_of_payments_have_their_cause_and_card() {
+    let world = World::on(MemoryClearing::new()).await;
+    let card = world.card(1).await;
+    let kinds = [
+        ("payment-forged", "notification_refused"),
+        ("payment-misdirected", "notification_refused"),
+        ("payment-of-another-order", "payment_contradicts"),
+        ("payment-refund-refused", "refund_refused"),
+        ("payment-wrong-amount", "payment_contradicts"),
+    ];
+    for (number, (kind, _)) in (1..).zip(kinds) {
+        let incident = PaymentIncident {
+            incident: uuid::Uuid::from_u128(number),
+            kind: kind.into(),
+            text: "as it was said".into(),
+            card: Some(card.wire()),
+            at: world.clock.now(),
+        };
+        world.peer(&world.city).payment_incident(&incident).await.unwrap();
+        let metro = world.peer(&world.metro).payment_incident(&incident).await.unwrap_err();
+        assert!(metro.code().is_some(), "another institution says nothing of the issuer's cards");
+    }
+    assert_eq!(reconcile(&world, day(), Vec::new()).await, 5);
+    let all = list(&world, None).await;
+    for (kind, cause) in kinds {
+        let one = all.iter().find(|one| one.text.starts_with(kind)).unwrap();
+        assert_eq!((one.cause.as_str(), one.card.clone()), (cause, Some(card.wire())), "{kind}");
+    }
 }
 
 /// What is found is resolved by two people, with entries in the ledger that balance.

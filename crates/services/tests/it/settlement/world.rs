@@ -124,6 +124,9 @@ impl PaymentPlatform for Statements {
     async fn query(&self, _: OrderId) -> Result<PlatformOrder, PaymentError> {
         Err(PaymentError::NotSent("only statements".into()))
     }
+    async fn query_payment(&self, _: &tsm_domain::PaymentReference) -> Result<PlatformOrder, PaymentError> {
+        Err(PaymentError::NotSent("only statements".into()))
+    }
     async fn close(&self, _: OrderId) -> Result<PlatformOrder, PaymentError> {
         Err(PaymentError::NotSent("only statements".into()))
     }
