@@ -219,7 +219,13 @@ fn payment_keys(
         payment_sandbox::platform_key(OPERATOR, scheme, 1).expect("the names are letters and dashes");
     let merchant = draw_key(sp_tsm, &merchant_key(), scheme)?.to_wire();
     let statements = draw_key(clearing, &statement_key(), scheme)?.to_wire();
-    let platform = vec![draw_key(payment, &platform, scheme)?.to_wire()];
+    // Merchants of their own may sign with RSA: the platform answers each with a key of its kind.
+    let rsa = payment_sandbox::platform_key(OPERATOR, PaymentSignature::RsaSha256, 1)
+        .expect("the names are letters and dashes");
+    let platform = vec![
+        draw_key(payment, &rsa, PaymentSignature::RsaSha256)?.to_wire(),
+        draw_key(payment, &platform, scheme)?.to_wire(),
+    ];
     Ok(PaymentKeys { merchant, statements, platform, shop: Some(shop) })
 }
 
