@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::problem::ProblemCode;
+
 /// The HTTP method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -69,6 +71,61 @@ pub enum Access {
     Payment,
 }
 
+/// The reasons for which an endpoint may refuse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusals {
+    access: Access,
+    own: Option<&'static [ProblemCode]>,
+}
+
+impl Refusals {
+    /// Whether it may refuse for this reason; where nothing is declared, for any.
+    pub fn has(self, code: ProblemCode) -> bool {
+        self.own.is_none() || self.known().contains(&code)
+    }
+
+    /// Those that are known. They are all, when [`Self::are_all`].
+    pub fn known(self) -> Vec<ProblemCode> {
+        [OF_EVERY_SERVER, self.access.refusals(), self.own.unwrap_or_default()].concat()
+    }
+
+    /// Whether no other may come.
+    pub const fn are_all(self) -> bool {
+        self.own.is_some()
+    }
+}
+
+/// For what every server may refuse every request.
+pub const OF_EVERY_SERVER: &[ProblemCode] = &[
+    ProblemCode::MalformedRequest,
+    ProblemCode::TooLarge,
+    ProblemCode::TooManyRequests,
+    ProblemCode::Internal,
+    ProblemCode::Unavailable,
+];
+
+impl Access {
+    /// For what a caller is refused who may not call.
+    pub const fn refusals(self) -> &'static [ProblemCode] {
+        use ProblemCode as C;
+        match self {
+            Self::Public | Self::Conversation => &[],
+            Self::Wallet | Self::Provider => &[C::SessionRequired, C::SessionExpired, C::NotAllowed],
+            Self::Staff(_) => {
+                &[C::SessionRequired, C::SessionExpired, C::NotAllowed, C::PasswordChangeRequired]
+            }
+            Self::Peer => &[
+                C::PeerCertificateRequired,
+                C::SignatureWrong,
+                C::SignatureStale,
+                C::SignatureReplayed,
+                C::NotAllowed,
+            ],
+            Self::Payment => &[C::SignatureWrong, C::SignatureStale, C::SignatureReplayed, C::NotAllowed],
+        }
+    }
+}
+
 /// A request without fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Nothing {}
@@ -83,18 +140,33 @@ pub struct Endpoint<Q, R> {
     pub access: Access,
     /// What it does, in one sentence.
     pub summary: &'static str,
+    /// Every reason for which its own rules refuse, where they are declared.
+    pub refusals: Option<&'static [ProblemCode]>,
     types: PhantomData<fn(Q) -> R>,
 }
 
 impl<Q, R> Endpoint<Q, R> {
     /// An endpoint that reads.
     pub const fn get(path: &'static str, access: Access, summary: &'static str) -> Self {
-        Self { verb: Verb::Get, path, access, summary, types: PhantomData }
+        Self { verb: Verb::Get, path, access, summary, refusals: None, types: PhantomData }
     }
 
     /// An endpoint that does something.
     pub const fn post(path: &'static str, access: Access, summary: &'static str) -> Self {
-        Self { verb: Verb::Post, path, access, summary, types: PhantomData }
+        Self { verb: Verb::Post, path, access, summary, refusals: None, types: PhantomData }
+    }
+
+    /// Declares every reason for which the endpoint's own rules refuse; those of [`Access::refusals`] and of every
+    /// server come by themselves. A server that refuses for another reason is wrong, and its tests fail.
+    #[must_use]
+    pub const fn refusing(mut self, codes: &'static [ProblemCode]) -> Self {
+        self.refusals = Some(codes);
+        self
+    }
+
+    /// The reasons for which it may refuse.
+    pub const fn declared(&self) -> Refusals {
+        Refusals { access: self.access, own: self.refusals }
     }
 }
 
@@ -106,6 +178,7 @@ impl<Q: ToSchema, R: ToSchema> Endpoint<Q, R> {
             path: self.path,
             access: self.access,
             summary: self.summary,
+            refusals: self.declared(),
             request: SchemaInfo::of::<Q>(),
             reply: SchemaInfo::of::<R>(),
         }
@@ -123,6 +196,8 @@ pub struct EndpointInfo {
     pub access: Access,
     /// What it does.
     pub summary: &'static str,
+    /// The reasons for which it may refuse.
+    pub refusals: Refusals,
     /// The request.
     pub request: SchemaInfo,
     /// The reply.

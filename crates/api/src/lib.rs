@@ -23,6 +23,7 @@ pub mod receipt;
 pub mod se_tsm;
 pub mod signature;
 pub mod sp_tsm;
+pub mod text;
 pub mod timing;
 
 pub use endpoint::{Access, Endpoint, Nothing, StaffRole, Verb};

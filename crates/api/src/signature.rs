@@ -28,6 +28,39 @@ pub const SERIAL: &str = "x-tsm-serial";
 /// Header: the signature in hexadecimal, 64 bytes r and s.
 pub const SIGNATURE: &str = "x-tsm-signature";
 
+/// What is said of each header of a signed message, in the order in which they are written.
+pub const HEADERS: [(&str, &str); 4] = [
+    (INSTITUTION, "The sender's institution number."),
+    (
+        TIMESTAMP,
+        "When the message was signed, RFC 3339, as it stands in the signed text; at most 300 seconds off.",
+    ),
+    (SERIAL, "A UUID in lower case with hyphens, drawn anew for each message and taken once."),
+    (SIGNATURE, "ECDSA on P-256 with SHA-256: r and s, 32 bytes each, in hexadecimal."),
+];
+
+/// How a message between institutions is signed, in words.
+pub fn in_words() -> String {
+    let parts = SignedParts {
+        method: "POST",
+        path: "/peer/v1/payments?if=any",
+        institution: "SP00000001",
+        stamp: Stamp {
+            at: Timestamp::from_second(1_790_000_000).unwrap_or_default(),
+            serial: Uuid::from_u128(0xABC),
+        },
+        body: b"{}",
+    };
+    let text = String::from_utf8_lossy(&parts.to_bytes()).replace('\n', "\\n");
+    format!(
+        "ECDSA on P-256 with SHA-256 over a text of one line for each part, each with a line feed: the words \
+         `OPENTSM-MESSAGE-1`, the method, the path with its query, the sender's number, the time, the serial, and the \
+         SHA-256 of the body in lower-case hexadecimal. For example `{text}`. A message is taken once, within {} \
+         seconds. Replies are not signed: the connection vouches for them.",
+        WINDOW.as_secs()
+    )
+}
+
 /// How old or young a message may be.
 pub const WINDOW: SignedDuration = SignedDuration::from_secs(300);
 /// How many serials are remembered. More messages than this within the window are refused.

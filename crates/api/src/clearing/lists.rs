@@ -342,6 +342,7 @@ pub struct ListProposal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed: Option<WireListKind>,
     /// Why, in words.
+    #[serde(deserialize_with = "crate::text::line")]
     pub why: String,
 }
 

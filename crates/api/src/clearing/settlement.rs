@@ -226,6 +226,7 @@ pub struct NewPayout {
     /// The operator.
     pub operator: String,
     /// Why, in words.
+    #[serde(deserialize_with = "crate::text::line")]
     pub note: String,
 }
 
@@ -332,6 +333,7 @@ pub struct NewProposal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<HexBytes>,
     /// Why.
+    #[serde(deserialize_with = "crate::text::line")]
     pub note: String,
 }
 

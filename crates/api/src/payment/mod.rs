@@ -4,6 +4,7 @@
 //! payers have the unguessable number of their payment.
 
 pub mod purse;
+pub mod signing;
 pub mod statement;
 pub mod statement_stream;
 
@@ -15,58 +16,75 @@ use utoipa::ToSchema;
 use crate::HexBytes;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 use crate::ids::{OrderId, PaymentId, RefundId};
+use crate::problem::ProblemCode as Code;
 
 /// New payment order.
 pub const CREATE: Endpoint<NewPayment, PaymentRecord> =
-    Endpoint::post("/merchant/v1/payments", Access::Payment, "Opens a payment for a merchant's order.");
+    Endpoint::post("/merchant/v1/payments", Access::Payment, "Opens a payment for a merchant's order.")
+        .refusing(&[Code::ValueRefused, Code::StateForbids, Code::OutcomeUnknown]);
 /// Query by the merchant.
 pub const QUERY: Endpoint<Nothing, PaymentRecord> = Endpoint::get(
     "/merchant/v1/payments/{payment}",
     Access::Payment,
     "How a merchant's own payment stands; the answer may be that this is not known yet.",
-);
+)
+.refusing(&[Code::UnknownId, Code::OutcomeUnknown]);
 /// Closes.
 pub const CLOSE: Endpoint<Nothing, PaymentRecord> = Endpoint::post(
     "/merchant/v1/payments/{payment}/close",
     Access::Payment,
     "Closes a payment that nobody has paid, for good; one that is paid is refused.",
-);
+)
+.refusing(&[Code::UnknownId, Code::StateForbids, Code::OutcomeUnknown]);
 /// Refund.
 pub const REFUND: Endpoint<Refund, RefundRecord> = Endpoint::post(
     "/merchant/v1/payments/{payment}/refunds",
     Access::Payment,
     "Gives back a part of what was paid, or all of it; repeating a refund's number gives nothing more.",
-);
+)
+.refusing(&[
+    Code::UnknownId,
+    Code::ValueRefused,
+    Code::AmountRefused,
+    Code::Duplicate,
+    Code::StateForbids,
+    Code::OutcomeUnknown,
+]);
 /// The day's statement.
 pub const STATEMENT: Endpoint<StatementQuery, StatementFile> = Endpoint::get(
     "/merchant/v1/statements",
     Access::Payment,
     "The merchant's payments and refunds of a day that is over, with digest and signature.",
-);
+)
+.refusing(&[Code::ValueRefused, Code::StateForbids]);
 /// A piece of a day's statement.
 pub const STATEMENT_PIECE: Endpoint<StatementPieceQuery, StatementPiece> = Endpoint::get(
     "/merchant/v1/statements/pieces",
     Access::Payment,
     "A piece of the statement of a day that is over; the last one carries the digest and signature of the whole.",
-);
+)
+.refusing(&[Code::ValueRefused, Code::StateForbids]);
 /// The platform's keys.
 pub const PLATFORM_KEYS: Endpoint<Nothing, PlatformKeys> = Endpoint::get(
     "/merchant/v1/platform-keys",
     Access::Payment,
     "The public keys with which the platform signs now; the reply is signed with the key that the merchant has.",
-);
+)
+.refusing(&[]);
 /// The person pays (sandbox).
 pub const PAY: Endpoint<Pay, PaymentRecord> = Endpoint::post(
     "/user/v1/payments/{payment}/confirmation",
     Access::Conversation,
     "The person pays, or declines; the unguessable payment number is the right to do so.",
-);
+)
+.refusing(&[Code::UnknownId, Code::StateForbids, Code::OutcomeUnknown]);
 /// The person looks.
 pub const SHOW: Endpoint<Nothing, PaymentRecord> = Endpoint::get(
     "/user/v1/payments/{payment}",
     Access::Conversation,
     "What is to be paid; the unguessable payment number is the right to ask.",
-);
+)
+.refusing(&[Code::UnknownId]);
 
 /// Every endpoint of the role.
 pub fn endpoints() -> Vec<EndpointInfo> {
@@ -92,7 +110,8 @@ pub struct NewPayment {
     pub order: OrderId,
     /// How much.
     pub amount_fen: u32,
-    /// What for, in words for the payer.
+    /// What for, in words for the payer: one line of at most 200 bytes.
+    #[serde(deserialize_with = "crate::text::line")]
     pub subject: String,
     /// Until when it can be paid; the platform may end it earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,7 +166,8 @@ pub struct Refund {
     pub refund: RefundId,
     /// How much; all refunds together at most what was paid.
     pub amount_fen: u32,
-    /// Why.
+    /// Why, on one line.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }
 
@@ -294,7 +314,8 @@ pub enum PaymentSignature {
 /// A public key of the platform.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PlatformKey {
-    /// Its serial, made from the key itself.
+    /// Its serial, made from the key itself: 20 upper-case hexadecimal digits, the first 10 bytes of SHA-256 over
+    /// `key` followed by `exponent`.
     pub serial: String,
     /// How it signs.
     pub scheme: PaymentSignature,

@@ -121,6 +121,7 @@ pub struct OwnMigration {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Withdrawal {
     /// The reason.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
     /// The person of another house who asks for it at its own desk.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,6 +51,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Upload {
     /// Its name.
+    #[serde(deserialize_with = "crate::text::line")]
     pub name: String,
     /// The provider's software version.
     pub version: String,

@@ -115,6 +115,7 @@ pub struct CardMatter {
     /// The card.
     pub card: HexBytes,
     /// Why.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }
 

@@ -8,7 +8,7 @@ use crate::endpoint::{Access, Endpoint, EndpointInfo};
 use crate::ids::{ConversationId, OperationId};
 use crate::payment::PaymentNotification;
 use crate::se_tsm::peer::{DomainObservation, OperationKind, OperationResult};
-use crate::{HexBytes, Nothing, Problem};
+use crate::{HexBytes, Nothing, Problem, ProblemCode};
 
 /// Consent before an operation.
 pub const PRE_OPERATION: Endpoint<PreOperationRequest, PreOperationReply> = Endpoint::post(
@@ -45,7 +45,13 @@ pub const PAYMENT_NOTIFICATION: Endpoint<PaymentNotification, Nothing> = Endpoin
     "/peer/v1/payment-notifications",
     Access::Payment,
     "The payment platform's signed word that an order is paid.",
-);
+)
+.refusing(&[
+    ProblemCode::UnknownId,
+    ProblemCode::AmountRefused,
+    ProblemCode::OrderUsed,
+    ProblemCode::StateForbids,
+]);
 
 /// Every endpoint for institutions.
 pub fn endpoints() -> Vec<EndpointInfo> {

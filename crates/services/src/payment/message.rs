@@ -17,23 +17,12 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use jiff::Timestamp;
 use tsm_api::HexBytes;
+use tsm_api::payment::signing;
+pub use tsm_api::payment::signing::{MERCHANT, NONCE, REPLY_SERIAL, SERIAL, SIGNATURE, TIMESTAMP};
 use tsm_api::payment::{PaymentSignature, PlatformKey};
 use tsm_api::signature::{SignatureError, Stamp};
 use tsm_keys::{KeyAlgorithm, KeyError, KeyReference, KeyService, PublicKey, SignatureScheme};
 use uuid::Uuid;
-
-/// Header: the merchant that sends the message, or that it is for.
-pub const MERCHANT: &str = "pay-merchant";
-/// Header: when the message was signed, in seconds since 1970.
-pub const TIMESTAMP: &str = "pay-timestamp";
-/// Header: the message's nonce, 32 hexadecimal digits.
-pub const NONCE: &str = "pay-nonce";
-/// Header: the serial of the key that signed.
-pub const SERIAL: &str = "pay-serial";
-/// Header: the signature in hexadecimal.
-pub const SIGNATURE: &str = "pay-signature";
-/// Header: the platform's key that a merchant wants the reply signed with.
-pub const REPLY_SERIAL: &str = "pay-reply-serial";
 
 /// A private key for messages, inside the key service.
 #[derive(Clone)]
@@ -64,6 +53,23 @@ pub enum MessageKeyError {
     /// What was sent as a public key is none.
     #[error("the public key cannot be read")]
     Unreadable,
+    /// The platform could not answer a merchant.
+    #[error(
+        "merchant {merchant} signs with {theirs}, and the platform has no {theirs} key to answer with: draw one for \
+         the platform, or register another key of the merchant"
+    )]
+    NoPlatformKey {
+        /// The merchant.
+        merchant: String,
+        /// How it signs.
+        theirs: &'static str,
+    },
+    /// A merchant is registered without a key.
+    #[error("merchant {0} is registered without a key")]
+    NoMerchantKey(String),
+    /// A merchant's keys are of two kinds, so that it is open how it is answered.
+    #[error("merchant {0} is registered with RSA and SM2 keys at once: all its keys must be of one kind")]
+    MixedKeys(String),
 }
 
 /// The signed head of a message.
@@ -261,28 +267,29 @@ impl SignedHead {
 impl RequestParts<'_> {
     fn to_bytes(self) -> Vec<u8> {
         let Self { method, path, stamp, body } = self;
-        lines(&format!("{method}\n{path}"), stamp, body)
+        signing::request_bytes(method, path, stamp, body)
     }
 }
 
 impl ReplyParts<'_> {
     fn to_bytes(self) -> Vec<u8> {
         let Self { status, path, stamp, body } = self;
-        lines(&format!("{status}\n{path}"), stamp, body)
+        signing::reply_bytes(status, path, stamp, body)
     }
-}
-
-fn lines(head: &str, stamp: Stamp, body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{head}\n{}\n{}\n", stamp.at.as_second(), stamp.serial.simple()).into_bytes();
-    bytes.extend_from_slice(body);
-    bytes.push(b'\n');
-    bytes
 }
 
 const fn scheme(signature: PaymentSignature) -> SignatureScheme {
     match signature {
         PaymentSignature::RsaSha256 => SignatureScheme::RsaSha256,
         PaymentSignature::Sm2Sm3 => SignatureScheme::Sm2Sm3,
+    }
+}
+
+/// The kind of key in words.
+pub const fn in_words(signature: PaymentSignature) -> &'static str {
+    match signature {
+        PaymentSignature::RsaSha256 => "RSA",
+        PaymentSignature::Sm2Sm3 => "SM2",
     }
 }
 
@@ -365,5 +372,115 @@ mod tests {
             });
             assert!(head.is_err() || nonce.len() == 32);
         });
+    }
+
+    /// One of the worked examples of `docs/payment-platform.md`.
+    #[derive(serde::Deserialize)]
+    #[serde(tag = "what", rename_all = "snake_case")]
+    enum Example {
+        Request {
+            method: String,
+            path: String,
+            #[serde(flatten)]
+            message: Message,
+        },
+        Reply {
+            status: u16,
+            path: String,
+            #[serde(flatten)]
+            message: Message,
+        },
+        Statement {
+            serial: String,
+            merchant: String,
+            day: jiff::civil::Date,
+            text: String,
+            sha256: HexBytes,
+            signed: String,
+            signature: HexBytes,
+        },
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Message {
+        serial: String,
+        timestamp: String,
+        nonce: String,
+        body: String,
+        signed: String,
+        signature: String,
+    }
+
+    impl Message {
+        fn head(&self) -> SignedHead {
+            let head = SignedHead::read(|name| {
+                Some(match name {
+                    MERCHANT => "lantern-shop",
+                    TIMESTAMP => self.timestamp.as_str(),
+                    NONCE => self.nonce.as_str(),
+                    SERIAL => self.serial.as_str(),
+                    SIGNATURE => self.signature.as_str(),
+                    _ => return None,
+                })
+            });
+            head.unwrap()
+        }
+    }
+
+    /// The worked examples, which another implementation made, hold: texts, serials, signatures.
+    #[test]
+    fn the_worked_examples_of_the_documentation_hold() {
+        use tsm_api::payment::statement;
+
+        let page = include_str!("../../../../docs/payment-platform.md");
+        let mut blocks = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let keys: Vec<PlatformKey> = serde_json::from_str(blocks.next().unwrap()).unwrap();
+        // Reading a key recomputes its serial.
+        let keys: Vec<_> = keys.iter().map(|key| RegisteredKey::from_wire(key).unwrap()).collect();
+        let key_of = |serial: &str| keys.iter().find(|key| key.serial() == serial).unwrap();
+        let mut kinds = std::collections::BTreeSet::new();
+        for block in blocks {
+            let (key, signed, made) = match serde_json::from_str(block).unwrap() {
+                Example::Request { method, path, message } => {
+                    let (head, key) = (message.head(), key_of(&message.serial));
+                    let parts = RequestParts {
+                        method: &method,
+                        path: &path,
+                        stamp: head.stamp,
+                        body: message.body.as_bytes(),
+                    };
+                    assert_eq!(key.verify_request(&head, &parts), Ok(()), "{path}");
+                    assert!(!path.ends_with("notifications") || kinds.insert(("notification", "any")));
+                    (("request", key.scheme()), message.signed, parts.to_bytes())
+                }
+                Example::Reply { status, path, message } => {
+                    let (head, key) = (message.head(), key_of(&message.serial));
+                    let body = message.body.as_bytes();
+                    let parts = ReplyParts { status, path: &path, stamp: head.stamp, body };
+                    assert_eq!(key.verify_reply(&head, &parts), Ok(()), "{path}");
+                    (("reply", key.scheme()), message.signed, parts.to_bytes())
+                }
+                Example::Statement { serial, merchant, day, text, sha256, signed, signature } => {
+                    let (digest, key) = (statement::digest(&text), key_of(&serial));
+                    assert_eq!(sha256.0, digest);
+                    assert!(statement::read(&merchant, day, &text).is_ok());
+                    let bytes = statement::signed_bytes(&merchant, day, &digest);
+                    assert_eq!(key.verify(&bytes, &signature.0), Ok(()));
+                    (("statement", key.scheme()), signed, bytes)
+                }
+            };
+            assert_eq!(signed.as_bytes(), made);
+            kinds.insert((key.0, in_words(key.1)));
+        }
+        let expected = [
+            ("notification", "any"),
+            ("reply", "RSA"),
+            ("reply", "SM2"),
+            ("request", "RSA"),
+            ("request", "SM2"),
+            ("statement", "RSA"),
+            ("statement", "SM2"),
+        ];
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), expected);
     }
 }

@@ -41,7 +41,7 @@ use tsm_storage::payment::PaymentRow;
 use tsm_storage::shared::Delivery;
 
 use crate::outbox::{Carried, Carrier, Dispatcher};
-use crate::payment::message::{MessageKeyError, RegisteredKey};
+use crate::payment::message::{MessageKeyError, RegisteredKey, in_words};
 use crate::purse::to_wire;
 use crate::runtime::Environment;
 use crate::server::Routes;
@@ -69,6 +69,18 @@ pub struct Merchant {
 }
 
 impl Merchant {
+    /// Whether the platform can answer it: its keys are of one kind, and the platform has one of that kind.
+    fn check(&self, own: &OwnKeys) -> Result<(), MessageKeyError> {
+        let merchant = || self.institution.clone();
+        let scheme = self.scheme().ok_or_else(|| MessageKeyError::NoMerchantKey(merchant()))?;
+        if self.keys.iter().any(|key| key.scheme() != scheme) {
+            return Err(MessageKeyError::MixedKeys(merchant()));
+        }
+        let theirs = in_words(scheme);
+        let held = own.newest(scheme);
+        held.map(drop).ok_or_else(|| MessageKeyError::NoPlatformKey { merchant: merchant(), theirs })
+    }
+
     /// How the merchant signs, and how the platform signs for it.
     fn scheme(&self) -> Option<PaymentSignature> {
         self.keys.last().map(RegisteredKey::scheme)
@@ -122,6 +134,7 @@ impl PaymentSandbox {
         let Parts { store, keys, key_owner, environment, merchants, faults, lifetime, cards } = parts;
         let merchants: Arc<[Merchant]> = merchants.into();
         let own_keys = Arc::new(OwnKeys::open(keys.clone(), &key_owner)?);
+        merchants.iter().try_for_each(|merchant| merchant.check(&own_keys))?;
         let faults = Arc::new(CurrentFaults::new(faults));
         let notifications = Notifications {
             merchants: merchants.clone(),

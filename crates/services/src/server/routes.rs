@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_api::{Access, Endpoint, HexBytes, Verb};
+use tsm_api::{Access, Endpoint, HexBytes, Verb, text};
 
 use super::listener::{Connection, RequestNumber};
 
@@ -137,6 +137,7 @@ impl<S: Service> Routes<S> {
         F: Future<Output = Result<R, Problem>> + Send + 'static,
     {
         let (verb, path, access) = (endpoint.verb, endpoint.path, endpoint.access);
+        let declared = endpoint.declared();
         let service = self.service.clone();
         let answer = move |request: Request| {
             let (service, handler) = (service.clone(), handler.clone());
@@ -148,6 +149,11 @@ impl<S: Service> Routes<S> {
                     Ok(reply) => (StatusCode::OK, json(&reply)),
                     Err(problem) => {
                         warn!(request = %number.0, path, code = ?problem.code, reason = %problem, "refused");
+                        debug_assert!(
+                            declared.has(problem.code),
+                            "{path} does not declare {:?}",
+                            problem.code
+                        );
                         problem_json(problem, &number)
                     }
                 };
@@ -209,6 +215,7 @@ where
     let request = match verb {
         Verb::Get => Query::try_from_uri(&head.uri).map(|Query(query)| query).map_err(malformed)?,
         Verb::Post => {
+            text::check_json(&body).map_err(malformed)?;
             serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }).map_err(malformed)?
         }
     };

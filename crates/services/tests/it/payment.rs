@@ -21,7 +21,7 @@ use tsm_services::payment::{
     PaymentPlatform as _, PlatformOrder, PlatformState, SandboxPlatform,
 };
 use tsm_services::payment_sandbox::faults::{Heard, Raced};
-use tsm_services::payment_sandbox::{Faults, Parts, PaymentSandbox, routes};
+use tsm_services::payment_sandbox::{Faults, Merchant, Parts, PaymentSandbox, routes};
 use tsm_services::server::{Call, Credentials, Routes, Server, Service};
 use tsm_storage::memory::{Crash, Faults as StoreFaults, MemoryPayment};
 use tsm_storage::{Outbox as _, PaymentStore as _};
@@ -587,4 +587,57 @@ async fn every_declared_endpoint_is_routed() {
     assert_eq!(routed.routed().len(), declared.len());
     let open_to = payment::endpoints();
     assert!(open_to.iter().all(|one| matches!(one.access, Access::Payment | Access::Conversation)));
+}
+
+/// What a merchant writes stands on a payer's screen: it is one line of text, or it is refused.
+#[tokio::test]
+async fn what_a_payer_reads_is_one_line_of_text() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let hostile = ["tea\u{1b}[31mRED", "tea\nfake line: paid", "tea\r", "\u{202e}diap", "\u{9b}2J"];
+    for (number, text) in (1..).zip(hostile) {
+        let order = NewOrder { subject: text.into(), ..world.new_order(number, 500) };
+        assert_eq!(refusal(merchant.create_order(&order).await), ProblemCode::MalformedRequest, "{text:?}");
+    }
+    let order = NewOrder { subject: "tea 茶".into(), ..world.new_order(90, 500) };
+    merchant.create_order(&order).await.unwrap();
+    world.pays(90).await;
+    for text in hostile {
+        let back = NewRefund { reason: text.into(), ..refund(91, 90, 100) };
+        assert_eq!(refusal(merchant.refund(&back).await), ProblemCode::MalformedRequest, "{text:?}");
+    }
+    assert_eq!(merchant.query(order_id(90)).await.unwrap().state, PlatformState::Paid);
+}
+
+/// A platform starts only when it can answer every merchant that it knows.
+#[tokio::test]
+async fn a_merchant_that_cannot_be_answered_stops_the_start() {
+    let (time, link) = (ManualTime::new(), Way::new());
+    let (sm2, rsa) = (PaymentSignature::Sm2Sm3, PaymentSignature::RsaSha256);
+    let started = |platform: &Signer, merchant: Merchant| {
+        let parts = Parts {
+            store: Arc::new(MemoryPayment::new()),
+            keys: platform.keys(),
+            key_owner: PLATFORM.into(),
+            environment: time.environment(),
+            merchants: vec![merchant],
+            faults: Faults::default(),
+            lifetime: LIFETIME,
+            cards: None,
+        };
+        PaymentSandbox::new(parts).map(drop).map_err(|error| error.to_string())
+    };
+    let [in_sm2, in_rsa] = [sm2, rsa].map(|scheme| Signer::merchant("CITY", scheme));
+    let platform = Signer::platform(sm2);
+    assert_eq!(started(&platform, in_sm2.registered(link.clone())), Ok(()));
+    let refused = started(&platform, in_rsa.registered(link.clone())).unwrap_err();
+    let expected = "merchant CITY signs with RSA, and the platform has no RSA key to answer with: draw one for the \
+                    platform, or register another key of the merchant";
+    assert_eq!(refused, expected);
+    assert_eq!(started(&Signer::platform(rsa), in_rsa.registered(link.clone())), Ok(()));
+    let both = vec![in_sm2.public.clone(), in_rsa.public.clone()];
+    let both = Merchant { keys: both, ..in_sm2.registered(link.clone()) };
+    assert!(started(&platform, both).unwrap_err().contains("of one kind"));
+    let none = Merchant { keys: Vec::new(), ..in_sm2.registered(link) };
+    assert_eq!(started(&platform, none), Err("merchant CITY is registered without a key".into()));
 }

@@ -199,6 +199,7 @@ pub struct TestResult {
     /// The verdict.
     pub verdict: Verdict,
     /// What was tested.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
     /// The batches it supports.
     pub batches: Vec<BatchId>,
@@ -227,5 +228,6 @@ pub struct Suspension {
     /// On or off.
     pub listing: Listing,
     /// The reason.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }

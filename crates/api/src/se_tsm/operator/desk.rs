@@ -90,6 +90,7 @@ pub struct StaffRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NewBatch {
     /// Its name.
+    #[serde(deserialize_with = "crate::text::line")]
     pub name: String,
     /// The first SE-ID of the segment.
     pub first_se_id: HexBytes,
@@ -195,6 +196,7 @@ pub struct BatchList {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NewProvider {
     /// Its name.
+    #[serde(deserialize_with = "crate::text::line")]
     pub name: String,
     /// What kind of institution it is.
     pub kind: String,
@@ -277,6 +279,7 @@ pub struct Decision {
     /// The verdict.
     pub verdict: Verdict,
     /// The reason, which the record keeps.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }
 
@@ -296,6 +299,7 @@ pub struct BlacklistEntry {
     /// On or off.
     pub listing: Listing,
     /// The reason.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }
 
@@ -352,6 +356,7 @@ pub struct NewDomain {
     /// The owner.
     pub provider: ProviderId,
     /// Its name.
+    #[serde(deserialize_with = "crate::text::line")]
     pub name: String,
     /// Its mode.
     pub mode: DomainMode,

@@ -58,6 +58,7 @@ pub struct LossReport {
     /// was overtaken by another is refused.
     pub change: u64,
     /// The reason.
+    #[serde(deserialize_with = "crate::text::line")]
     pub reason: String,
 }
 

@@ -3,6 +3,7 @@
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::PaymentRecord;
 use tsm_api::payment::purse::CardOffer;
+use tsm_api::text::shown;
 use tsm_wallet::service::OnlinePayment;
 
 use super::Session;
@@ -55,7 +56,7 @@ impl Session {
     }
 
     fn show_order(&self, order: &PaymentRecord) {
-        let (number, merchant, subject) = (order.payment, &order.merchant, &order.subject);
+        let (number, merchant, subject) = (order.payment, shown(&order.merchant), shown(&order.subject));
         let amount = yuan(i64::from(order.amount_fen));
         let (note, note_zh) = match order.card {
             Some(CardOffer::Unknown) => {
