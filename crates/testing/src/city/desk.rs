@@ -104,6 +104,22 @@ pub async fn hall(client: &Client) -> Result<SeTsmStaff, ClientError> {
     log_in(client, HALL, &changed(HALL_PASSWORD)).await
 }
 
+/// The hall lists a secure element as lost, or takes it off the list; as a person there it looks first how it stands.
+pub async fn list_as_lost(
+    client: &Client,
+    se: &HexBytes,
+    listing: operator::Listing,
+) -> Result<(), ClientError> {
+    let hall = hall(client).await?;
+    let record = hall.element(se).await?;
+    if record.loss == listing {
+        return Ok(());
+    }
+    let change = record.loss_changes + 1;
+    let report = operator::LossReport { listing, change, reason: "said at the counter".into() };
+    hall.report_loss(se, &report).await.map(drop)
+}
+
 fn changed(password: &str) -> String {
     format!("{password} - changed")
 }

@@ -347,13 +347,7 @@ impl Stage {
         let client = Client::new(self.world.network.way(Role::SeTsm, None));
         let se = HexBytes(self.people[person].element.id().to_vec());
         let failed = |error: tsm_api::client::ClientError| Broke::Other(format!("at the desk: {error}"));
-        let hall = desk::hall(&client).await.map_err(failed)?;
-        let record = hall.element(&se).await.map_err(failed)?;
-        if record.loss != listing {
-            let change = record.loss_changes + 1;
-            let report = operator::LossReport { listing, change, reason: "said at the counter".into() };
-            hall.report_loss(&se, &report).await.map_err(failed)?;
-        }
+        desk::list_as_lost(&client, &se, listing).await.map_err(failed)?;
         let rider = self.people[person].element.rider;
         let lost = listing == operator::Listing::On;
         self.world.trace.rider(rider, if lost { Event::Lost } else { Event::Found });

@@ -3,7 +3,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::client::{Client, ClientError};
-use tsm_api::se_tsm::operator::{Listing, LossReport};
+use tsm_api::se_tsm::operator::Listing;
 
 use super::Rider;
 use crate::city::counts::Doing;
@@ -80,9 +80,8 @@ impl Rider {
 
     /// A hall lists the secure element of the phone in use as lost, or takes it off the list.
     async fn list_element(&self, listing: Listing) -> Result<(), ClientError> {
-        let hall = desk::hall(&Client::new(self.world.network.way(Role::SeTsm, None))).await?;
+        let client = Client::new(self.world.network.way(Role::SeTsm, None));
         let se = HexBytes(self.element_of(self.at).id().to_vec());
-        let report = LossReport { listing, reason: "said at the counter".into() };
-        hall.report_loss(&se, &report).await.map(drop)
+        desk::list_as_lost(&client, &se, listing).await
     }
 }
