@@ -3,6 +3,7 @@
 //! Each code has its HTTP status, a sentence in both languages and the next step for the person who
 //! sees it. The table below is the only place where these are written.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -151,10 +152,55 @@ impl Problem {
     }
 
     /// A problem with a sentence about this case after the standard one.
-    pub fn because(code: ProblemCode, reason: impl fmt::Display) -> Self {
+    pub fn because(code: ProblemCode, reason: impl Reason) -> Self {
         let mut problem = Self::new(code);
-        problem.message_en = format!("{} {reason}", problem.message_en);
+        problem.message_en = format!("{} {}", problem.message_en, reason.english());
+        if let Some(reason) = reason.chinese() {
+            problem.message_zh.push_str(reason);
+        }
         problem
+    }
+}
+
+/// What is known about a case, after the standard sentence of its code.
+pub trait Reason {
+    /// In English.
+    fn english(&self) -> String;
+
+    /// In Chinese; a technical detail has no Chinese of its own.
+    fn chinese(&self) -> Option<&str>;
+}
+
+/// A sentence in both languages, for a rider, a clerk or an operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Both {
+    english: Cow<'static, str>,
+    chinese: Cow<'static, str>,
+}
+
+/// A sentence in both languages.
+pub fn both(english: impl Into<Cow<'static, str>>, chinese: impl Into<Cow<'static, str>>) -> Both {
+    Both { english: english.into(), chinese: chinese.into() }
+}
+
+impl Reason for Both {
+    fn english(&self) -> String {
+        self.english.clone().into_owned()
+    }
+
+    fn chinese(&self) -> Option<&str> {
+        Some(&self.chinese)
+    }
+}
+
+// A technical detail: an error of a parser or of another organisation.
+impl<T: fmt::Display> Reason for T {
+    fn english(&self) -> String {
+        self.to_string()
+    }
+
+    fn chinese(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -177,6 +223,16 @@ mod tests {
             assert!(code.next_step_zh().ends_with('。'), "{code:?}");
             assert!((400..600).contains(&code.status()), "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_reason_stands_after_the_sentence_in_both_languages() {
+        let reason = both("The card is not parked.", "卡片未寄存。");
+        let problem = Problem::because(ProblemCode::StateForbids, reason);
+        assert_eq!(problem.message_en, "The present state does not allow this. The card is not parked.");
+        assert_eq!(problem.message_zh, "当前状态不允许该操作。卡片未寄存。");
+        let technical = Problem::because(ProblemCode::StateForbids, "byte 3");
+        assert_eq!(technical.message_zh, ProblemCode::StateForbids.message_zh());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use tsm_api::HexBytes;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Both, Problem, ProblemCode, both};
 use tsm_domain::{CardNumber, Fen, SeId};
 use tsm_epurse::file::ApplicationSerial;
 use tsm_epurse::{Amount, DateTime, IssuerFactor, KeyRole};
@@ -85,12 +85,14 @@ pub fn card_to_wire(card: CardNumber) -> HexBytes {
 /// Reads a card number off the wire.
 pub fn card_from_wire(bytes: &HexBytes) -> Result<CardNumber, Problem> {
     let serial: &[u8; 10] =
-        bytes.as_bytes().try_into().map_err(|_| Problem::because(ProblemCode::UnknownId, NOT_A_CARD))?;
+        bytes.as_bytes().try_into().map_err(|_| Problem::because(ProblemCode::UnknownId, not_a_card()))?;
     CardNumber::from_application_serial(serial)
         .map_err(|error| Problem::because(ProblemCode::UnknownId, error))
 }
 
-const NOT_A_CARD: &str = "A card is named by its application serial, ten bytes.";
+fn not_a_card() -> Both {
+    both("A card is named by its application serial, ten bytes.", "卡片以十字节应用序列号标识。")
+}
 
 /// Reads an SE identity off the wire.
 pub fn se_from_wire(bytes: &HexBytes) -> Result<SeId, Problem> {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tsm_api::HexBytes;
 use tsm_api::clearing::closing::{ClaimParked, ClaimedCard, ClosingRecord, ReleaseClaim};
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{Claim, ClosingStage, Parking};
 use tsm_domain::{CardNumber, SeId};
 use tsm_keys::transfer::SealedValue;
@@ -31,8 +31,9 @@ pub(super) async fn claim_parked(
     let claim = Claim { se, operation: operation_from_wire(call.request.operation) };
     let closings = centre.closings(card).await?;
     let newest = closings.iter().find(|closing| closing.stage != ClosingStage::Undone);
-    let newest =
-        newest.ok_or_else(|| Problem::because(ProblemCode::StateForbids, "The card is not parked."))?;
+    let newest = newest.ok_or_else(|| {
+        Problem::because(ProblemCode::StateForbids, both("The card is not parked.", "卡片未寄存。"))
+    })?;
     let detail = json!({ "claim": claim.operation, "se": se });
     centre
         .step_closing(&institution, card, newest.operation, |_, known| {

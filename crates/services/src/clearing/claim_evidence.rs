@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tsm_api::clearing::closing::{ClaimEvidence, ClaimQuery};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 
 use super::Clearing;
 use super::access::Institution;
@@ -31,8 +31,9 @@ pub(super) async fn evidence(
     let closings = centre.closings(card).await?;
     let parking = closings.iter().find_map(|closing| closing.stage.parking());
     let parked = parking.and_then(|parking| parking.offline);
-    let parked =
-        parked.ok_or_else(|| Problem::because(ProblemCode::StateForbids, "The card is not parked."))?;
+    let parked = parked.ok_or_else(|| {
+        Problem::because(ProblemCode::StateForbids, both("The card is not parked.", "卡片未寄存。"))
+    })?;
     let recorded = centre.store.transactions_of(card, usize::MAX).await.map_err(problem)?;
     let recorded = recorded.iter().filter(|known| !known.key.kind.is_online()).map(|known| known.key.counter);
     let aside = centre.store.aside_of(card, ROWS).await.map_err(problem)?;

@@ -12,7 +12,7 @@ use tsm_api::clearing::closing::{
     UndoClosing, UndoEvidence,
 };
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{
     AccountKind, CardAccountState, Closing, ClosingMove, ClosingPurpose, ClosingRefusal, ClosingStage,
     Transfer, TransferCode, TransferRefusal,
@@ -194,7 +194,10 @@ impl Clearing {
 pub(super) fn require_carrier(row: &AccountRow, se: SeId) -> Result<(), Problem> {
     match row.account.state.carrier() {
         Some(carrier) if carrier == se => Ok(()),
-        _ => Err(Problem::because(ProblemCode::StateForbids, "The card is not on this secure element.")),
+        _ => Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The card is not on this secure element.", "卡片不在此安全单元上。"),
+        )),
     }
 }
 
@@ -203,7 +206,10 @@ fn refused_step(error: &StorageError) -> Problem {
     match error {
         StorageError::Transfer(TransferRefusal::ExceedsBalance { .. }) => Problem::because(
             ProblemCode::StateForbids,
-            "The books do not show so much yet. Report it again when the card's loads are reported.",
+            both(
+                "The books do not show so much yet. Report it again when the card's loads are reported.",
+                "账上余额尚不足此数，请待圈存上报后重新上报。",
+            ),
         ),
         other => stored::problem(other),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tsm_api::clearing::{CreditMeans, CreditReceipt, CreditReport};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{
     CardTransaction, LoadProof, Tac, TransactionKey, TransactionType, TransferCode, TransferRefusal,
 };
@@ -49,7 +49,10 @@ pub(super) async fn credit(
         (Recorded::New | Recorded::Before, None) | (Recorded::Different(_), _) => {
             let text = format!("order {order} claims the credit that is recorded for another");
             centre.report("contradicting-credit", transaction.key, text).await?;
-            Err(Problem::because(ProblemCode::Duplicate, "Another credit has this card and counter."))
+            Err(Problem::because(
+                ProblemCode::Duplicate,
+                both("Another credit has this card and counter.", "该卡同一计数已有另一笔圈存。"),
+            ))
         }
     }
 }
@@ -98,7 +101,10 @@ impl Clearing {
             Ok(()) => Ok(()),
             Err(KeyError::CardMac(_)) => {
                 self.report("wrong-tac", key, "a credit was reported with a wrong TAC".into()).await?;
-                Err(Problem::because(ProblemCode::CardUnproven, "The TAC is not the card's."))
+                Err(Problem::because(
+                    ProblemCode::CardUnproven,
+                    both("The TAC is not the card's.", "TAC 不是该卡所出。"),
+                ))
             }
             Err(error) => {
                 tracing::error!(%error, "the key service refused");
@@ -117,15 +123,24 @@ impl Clearing {
         let booked = self.transfers_of_order(order, credit.key.card).await?;
         let find = |code| booked.iter().find(|known| known.code == code);
         if find(TransferCode::TopUpCancelled).is_some() {
-            return Err(Problem::because(ProblemCode::OrderUsed, "The order was cancelled."));
+            return Err(Problem::because(
+                ProblemCode::OrderUsed,
+                both("The order was cancelled.", "订单已取消。"),
+            ));
         }
         let payment = booked.iter().find(|known| is_payment(known.code));
         if let Some(paid) = payment.filter(|paid| paid.amount != credit.amount) {
-            let reason = format!("The order was paid with {} yuan.", paid.amount);
+            let reason = both(
+                format!("The order was paid with {} yuan.", paid.amount),
+                format!("该订单已支付 {} 元。", paid.amount),
+            );
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
         if matches!(means, CreditMeans::Cash { .. }) && payment.is_some() {
-            return Err(Problem::because(ProblemCode::OrderUsed, "The order was paid, and not with cash."));
+            return Err(Problem::because(
+                ProblemCode::OrderUsed,
+                both("The order was paid, and not with cash.", "订单已支付，且不是现金支付。"),
+            ));
         }
         if !booked.iter().any(|known| is_loaded(known.code)) {
             return Ok(());
@@ -134,7 +149,10 @@ impl Clearing {
         if recorded.is_some() {
             return Ok(());
         }
-        Err(Problem::because(ProblemCode::OrderUsed, "The order was credited with another counter."))
+        Err(Problem::because(
+            ProblemCode::OrderUsed,
+            both("The order was credited with another counter.", "订单已以另一计数入卡。"),
+        ))
     }
 }
 

@@ -6,7 +6,7 @@ use tsm_api::clearing::settlement::{
     DayRecord, Days, FileRecord, FileText, Files, SettlementRecord, Settlements,
 };
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::settlement::{BusinessDay, Settlement};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::settlement::{DayRow, SettlementFile};
@@ -90,7 +90,10 @@ impl Clearing {
         if row.settled_at.is_some() {
             return Ok(row);
         }
-        Err(Problem::because(ProblemCode::StateForbids, "The day is not settled yet."))
+        Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The day is not settled yet.", "该日尚未清算。"),
+        ))
     }
 
     async fn settlements_for(&self, institution: &str, day: BusinessDay) -> Result<Settlements, Problem> {

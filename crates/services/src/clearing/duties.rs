@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::settlement::FeeSchedule;
 use tsm_domain::{CardNumber, InstitutionId, TerminalNumber};
 
@@ -70,10 +70,13 @@ impl Clearing {
         match issuer {
             Some(issuer) if issuer.as_str() == institution => Ok(()),
             // A card of no issuer is unknown to everybody; another's is not for this caller.
-            Some(_) => Err(Problem::because(ProblemCode::NotAllowed, "Another institution issued the card.")),
+            Some(_) => Err(Problem::because(
+                ProblemCode::NotAllowed,
+                both("Another institution issued the card.", "卡片由其他机构发行。"),
+            )),
             None => Err(Problem::because(
                 ProblemCode::UnknownId,
-                "No issuer has card numbers that begin like this.",
+                both("No issuer has card numbers that begin like this.", "没有发卡方使用此卡号前缀。"),
             )),
         }
     }
@@ -90,7 +93,7 @@ impl Clearing {
         }
         Err(Problem::because(
             ProblemCode::NotAllowed,
-            "This is for the issuers of cards and the centre's desk.",
+            both("This is for the issuers of cards and the centre's desk.", "仅限发卡方和清算中心业务台。"),
         ))
     }
 
@@ -99,7 +102,10 @@ impl Clearing {
         if self.duties.is_desk(institution) {
             return Ok(());
         }
-        Err(Problem::because(ProblemCode::NotAllowed, "This is for the centre's own desk."))
+        Err(Problem::because(
+            ProblemCode::NotAllowed,
+            both("This is for the centre's own desk.", "仅限清算中心业务台。"),
+        ))
     }
 
     /// The institution whose terminal it is.

@@ -2,7 +2,7 @@
 //! they book, and entries of the card's journal.
 
 use serde_json::{Value, json};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{CardTransaction, TransactionKey, Transfer, TransferCode, TransferRefusal};
 use tsm_domain::{AsideId, CardNumber, Fen, IncidentId, OrderId, TransferId};
 use tsm_epurse::KeyRole;
@@ -25,14 +25,22 @@ impl Clearing {
     /// The account of a card.
     pub(super) async fn known(&self, card: CardNumber) -> Result<AccountRow, Problem> {
         let row = self.store.account(card).await.map_err(|error| stored::problem(&error))?;
-        row.ok_or_else(|| Problem::because(ProblemCode::UnknownId, "The centre has no account of this card."))
+        row.ok_or_else(|| {
+            Problem::because(
+                ProblemCode::UnknownId,
+                both("The centre has no account of this card.", "清算中心没有该卡账户。"),
+            )
+        })
     }
 
     /// The card's TAC key, inside the key service.
     pub(super) fn tac_key(&self, card: CardNumber) -> Result<KeyHandle, Problem> {
         let issuer = self.issuers.iter().find(|(prefix, _)| card.as_str().starts_with(prefix));
         let (_, keys) = issuer.ok_or_else(|| {
-            Problem::because(ProblemCode::UnknownId, "No issuer has card numbers that begin like this.")
+            Problem::because(
+                ProblemCode::UnknownId,
+                both("No issuer has card numbers that begin like this.", "没有发卡方使用此卡号前缀。"),
+            )
         })?;
         keys.of_card(&*self.keys, KeyRole::Tac, card).map_err(|error| {
             tracing::error!(%error, "the key service refused");
@@ -143,9 +151,10 @@ impl Clearing {
 /// different entry was used otherwise.
 pub(super) fn refused_entry(error: &StorageError) -> Problem {
     match error {
-        StorageError::Transfer(TransferRefusal::ExistsWithDifferences(_)) => {
-            Problem::because(ProblemCode::OrderUsed, "The books have another entry for this order.")
-        }
+        StorageError::Transfer(TransferRefusal::ExistsWithDifferences(_)) => Problem::because(
+            ProblemCode::OrderUsed,
+            both("The books have another entry for this order.", "该订单在账上已有另一笔分录。"),
+        ),
         other => stored::problem(other),
     }
 }

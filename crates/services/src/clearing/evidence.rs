@@ -13,7 +13,7 @@ use tsm_api::clearing::evidence::{
 };
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{AccountId, OrderId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::receipt::{self, Receipt, ReceiptKind as Wire, SignedReceipt};
 use tsm_domain::money::black_list::ListKind;
 use tsm_domain::money::journal::CardReplay;
@@ -83,7 +83,10 @@ pub(super) async fn cards(
     let mut after = call.request.after.as_ref().map(card_from_wire).transpose()?;
     let ending = call.request.ending.unwrap_or_default();
     if !ending.is_empty() && (ending.len() < 4 || !ending.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(Problem::because(ProblemCode::ValueRefused, "Give at least four digits."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("Give at least four digits.", "请至少输入四位数字。"),
+        ));
     }
     let mut cards = Vec::new();
     let looked_at = if ending.is_empty() { 1 } else { PAGES_LOOKED_AT };

@@ -10,7 +10,7 @@ use tsm_api::clearing::fares::{
     FareDecision, FareList, FareRecord, NewFares, ProposedFares, PublishedFares, SignedFares,
 };
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::InstitutionId;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::fare::{FareBookError, FareHead, FareTable};
@@ -40,16 +40,25 @@ pub(super) async fn propose(
     let by = call.caller.operator(ClerkRole::Proposer)?;
     let operator = institution_id(&call.caller.0)?;
     if centre.terminals.numbers_of(operator.as_str()).next().is_none() {
-        return Err(Problem::because(ProblemCode::NotAllowed, "The institution has no terminals."));
+        return Err(Problem::because(
+            ProblemCode::NotAllowed,
+            both("The institution has no terminals.", "该机构没有终端。"),
+        ));
     }
     let NewFares { valid_from, valid_until, text } = call.request;
     if text.len() > LONGEST {
-        return Err(Problem::because(ProblemCode::ValueRefused, "A fare table has 512 KiB at most."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("A fare table has 512 KiB at most.", "票价表最大 512 KiB。"),
+        ));
     }
     let table: FareTable =
         serde_json::from_str(&text).map_err(|error| Problem::because(ProblemCode::ValueRefused, error))?;
     if table.version() == 0 {
-        return Err(Problem::because(ProblemCode::ValueRefused, "Versions begin with 1."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("Versions begin with 1.", "版本号从 1 开始。"),
+        ));
     }
     let digest = Sha256Digest::of(text.as_bytes());
     let head = FareHead { version: table.version(), valid_from, valid_until, digest };
@@ -72,7 +81,10 @@ pub(super) async fn decide(
     let version: u32 = call.parameter()?;
     let (row, _) = centre.version(&operator, version).await?;
     if row.head.digest.0 != *call.request.digest.as_bytes() {
-        return Err(Problem::because(ProblemCode::ValueRefused, "This is not the text that was proposed."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("This is not the text that was proposed.", "与提交的文本不一致。"),
+        ));
     }
     if row.by == by {
         return Err(ProblemCode::FourEyes.into());
@@ -122,7 +134,10 @@ pub(super) async fn published(
 ) -> Result<PublishedFares, Problem> {
     let (row, text) = centre.version(&institution_id(&call.caller.0)?, call.parameter()?).await?;
     if !row.is_published() {
-        return Err(Problem::because(ProblemCode::UnknownId, "The version is not published."));
+        return Err(Problem::because(
+            ProblemCode::UnknownId,
+            both("The version is not published.", "该版本尚未发布。"),
+        ));
     }
     Ok(PublishedFares { head: centre.signed_fares(&row)?, text })
 }
@@ -130,7 +145,9 @@ pub(super) async fn published(
 impl Clearing {
     async fn version(&self, operator: &InstitutionId, version: u32) -> Result<(FareRow, String), Problem> {
         let found = self.store.fare_text(operator, version).await.map_err(problem)?;
-        found.ok_or_else(|| Problem::because(ProblemCode::UnknownId, "There is no such version."))
+        found.ok_or_else(|| {
+            Problem::because(ProblemCode::UnknownId, both("There is no such version.", "没有该版本。"))
+        })
     }
 
     /// An operator's published versions, in order.
@@ -170,7 +187,10 @@ impl Clearing {
 fn check_order(head: &FareHead, published: &FareHead) -> Result<(), Problem> {
     // The same version again is told by the store whether it is the same.
     if head.version < published.version {
-        let reason = format!("Version {} is published already.", published.version);
+        let reason = both(
+            format!("Version {} is published already.", published.version),
+            format!("第 {} 版已发布。", published.version),
+        );
         return Err(Problem::because(ProblemCode::StateForbids, reason));
     }
     match head.fits(published) {
@@ -191,7 +211,10 @@ fn refused(error: &StorageError) -> Problem {
     match error {
         StorageError::Conflict { .. } => Problem::because(
             ProblemCode::StateForbids,
-            "The version is a different one, was decided otherwise, or does not come after those published.",
+            both(
+                "The version is a different one, was decided otherwise, or does not come after those published.",
+                "该版本内容不同、已有其他审批结果，或不在已发布版本之后。",
+            ),
         ),
         other => stored::problem(other),
     }

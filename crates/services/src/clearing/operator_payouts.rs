@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tsm_api::clearing::settlement::{NewPayout, OperatorPayout, OperatorPayouts, PayoutDecision};
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::settlement::BusinessDay;
 use tsm_domain::{Fen, InstitutionId, OperatorId};
 use tsm_storage::StorageError;
@@ -37,7 +37,7 @@ pub(super) async fn propose(
     let day: BusinessDay = call.parameter()?;
     let NewPayout { operator, note } = call.request;
     if note.trim().is_empty() || note.chars().count() > LONGEST_NOTE {
-        let reason = "A proposal says why, in a few sentences.";
+        let reason = both("A proposal says why, in a few sentences.", "提议须用几句话说明理由。");
         return Err(Problem::because(ProblemCode::ValueRefused, reason));
     }
     let operator = operator_of(&operator)?;
@@ -64,7 +64,7 @@ pub(super) async fn decide(
         return Err(ProblemCode::FourEyes.into());
     }
     if row.amount.get() != call.request.amount_fen {
-        let reason = "This is not the amount that was proposed.";
+        let reason = both("This is not the amount that was proposed.", "与提议的金额不一致。");
         return Err(Problem::because(ProblemCode::ValueRefused, reason));
     }
     let verdict = verdict_of(call.request.decision);
@@ -76,16 +76,20 @@ pub(super) async fn decide(
         books.transfers = centre.payout_of(day, &operator).await.map_err(problem)?;
         let owed: Fen = books.transfers.iter().map(|transfer| transfer.amount).sum();
         if owed != row.amount {
-            let reason = "Something else is owed than was proposed; refuse it and propose again.";
+            let reason = both(
+                "Something else is owed than was proposed; refuse it and propose again.",
+                "应付金额与提议不同，请驳回后重新提议。",
+            );
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
     }
     let decided = ProposalDecided { by, verdict, at: centre.now() };
     let stored = centre.store.decide_payout(day, &operator, row.number, decided, books).await;
     stored.map(|row| record(&row)).map_err(|error| match error {
-        StorageError::Conflict { .. } => {
-            Problem::because(ProblemCode::StateForbids, "The payout was decided before.")
-        }
+        StorageError::Conflict { .. } => Problem::because(
+            ProblemCode::StateForbids,
+            both("The payout was decided before.", "该笔付款已审批。"),
+        ),
         other => problem(other),
     })
 }
@@ -117,7 +121,7 @@ impl Clearing {
         let transfers = self.payout_of(day, operator).await.map_err(problem)?;
         let owed: Fen = transfers.iter().map(|transfer| transfer.amount).sum();
         if owed.is_zero() {
-            let reason = "Nothing is owed to this operator for the day.";
+            let reason = both("Nothing is owed to this operator for the day.", "该运营方当日无应付款。");
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
         Ok(owed)

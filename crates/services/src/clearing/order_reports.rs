@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tsm_api::clearing::OrderReport;
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{Transfer, TransferCode};
 use tsm_domain::{CardNumber, Fen, OrderId};
 use tsm_storage::clearing::Books;
@@ -71,7 +71,10 @@ impl Clearing {
         self.check_issuer(&institution, card)?;
         self.known(card).await?;
         if amount_fen == 0 {
-            return Err(Problem::because(ProblemCode::ValueRefused, "An order is for at least one fen."));
+            return Err(Problem::because(
+                ProblemCode::ValueRefused,
+                both("An order is for at least one fen.", "订单金额至少一分。"),
+            ));
         }
         let order = OrderId::from_uuid(order.0);
         let transfer = self.for_order(entry.code, order, card, Fen::new(amount_fen.into()));
@@ -119,7 +122,10 @@ impl Clearing {
 /// A report that comes again says the same, or contradicts the books.
 fn check_same(known: &Transfer, again: &Transfer) -> Result<(), Problem> {
     if known.code != again.code {
-        return Err(Problem::because(ProblemCode::OrderUsed, "The order was settled in another way."));
+        return Err(Problem::because(
+            ProblemCode::OrderUsed,
+            both("The order was settled in another way.", "订单已以其他方式了结。"),
+        ));
     }
     check_amount(known, again)
 }
@@ -127,7 +133,10 @@ fn check_same(known: &Transfer, again: &Transfer) -> Result<(), Problem> {
 // Only the money of the same order moves on: the card's account may hold that of others too.
 fn check_follows(before: Option<&Transfer>, next: &Transfer) -> Result<(), Problem> {
     let before = before.ok_or_else(|| {
-        Problem::because(ProblemCode::StateForbids, "What comes before it has not been reported.")
+        Problem::because(
+            ProblemCode::StateForbids,
+            both("What comes before it has not been reported.", "其前一步尚未上报。"),
+        )
     })?;
     check_amount(before, next)
 }
@@ -136,5 +145,8 @@ fn check_amount(known: &Transfer, reported: &Transfer) -> Result<(), Problem> {
     if known.amount == reported.amount {
         return Ok(());
     }
-    Err(Problem::because(ProblemCode::AmountRefused, format_args!("The order is for {} yuan.", known.amount)))
+    Err(Problem::because(
+        ProblemCode::AmountRefused,
+        both(format!("The order is for {} yuan.", known.amount), format!("该订单为 {} 元。", known.amount)),
+    ))
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tsm_api::clearing::purchases::{
     CardProof, CardProofReply, CardQuery, ProofVerdict, WantedProof, WantedProofs,
 };
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{Tac, TransactionType};
 use tsm_domain::{AsideId, CardNumber};
 use tsm_storage::StorageError;
@@ -108,7 +108,10 @@ impl Clearing {
         if self.take_aside_row(reported.id, step, "two people booked the purchase").await? {
             return Ok(());
         }
-        Err(Problem::because(ProblemCode::StateForbids, "The card's account does not allow this purchase."))
+        Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The card's account does not allow this purchase.", "该卡账户状态不允许此笔消费。"),
+        ))
     }
 
     /// The incident goes first: a row that stays aside is a difference by itself, an incident without its row

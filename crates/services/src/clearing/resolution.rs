@@ -1,7 +1,7 @@
 //! Resolving a difference with four eyes: one person proposes, another approves, and the books move in the
 //! same step as the approval.
 
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::TransferCode;
 use tsm_domain::money::reconciliation::{
     Action, Clerk, Difference, DifferenceRefusal, DifferenceState, Evidence, MoneyIs, Proposal,
@@ -48,7 +48,7 @@ impl Clearing {
         if note.trim().is_empty() || note.chars().count() > LONGEST_NOTE {
             return Err(Problem::because(
                 ProblemCode::ValueRefused,
-                "A proposal says why, in a few sentences.",
+                both("A proposal says why, in a few sentences.", "提议须用几句话说明理由。"),
             ));
         }
         if let Some(card) = difference.card_for(&action).map_err(|error| refused(error.into()))? {

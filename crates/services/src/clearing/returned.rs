@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tsm_api::clearing::closing::{ClosingRecord, RefundPayment, RefundRequest, RefundWay};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{Closing, ClosingStage, RefundPart};
 use tsm_domain::{Fen, OperationId, OrderId};
 
@@ -28,10 +28,9 @@ pub(super) async fn order_refund(
     let ordered = closings.iter().find(|closing| is_refunded_by(closing, refund));
     let parked = || closings.iter().find(|closing| matches!(closing.stage, ClosingStage::Parked(_)));
     let newest = || closings.first();
-    let closing = ordered
-        .or_else(parked)
-        .or_else(newest)
-        .ok_or_else(|| Problem::because(ProblemCode::StateForbids, "The card is not parked."))?;
+    let closing = ordered.or_else(parked).or_else(newest).ok_or_else(|| {
+        Problem::because(ProblemCode::StateForbids, both("The card is not parked.", "卡片未寄存。"))
+    })?;
     centre
         .step_closing(&institution, card, closing.operation, |_, known| {
             let known = known.ok_or(ProblemCode::StateForbids)?;
@@ -54,7 +53,10 @@ pub(super) async fn refund_paid(
     let closings = centre.closings(card).await?;
     let closing = closings.iter().find(|closing| is_refunded_by(closing, operation));
     let closing = closing.ok_or_else(|| {
-        Problem::because(ProblemCode::StateForbids, "No refund with this number is ordered.")
+        Problem::because(
+            ProblemCode::StateForbids,
+            both("No refund with this number is ordered.", "没有此编号的退款。"),
+        )
     })?;
     let part = RefundPart { refund: operation_from_wire(refund), amount: Fen::new(amount_fen.into()) };
     let (order, words) = match &way {

@@ -12,7 +12,7 @@ use tsm_api::conversation::{
     ConversationReply, Outcome, OutcomeResult, Party, Progress, RestartReason, Stage, Step as WireStep,
 };
 use tsm_api::ids::ConversationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::relay::{DeliverError, RelayChannel, RelayPort, relay};
 use tsm_domain::SeId;
 
@@ -275,10 +275,10 @@ fn stopped_before(reason: StopReason) -> Ending {
 
 fn cancelled(reason: StopReason) -> Outcome {
     let why = match reason {
-        StopReason::Cancelled => "The person cancelled it.",
-        StopReason::Terminated => "The operator terminated it.",
-        StopReason::Replaced => "A newer operation took its place.",
-        StopReason::Expired => "Nothing was heard for too long.",
+        StopReason::Cancelled => both("The person cancelled it.", "用户已取消。"),
+        StopReason::Terminated => both("The operator terminated it.", "运营方已终止。"),
+        StopReason::Replaced => both("A newer operation took its place.", "已被较新的操作取代。"),
+        StopReason::Expired => both("Nothing was heard for too long.", "长时间没有响应。"),
     };
     Outcome {
         result: OutcomeResult::Cancelled,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::{Pay, PayChoice, PaymentNotification, PaymentRecord, PaymentState};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::PaymentState as State;
 use tsm_domain::{OrderId, PayerId, PaymentReference, TransferId};
 use tsm_storage::payment::{PaymentRow, Refund};
@@ -46,7 +46,10 @@ impl PaymentSandbox {
                 .close_order(row.order.order, row.expires_at)
                 .await
                 .map_err(|error| stored::problem(&error))?;
-            return Err(Problem::because(ProblemCode::StateForbids, "The payment has expired."));
+            return Err(Problem::because(
+                ProblemCode::StateForbids,
+                both("The payment has expired.", "支付已过期。"),
+            ));
         }
         let payment = PaymentId(row.order.order.as_uuid());
         let reference: PaymentReference =

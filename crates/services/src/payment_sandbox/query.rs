@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::PaymentRecord;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::OrderId;
 
 use super::PaymentSandbox;
@@ -24,7 +24,10 @@ pub(super) async fn query(
     let record = sandbox.record(&row).await?;
     let unknown_for = SignedDuration::from_millis(sandbox.faults.get().unknown_for_ms.into());
     if sandbox.now().duration_since(record.changed_at) < unknown_for {
-        return Err(Problem::because(ProblemCode::OutcomeUnknown, "The bank has not answered yet."));
+        return Err(Problem::because(
+            ProblemCode::OutcomeUnknown,
+            both("The bank has not answered yet.", "银行尚未答复。"),
+        ));
     }
     Ok(record)
 }

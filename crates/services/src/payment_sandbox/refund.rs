@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tsm_api::ids::PaymentId;
 use tsm_api::payment::{Refund as WireRefund, RefundRecord};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::PaymentRefusal;
 use tsm_domain::{Fen, OrderId, TransferId};
 use tsm_storage::StorageError;
@@ -48,7 +48,10 @@ fn refused(error: &StorageError) -> Problem {
         }
         StorageError::Conflict { .. } => Problem::because(
             ProblemCode::Duplicate,
-            "The refund's number was used for another amount or payment.",
+            both(
+                "The refund's number was used for another amount or payment.",
+                "该退款号已用于其他金额或支付。",
+            ),
         ),
         other => stored::problem(other),
     }

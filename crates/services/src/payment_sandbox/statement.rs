@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use tsm_api::HexBytes;
 use tsm_api::payment::statement;
 use tsm_api::payment::{StatementFile, StatementQuery, StatementSeal};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::PaymentReference;
 use tsm_domain::money::statement::bounds_of_day;
 use tsm_domain::money::{PaymentState, Statement, StatementKind, StatementLine};
@@ -27,7 +27,10 @@ pub(super) async fn statement_of_day(
     let day = call.request.day;
     let (from, to) = bounds_of_day(day).ok_or(ProblemCode::ValueRefused)?;
     if sandbox.now() < to {
-        return Err(Problem::because(ProblemCode::StateForbids, "The day is not over."));
+        return Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The day is not over.", "该日尚未结束。"),
+        ));
     }
     let lines = sandbox.lines_between(&merchant, from, to).await?;
     sandbox.file(Statement { merchant, day, lines })

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::payment::statement_stream::Writer;
 use tsm_api::payment::{StatementPiece, StatementPieceQuery};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::StatementLine;
 use tsm_domain::money::statement::bounds_of_day;
 
@@ -43,7 +43,10 @@ pub(super) async fn statement_piece(
     let StatementPieceQuery { day, from } = call.request;
     let (begin, end) = bounds_of_day(day).ok_or(ProblemCode::ValueRefused)?;
     if sandbox.now() < end {
-        return Err(Problem::because(ProblemCode::StateForbids, "The day is not over."));
+        return Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The day is not over.", "该日尚未结束。"),
+        ));
     }
     let (from, mut text, mut writer) = match from {
         None => {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tsm_api::HexBytes;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ApplicationId, ProviderId as WireProviderId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::operator::{
     ApplicationDefinition, ApplicationLifeCycle, ApplicationList, ApplicationRecord, Decision,
     DeletionMode as WireDeletion, Listing, ManagingDomain, ModuleRecord as WireModule, Opening,
@@ -67,7 +67,12 @@ pub(super) async fn assign_aids(
     // The AIDs were reserved when the program was submitted; they are told once the audit has passed.
     match found.value.state {
         ManagementState::Audited(_) => {}
-        _ => return Err(forbidden("AIDs are assigned once the application has passed its audit.")),
+        _ => {
+            return Err(forbidden(both(
+                "AIDs are assigned once the application has passed its audit.",
+                "应用通过审核后才分配 AID。",
+            )));
+        }
     }
     let Versioned { mut value, revision } = found;
     value.version = ManagedVersion { date: tsm.now().to_zoned(TimeZone::UTC).date(), ..value.version };
@@ -136,7 +141,7 @@ pub(super) async fn confirm_test(
     let found = tsm.found_application(&call).await?;
     let person = call.caller.person()?;
     if call.request.verdict == WireVerdict::Fail {
-        return Err(forbidden("A test that is not confirmed is done again."));
+        return Err(forbidden(both("A test that is not confirmed is done again.", "未经确认的测试须重做。")));
     }
     match &found.value.state {
         ManagementState::TestAwaitsConfirmation(tested) if tested.tester == *person.id() => {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::ids::OperationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::{PreOperationReply, PreOperationRequest};
 use tsm_card::delete::{Deleting, Deletion};
@@ -85,7 +85,11 @@ impl Work {
         let mut script = Script::new();
         let mut channel = open_channel(&mut self.session.card, &*self.tsm.keys, &issuer, &mut script).await?;
         if application.value == ValueBearing::StoredValue && !channel.level().has_r_mac() {
-            return Err(forbidden("This card cannot prove a deletion; go to a staffed hall.").into());
+            return Err(forbidden(both(
+                "This card cannot prove a deletion; go to a staffed hall.",
+                "此卡无法证实删除，请前往有人值守的营业厅。",
+            ))
+            .into());
         }
         self.intend(Intended::Delete(aid, plan.mode)).await?;
         self.session.progress.say(Stage::Deleting, 50);
@@ -217,7 +221,10 @@ fn check_gone(application: &Application, plan: &Plan, inventory: &Inventory) -> 
     if gone {
         return Ok(());
     }
-    Err(Problem::because(ProblemCode::CardUnproven, "The card's registry still shows the application."))
+    Err(Problem::because(
+        ProblemCode::CardUnproven,
+        both("The card's registry still shows the application.", "卡片登记表中仍有该应用。"),
+    ))
 }
 
 fn refusal_to_problem(refusal: &tsm_domain::se_application::Refusal) -> Problem {

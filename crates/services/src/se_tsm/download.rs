@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tsm_api::HexBytes;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Party, Stage};
 use tsm_api::ids::OperationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{DomainObservation, ObservedApplication, OperationKind};
 use tsm_api::sp_tsm::peer::{
     HandoverRequest, HandoverWay, PreOperationReply, PreOperationRequest, WrappedKeySet as WireKeySet,
@@ -116,7 +116,10 @@ impl Work {
         let wanted = wanted(&self.tsm, application).await?;
         let plan = plan(&observation, &wanted, policy);
         if let Fit::TooSmall { needed, free } = plan.fit(&observation) {
-            let reason = format!("It needs {needed} bytes and {free} are free.");
+            let reason = both(
+                format!("It needs {needed} bytes and {free} are free."),
+                format!("需要 {needed} 字节，剩余 {free} 字节。"),
+            );
             return Err(Problem::because(ProblemCode::NoSpace, reason).into());
         }
         if let Some(ending) = self.already_there(question, &known, plan.is_complete()).await? {
@@ -131,7 +134,9 @@ impl Work {
         let step = Step { question, consent: &consent, known: &known, wanted: &wanted, plan: &plan };
         let view = content::domain_view(&mirror(&observation, &known.batch), &application.domain);
         match plan.domain {
-            DomainPlan::Locked => Err(forbidden("The security domain is locked.").into()),
+            DomainPlan::Locked => {
+                Err(forbidden(both("The security domain is locked.", "安全域已锁定。")).into())
+            }
             DomainPlan::Ready if content_is_ours => {
                 let (last, view) = self.manage_content(&step, channel, Script::new()).await?;
                 self.close(&step, last, view).await
@@ -205,7 +210,10 @@ impl Work {
     ) -> Result<Prepared, Stop> {
         let domain = step.question.domain.as_ref().ok_or(ProblemCode::Internal)?;
         let keys = step.consent.keys.as_ref().ok_or_else(|| {
-            Problem::because(ProblemCode::ProviderRefused, "The provider gave no keys for its domain.")
+            Problem::because(
+                ProblemCode::ProviderRefused,
+                both("The provider gave no keys for its domain.", "应用提供方未给出其安全域密钥。"),
+            )
         })?;
         let mut script = Script::new();
         let creating = match step.plan.domain {

@@ -2,7 +2,7 @@
 //! subscription goes with the application. What is on the card is a download here and a deletion there.
 
 use tsm_api::HexBytes;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::SeId;
 use tsm_domain::subscription::{Subscribed, Subscription};
 
@@ -24,7 +24,8 @@ impl Work {
         if here.is_some() && here == from.as_ref() {
             return Ok(());
         }
-        let reason = "The two phones are not registered to the same number.";
+        let reason =
+            both("The two phones are not registered to the same number.", "两部手机未注册在同一号码下。");
         Err(Problem::because(ProblemCode::NotAllowed, reason).into())
     }
 

@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, Stage, StartOptions};
 use tsm_api::ids::TaskId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::operator::{ElementRecord, NumberChange as WireChange};
 use tsm_card::observe::{Observed as Seen, Trust};
 use tsm_card::open_channel::SecureChannel;
@@ -70,7 +70,10 @@ pub(super) async fn write(
         return Err(ProblemCode::OnLossList.into());
     }
     if record.number_change.is_none() {
-        return Err(Problem::because(ProblemCode::StateForbids, "No change of its number is under way."));
+        return Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("No change of its number is under way.", "没有正在进行的换号。"),
+        ));
     }
     let se = record.se;
     tsm.audit(person.id(), "number-written-at-hall", &json!({ "se": se.to_string() })).await?;
@@ -150,7 +153,11 @@ impl Work {
         if shows(seen.as_ref(), number) || seen.is_some_and(|seen| seen.value == *number) {
             return Ok(());
         }
-        Err(Problem::because(ProblemCode::CardUnproven, "The card does not show the new number.").into())
+        Err(Problem::because(
+            ProblemCode::CardUnproven,
+            both("The card does not show the new number.", "卡片上没有新号码。"),
+        )
+        .into())
     }
 
     /// The binding follows the card, with all that goes by the number.

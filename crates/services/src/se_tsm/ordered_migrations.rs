@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tsm_api::endpoint::{Nothing, StaffRole};
 use tsm_api::ids::{OperationId as WireOperation, RequestId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::migrations::{
     DueMigration, MigrationChannel as WireChannel, MigrationDesk, MigrationPart as WirePart,
     MigrationStage as WireStage, NewMigration, OrderedMigration, OrderedMigrations, OwnMigration, Withdrawal,
@@ -182,7 +182,10 @@ impl SeTsm {
             MigrationOrdered::Accepted(order) => Ok(order),
             MigrationOrdered::Busy(_) => Err(Problem::because(
                 ProblemCode::StateForbids,
-                "Another migration of this application is ordered for one of the two phones.",
+                both(
+                    "Another migration of this application is ordered for one of the two phones.",
+                    "其中一部手机已有该应用的另一项迁移。",
+                ),
             )),
         }
     }
@@ -198,7 +201,8 @@ impl SeTsm {
         }
         let number = number_of(from).filter(|number| number_of(to) == Some(number));
         let number = number.ok_or_else(|| {
-            let reason = "The two phones are not registered to the same number.";
+            let reason =
+                both("The two phones are not registered to the same number.", "两部手机未注册在同一号码下。");
             Problem::because(ProblemCode::NotAllowed, reason)
         })?;
         let holds = async |se: SeId| -> Result<bool, Problem> {
@@ -209,7 +213,7 @@ impl SeTsm {
             return Err(ProblemCode::NotInstalled.into());
         }
         if holds(to.se).await? {
-            let reason = "The other phone has the application already.";
+            let reason = both("The other phone has the application already.", "另一部手机已有该应用。");
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
         Ok(number.clone())
@@ -226,9 +230,10 @@ impl SeTsm {
         let notes = notes.map(|se| note(se, by.as_str(), "migration-withdrawn", &detail, self.now()));
         let moved = self.store.move_migration(known.id, MigrationStage::Withdrawn, notes.into()).await;
         moved.map_err(|error| match error {
-            StorageError::Conflict { .. } => {
-                Problem::because(ProblemCode::StateForbids, "The application has arrived on the other phone.")
-            }
+            StorageError::Conflict { .. } => Problem::because(
+                ProblemCode::StateForbids,
+                both("The application has arrived on the other phone.", "应用已迁入另一部手机。"),
+            ),
             other => stored(other),
         })
     }

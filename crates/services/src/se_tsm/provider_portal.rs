@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sha1::Sha1;
 use sha2::Digest as _;
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::operator::{
     ApplicationList, ApplicationRecord, DomainList, PasswordChange, ProviderRecord, StaffLogin, StaffSession,
 };
@@ -140,7 +140,10 @@ impl SeTsm {
         let used: BTreeSet<Aid> = self.store.used_aids().await.map_err(stored)?.into_iter().collect();
         let package = cap.package_aid();
         if used.contains(&package) || modules.iter().any(|module| used.contains(module)) {
-            let reason = "The package or one of its modules has an AID that is in use.";
+            let reason = both(
+                "The package or one of its modules has an AID that is in use.",
+                "该包或其模块的 AID 已被使用。",
+            );
             return Err(Problem::because(ProblemCode::Duplicate, reason));
         }
         let number =
@@ -160,7 +163,10 @@ impl SeTsm {
                     .map_err(field)?,
             };
             if used.contains(&instance) {
-                return Err(Problem::because(ProblemCode::Duplicate, "The instance AID is in use."));
+                return Err(Problem::because(
+                    ProblemCode::Duplicate,
+                    both("The instance AID is in use.", "实例 AID 已被使用。"),
+                ));
             }
             records.push(module_record(module, instance));
         }
@@ -168,7 +174,8 @@ impl SeTsm {
         records.sort_by_key(|record| record.aid != main);
         let main_instance =
             records.first().and_then(|record| record.instances.first()).map(|instance| instance.aid);
-        let main_instance = main_instance.ok_or_else(|| field("The package has no applet."))?;
+        let main_instance =
+            main_instance.ok_or_else(|| field(both("The package has no applet.", "该包没有小程序。")))?;
         let sha256 = self.store.put_blob(upload.cap.as_bytes().into()).await.map_err(stored)?;
         let code_space =
             u32::try_from(cap.load_file_data_block(tsm_capfile::Descriptor::Omit).len()).unwrap_or(u32::MAX);
@@ -235,15 +242,21 @@ fn issuer_domain(rid: &[u8; 5]) -> Aid {
 
 fn main_module(upload: &Upload, modules: &[Aid]) -> Result<Aid, Problem> {
     match (&upload.main_module, modules) {
-        (_, []) => Err(field("The package has no applet; an extension is the operator's own.")),
+        (_, []) => Err(field(both(
+            "The package has no applet; an extension is the operator's own.",
+            "该包没有小程序；扩展包由平台运营方自行提供。",
+        ))),
         (None, [only]) => Ok(*only),
-        (None, _) => Err(field("A package with several modules names its main module.")),
+        (None, _) => Err(field(both(
+            "A package with several modules names its main module.",
+            "含多个模块的包须指明主模块。",
+        ))),
         (Some(named), modules) => {
             let named = aid(named)?;
             if modules.contains(&named) {
                 Ok(named)
             } else {
-                Err(field("The main module is not in the package."))
+                Err(field(both("The main module is not in the package.", "主模块不在包中。")))
             }
         }
     }

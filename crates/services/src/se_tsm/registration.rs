@@ -15,7 +15,7 @@ use tsm_api::HexBytes;
 use tsm_api::conversation::{ConversationReply, IfBusy, Outcome, OutcomeDetail, Stage};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::TaskId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::wallet::{Agreement, RegistrationRequest};
 use tsm_card::registration::BindingData;
 use tsm_card::script::Script;
@@ -111,7 +111,9 @@ async fn may_register(
     let bound = record.binding.as_ref().map(|binding| binding.number.clone());
     match (decide_login(question), bound) {
         (Login::LockAndRefuse, _) => Err(ProblemCode::OnLossList.into()),
-        (Login::StickOnRefused, _) => Err(forbidden("A stick-on card is not registered.")),
+        (Login::StickOnRefused, _) => {
+            Err(forbidden(both("A stick-on card is not registered.", "贴片卡不可注册。")))
+        }
         (Login::QueryOnly { .. }, _) => Err(ProblemCode::BoundElsewhere.into()),
         (Login::RegisterOver { .. }, Some(old)) => Ok(BindingFrom::Number(old)),
         (Login::RegisterOver { .. }, None) | (Login::Complete { .. } | Login::Register, _) => {

@@ -2,7 +2,7 @@
 
 use tracing::{error, warn};
 use tsm_api::conversation::Outcome;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, Reason};
 use tsm_card::error::ProcedureError;
 use tsm_keys::KeyError;
 use tsm_storage::StorageError;
@@ -107,11 +107,11 @@ pub(super) fn keyed(error: KeyError) -> Problem {
 }
 
 /// A refusal by the rules of a state machine.
-pub(super) fn forbidden(reason: impl std::fmt::Display) -> Problem {
+pub(super) fn forbidden(reason: impl Reason) -> Problem {
     Problem::because(ProblemCode::StateForbids, reason)
 }
 
 /// A field that does not hold what it should.
-pub(super) fn field(reason: impl std::fmt::Display) -> Problem {
+pub(super) fn field(reason: impl Reason) -> Problem {
     Problem::because(ProblemCode::ValueRefused, reason)
 }

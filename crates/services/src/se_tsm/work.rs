@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracing::info;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::observe::{Observation, ObservationScope, Observing};
 use tsm_card::open_channel::{OpeningChannel, SecureChannel};
 use tsm_card::script::{Answers, Script};
@@ -219,8 +219,14 @@ impl Work {
 pub(super) fn check_identity(observation: &Observation, se: &SeId) -> Result<(), Problem> {
     match &observation.se_id {
         Some(seen) if seen.value == *se => Ok(()),
-        Some(_) => Err(Problem::because(ProblemCode::CardUnproven, "It is another secure element.")),
-        None => Err(Problem::because(ProblemCode::CardUnproven, "The card does not name its SE-ID.")),
+        Some(_) => Err(Problem::because(
+            ProblemCode::CardUnproven,
+            both("It is another secure element.", "这是另一个安全单元。"),
+        )),
+        None => Err(Problem::because(
+            ProblemCode::CardUnproven,
+            both("The card does not name its SE-ID.", "卡片未给出 SE-ID。"),
+        )),
     }
 }
 

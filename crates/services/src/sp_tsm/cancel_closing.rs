@@ -3,7 +3,7 @@
 
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::ProcedureError;
 use tsm_card::purse::{ApplicationLock, change_application_lock};
 use tsm_domain::card::{CardRecord, CardState, ClosingProgress, ProvenPurse};
@@ -36,7 +36,7 @@ impl SpTsm {
             },
             CardState::Active | CardState::Locked => card,
             CardState::Parked | CardState::Closed | CardState::Issuing => {
-                let reason = "The card is closed already.";
+                let reason = both("The card is closed already.", "卡片已退卡。");
                 return Err(Problem::because(ProblemCode::StateForbids, reason).into());
             }
         };

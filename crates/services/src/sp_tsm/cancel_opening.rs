@@ -7,7 +7,7 @@ use serde_json::json;
 use tsm_api::HexBytes;
 use tsm_api::conversation::ApplicationState;
 use tsm_api::ids::ConversationId as WireConversation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::StateQuery;
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState};
 use tsm_storage::StorageError;
@@ -41,7 +41,8 @@ impl SpTsm {
             | ApplicationState::Personalized
             | ApplicationState::Useable
             | ApplicationState::Locked => {
-                let reason = "What was written of the card must be deleted first.";
+                let reason =
+                    both("What was written of the card must be deleted first.", "须先删除已写入的卡片内容。");
                 Err(Problem::because(ProblemCode::OutcomeUnknown, reason).into())
             }
         }
@@ -73,5 +74,9 @@ impl SpTsm {
 }
 
 fn opened() -> Stop {
-    Problem::because(ProblemCode::StateForbids, "The card is open; return it instead.").into()
+    Problem::because(
+        ProblemCode::StateForbids,
+        both("The card is open; return it instead.", "卡片已开通，请改办退卡。"),
+    )
+    .into()
 }

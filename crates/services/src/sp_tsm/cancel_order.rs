@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::OrderId as WireOrder;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::wallet::OrderRecord;
 use tsm_domain::OrderId;
 use tsm_storage::StorageError;
@@ -45,7 +45,10 @@ pub(super) async fn cancel_order(
             tsm.outbox.kick();
         }
         TopUpOrderState::Paid { payment, .. } if payment.is_cash() => {
-            let reason = "It was paid with cash, which a terminal or a hall gives back.";
+            let reason = both(
+                "It was paid with cash, which a terminal or a hall gives back.",
+                "该订单以现金支付，请在终端或营业厅退款。",
+            );
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
         TopUpOrderState::Paid { payment, .. } => {

@@ -21,7 +21,7 @@ use tsm_api::HexBytes;
 use tsm_api::conversation::IfBusy;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OperationId, OrderId as WireOrder, TaskId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::terminal::{CashTopUpRecord, CashTopUpReply, CashTopUpRequest, CashTopUpState};
 use tsm_domain::card::CardRecord;
 use tsm_domain::money::TopUpStage;
@@ -178,7 +178,10 @@ impl Cash {
         Ok(Self {
             operation: request.operation,
             terminal: terminal.ok_or_else(|| {
-                Problem::because(ProblemCode::ValueRefused, "A terminal has a number of twelve digits.")
+                Problem::because(
+                    ProblemCode::ValueRefused,
+                    both("A terminal has a number of twelve digits.", "终端编号为十二位数字。"),
+                )
             })?,
             card: card_from_wire(&request.card)?,
             amount: Fen::new(request.amount_fen.into()),
@@ -267,7 +270,10 @@ fn order_of(operation: OperationId) -> OrderId {
 }
 
 fn another() -> Problem {
-    Problem::because(ProblemCode::Duplicate, "The operation was used for another card or amount.")
+    Problem::because(
+        ProblemCode::Duplicate,
+        both("The operation was used for another card or amount.", "该操作号已用于其他卡片或金额。"),
+    )
 }
 
 fn problem(error: StorageError) -> Problem {

@@ -17,7 +17,7 @@ use serde_json::json;
 use tsm_api::clearing::closing::{ClaimEvidence, ClaimQuery};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::ConversationId as WireConversation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::desk::{CardMatter, DeskRecord};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardClosing, CardRecord, CardState};
@@ -57,7 +57,10 @@ pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Res
     {
         let arrival = tsm.live_claim(&card).await?;
         if !tsm.engine.tasks(&arrival.se).is_empty() {
-            let reason = "The phone is at work now; look again when it has ended.";
+            let reason = both(
+                "The phone is at work now; look again when it has ended.",
+                "手机正在操作，请待其结束后再查看。",
+            );
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
         let evidence = tsm.check_evidence(&card).await?;
@@ -81,17 +84,20 @@ impl SpTsm {
     async fn live_claim(&self, card: &CardRecord) -> Result<Arrival, Problem> {
         let forbidden = |reason| Problem::because(ProblemCode::StateForbids, reason);
         let arrival = self.store.arrival_of(card.card).await.map_err(problem)?;
-        let arrival = arrival.ok_or_else(|| forbidden("No phone has claimed the card."))?;
+        let arrival =
+            arrival.ok_or_else(|| forbidden(both("No phone has claimed the card.", "没有手机领取该卡。")))?;
         match arrival.state {
             ArrivalState::Writing | ArrivalState::GivingUp if card.frozen.is_some() => Ok(arrival),
-            ArrivalState::Writing | ArrivalState::GivingUp => Err(forbidden(
+            ArrivalState::Writing | ArrivalState::GivingUp => Err(forbidden(both(
                 "The phone may still bring the card in; release the claim, which freezes the card.",
-            )),
-            ArrivalState::Claiming | ArrivalState::Claimed => {
-                Err(forbidden("Nothing was sent to the phone; the claim can be released."))
-            }
+                "手机仍可能迁入该卡；请解除领取，卡片将被冻结。",
+            ))),
+            ArrivalState::Claiming | ArrivalState::Claimed => Err(forbidden(both(
+                "Nothing was sent to the phone; the claim can be released.",
+                "尚未向手机发送任何内容，可以解除领取。",
+            ))),
             ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {
-                Err(forbidden("No phone has claimed the card."))
+                Err(forbidden(both("No phone has claimed the card.", "没有手机领取该卡。")))
             }
         }
     }

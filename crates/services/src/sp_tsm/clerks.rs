@@ -6,7 +6,7 @@ use tsm_api::clearing::clerks::{
     ClerkDecision, ClerkLine, ClerkList, ClerkLogin, ClerkPassword, ClerkSelf, ClerkSession, NewClerk,
 };
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::{InstitutionId, OperatorId};
 use tsm_storage::SpTsmStore;
 use tsm_storage::clerks::ClerkRole;
@@ -91,7 +91,10 @@ pub(super) async fn whoami(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Resu
 pub(super) async fn add_clerk(tsm: Arc<SpTsm>, call: Call<Caller, NewClerk>) -> Result<ClerkLine, Problem> {
     let by = tsm.someone(&call.caller)?;
     if NOT_PEOPLE.contains(&call.request.person.as_str()) {
-        return Err(Problem::because(ProblemCode::ValueRefused, "This is no name of a person."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("This is no name of a person.", "人员名称无效。"),
+        ));
     }
     tsm.clerks().add(by, &call.request).await
 }

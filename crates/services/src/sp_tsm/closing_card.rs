@@ -16,7 +16,7 @@ use serde_json::json;
 use tsm_api::clearing::closing::{BeginClosing, ClosingPurpose as WirePurpose, UndoEvidence};
 use tsm_api::conversation::Stage;
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::purse::{PurseClosing, block_and_read};
 use tsm_domain::card::{CardClosing, CardRecord, CardState, ClosingProgress, LockChange, ProvenPurse};
 use tsm_domain::money::{ClosingPurpose, TopUpStage};
@@ -85,7 +85,10 @@ impl SpTsm {
             PurseClosing::Blocked(image) => self.park(fence, card, &image).await,
             PurseClosing::Open(_) => Err(Problem::because(
                 ProblemCode::CardUnproven,
-                "The card itself says that it is not blocked; continue or cancel.",
+                both(
+                    "The card itself says that it is not blocked; continue or cancel.",
+                    "卡片表明其未被锁定，请继续或取消。",
+                ),
             )
             .into()),
         }
@@ -106,7 +109,10 @@ impl SpTsm {
         }
         let card = match (card.state, place) {
             (CardState::Locked, Place::Phone) => {
-                let reason = "The card is locked, and answers to no debit; unlock it first.";
+                let reason = both(
+                    "The card is locked, and answers to no debit; unlock it first.",
+                    "卡片已锁定，无法扣款，请先解锁。",
+                );
                 return Err(Problem::because(ProblemCode::StateForbids, reason).into());
             }
             (CardState::Locked, Place::Hall) => self.unlock_with_permission(session, fence, card).await?,
@@ -134,7 +140,10 @@ impl SpTsm {
         let card = match (card.state, card.closing) {
             (CardState::Closing, Some(closing)) if closing.purpose == purpose => card,
             (CardState::Closing, _) => {
-                let reason = "Another closing of the card was begun; continue or cancel that one.";
+                let reason = both(
+                    "Another closing of the card was begun; continue or cancel that one.",
+                    "该卡已有另一项退卡或迁出，请继续或取消该项。",
+                );
                 return Err(Problem::because(ProblemCode::StateForbids, reason).into());
             }
             _ => {
@@ -174,7 +183,10 @@ impl SpTsm {
         if open.iter().all(|order| credited(stage_of(order))) {
             return Ok(());
         }
-        let reason = "A paid top-up is still open; carry it out or cancel it first.";
+        let reason = both(
+            "A paid top-up is still open; carry it out or cancel it first.",
+            "尚有已支付的充值未完成，请先完成或取消。",
+        );
         Err(Problem::because(ProblemCode::StateForbids, reason).into())
     }
 
@@ -267,7 +279,7 @@ impl SpTsm {
     /// Whether the image is of this card, and fits what it proved before.
     async fn check_image(&self, card: &CardRecord, image: &CardImage) -> Result<(), Stop> {
         if image.public_information.serial.0 != card.card.application_serial() {
-            let reason = "The secure element holds another card.";
+            let reason = both("The secure element holds another card.", "安全单元上是另一张卡。");
             return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
         }
         let state = image.state();

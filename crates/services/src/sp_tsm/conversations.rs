@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, TaskId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::wallet::{CANCEL, Operation, StartRequest, TURN};
 use tsm_domain::card::LockChange;
 use tsm_domain::{OrderId, SeId};
@@ -80,7 +80,10 @@ impl SpTsm {
         let flow = match operation {
             Operation::TopUp => {
                 let order = order.ok_or_else(|| {
-                    Problem::because(ProblemCode::ValueRefused, "A top-up carries out an order.")
+                    Problem::because(
+                        ProblemCode::ValueRefused,
+                        both("A top-up carries out an order.", "充值须对应一个订单。"),
+                    )
                 })?;
                 let request = TopUpRequest { se, application, order };
                 self.top_up_flow(request)

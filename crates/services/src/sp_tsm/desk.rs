@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskMatterKind, DeskRecord, DeskRecords, DeskState};
 use tsm_domain::card::CardRecord;
 use tsm_domain::desk::{Decided, DeskCase, DeskMatter, DeskRefusal, DeskStage};
@@ -56,7 +56,7 @@ impl SpTsm {
         let clerk = self.clerk(caller, roles)?;
         let reason = matter.reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
-            let reason = "A decision says why, in a few sentences.";
+            let reason = both("A decision says why, in a few sentences.", "决定须用几句话说明理由。");
             return Err(Problem::because(ProblemCode::ValueRefused, reason));
         }
         let card = self.card_at_desk(card_from_wire(&matter.card)?).await?;
@@ -151,9 +151,10 @@ pub(super) fn problem(error: StorageError) -> Problem {
 
 pub(super) fn decided_otherwise(error: StorageError) -> Problem {
     match error {
-        StorageError::Conflict { .. } => {
-            Problem::because(ProblemCode::StateForbids, "Somebody else has decided it meanwhile.")
-        }
+        StorageError::Conflict { .. } => Problem::because(
+            ProblemCode::StateForbids,
+            both("Somebody else has decided it meanwhile.", "其间他人已作出决定。"),
+        ),
         other => problem(other),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 use tsm_api::conversation::OutcomeResult;
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_card::ProcedureError;
 use tsm_card::purse::{PurseLook, look};
@@ -170,7 +170,7 @@ impl SpTsm {
     /// Whether a look is at this card, and fits what it proved before.
     async fn check_look(&self, card: &CardRecord, look: &PurseLook) -> Result<(), Stop> {
         if look.serial.0 != card.card.application_serial() {
-            let reason = "The secure element holds another card.";
+            let reason = both("The secure element holds another card.", "安全单元上是另一张卡。");
             return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
         }
         let (balance, counter) = amounts(look);

@@ -14,7 +14,7 @@
 //! it is locked: whoever forges that harms only himself, for no value moves on a card that is recorded so.
 
 use tsm_api::conversation::{ApplicationState, Outcome, OutcomeDetail, Stage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::ProcedureError;
 use tsm_card::purse::{
     ApplicationLock, BlockOrder, block_and_look, prepare_application_lock, send_application_lock,
@@ -82,7 +82,8 @@ impl SpTsm {
         if card.state == CardState::Locked {
             return Ok(card);
         }
-        let reason = "The card itself says that it is not blocked; try again.";
+        let reason =
+            both("The card itself says that it is not blocked; try again.", "卡片表明其未被锁定，请重试。");
         Err(Problem::because(ProblemCode::CardUnproven, reason).into())
     }
 

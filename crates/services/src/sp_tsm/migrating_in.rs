@@ -16,7 +16,7 @@ use serde_json::json;
 use tracing::warn;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::ids::OperationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{DomainObservation, OperationKind};
 use tsm_card::observe::{ObservationScope, observe};
 use tsm_card::open_channel::open_channel;
@@ -236,7 +236,10 @@ impl SpTsm {
     /// Whether the registry shows under R-MAC that the application is not on the phone.
     async fn is_gone(&self, session: &mut Session, product: &Product, se: SeId) -> Result<bool, Stop> {
         let access = product.access.as_ref().ok_or_else(|| {
-            Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.")
+            Problem::because(
+                ProblemCode::HallOnly,
+                both("This card cannot prove its content to a server.", "此卡无法向服务器证实其内容。"),
+            )
         })?;
         let request = access.session(product.domain, se);
         let mut script = Script::new();
@@ -259,7 +262,10 @@ impl SpTsm {
 /// Nothing is wrong with the card: the phone holds an old copy of it, which has to be deleted before the card
 /// can come back.
 fn left_behind() -> Stop {
-    let reason = "This phone holds what the card was before it moved; give the migration up and delete that.";
+    let reason = both(
+        "This phone holds what the card was before it moved; give the migration up and delete that.",
+        "此手机上仍有迁移前的旧卡，请放弃迁移并删除旧卡。",
+    );
     Problem::because(ProblemCode::StateForbids, reason).into()
 }
 

@@ -2,7 +2,7 @@
 //! told to delete it. Until another phone has claimed it the rider can also have it refunded.
 
 use tsm_api::conversation::{Outcome, OutcomeDetail};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::ClosingPurpose;
 use tsm_domain::{Fen, SeId};
 use tsm_iso7816::Aid;
@@ -25,7 +25,7 @@ impl SpTsm {
         let wanted = ToClose { se, application, purpose: ClosingPurpose::Migration, place };
         let card = self.close_card(session, fence, wanted).await?;
         if closing_of(&card)?.purpose != ClosingPurpose::Migration {
-            let reason = "The card was returned and its balance goes back.";
+            let reason = both("The card was returned and its balance goes back.", "卡片已退卡，余额将退回。");
             return Err(Problem::because(ProblemCode::StateForbids, reason).into());
         }
         let balance = card.proven.map_or(Fen::ZERO, |proven| proven.balance);

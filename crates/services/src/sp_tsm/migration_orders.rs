@@ -11,7 +11,7 @@ use tsm_api::clearing::closing::{ClaimParked, ClaimedCard};
 use tsm_api::client::ClientError;
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId as WireConversation, OperationId as WireOperation};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::migration::{MigrationOrder, MigrationRecord, MigrationState, ParkedCard, ParkedCards};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState, ClosingProgress};
@@ -77,11 +77,15 @@ pub(super) async fn cancel_migration(
         ArrivalState::GivenUp => Ok(record(&known)),
         ArrivalState::Writing | ArrivalState::GivingUp => Err(Problem::because(
             ProblemCode::StateForbids,
-            "The card's data were sent; only the phone can tell whether it holds them.",
+            both(
+                "The card's data were sent; only the phone can tell whether it holds them.",
+                "卡片数据已发出，是否写入只有手机能确定。",
+            ),
         )),
-        ArrivalState::Opened | ArrivalState::Told => {
-            Err(Problem::because(ProblemCode::StateForbids, "The card is in use on this phone."))
-        }
+        ArrivalState::Opened | ArrivalState::Told => Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The card is in use on this phone.", "卡片正在此手机上使用。"),
+        )),
     }
 }
 
@@ -96,7 +100,13 @@ struct Wanted {
 /// A wallet whose number the SE-TSM knows.
 pub(super) fn registered(wallet: WalletCaller) -> Result<(SeId, Msisdn), Problem> {
     let number = wallet.number.ok_or_else(|| {
-        Problem::because(ProblemCode::NotAllowed, "A card moves between phones of one registered number.")
+        Problem::because(
+            ProblemCode::NotAllowed,
+            both(
+                "A card moves between phones of one registered number.",
+                "卡片只能在同一注册号码的手机间迁移。",
+            ),
+        )
     })?;
     Ok((wallet.se, number))
 }
@@ -148,7 +158,10 @@ impl SpTsm {
             card.instance == wanted.application && is_named
         });
         let card = fitting.next().ok_or_else(|| {
-            Problem::because(ProblemCode::UnknownId, "No card of this number is parked at the centre.")
+            Problem::because(
+                ProblemCode::UnknownId,
+                both("No card of this number is parked at the centre.", "清算中心没有寄存此号码的卡片。"),
+            )
         })?;
         self.make_room(wanted).await?;
         let arrival = Arrival {
@@ -166,7 +179,10 @@ impl SpTsm {
         match self.store.order_arrival(arrival, with).await? {
             ArrivalOrdered::Accepted(arrival) => Ok(arrival),
             ArrivalOrdered::Busy(_) => {
-                let reason = "Another phone is bringing the card to itself; give that up first.";
+                let reason = both(
+                    "Another phone is bringing the card to itself; give that up first.",
+                    "另一部手机正在迁入该卡，请先放弃。",
+                );
                 Err(Problem::because(ProblemCode::StateForbids, reason).into())
             }
         }
@@ -176,12 +192,18 @@ impl SpTsm {
     async fn make_room(&self, wanted: &Wanted) -> Result<(), Stop> {
         let Wanted { se, application, .. } = *wanted;
         if self.card_on(se, application).await?.is_some() {
-            let reason = "This phone holds a card of that kind, or has not deleted one.";
+            let reason = both(
+                "This phone holds a card of that kind, or has not deleted one.",
+                "此手机已有同类卡片，或尚未删除旧卡。",
+            );
             return Err(Problem::because(ProblemCode::StateForbids, reason).into());
         }
         let Some(order) = self.store.open_card_order(se, application).await? else { return Ok(()) };
         if order.state != CardOrderState::Accepted {
-            let reason = "A new card is being written to this phone; finish that first.";
+            let reason = both(
+                "A new card is being written to this phone; finish that first.",
+                "正在向此手机写入新卡，请先完成。",
+            );
             return Err(Problem::because(ProblemCode::StateForbids, reason).into());
         }
         let fence = self.take_link(se, WireConversation(wanted.operation.as_uuid()), "migration in").await?;

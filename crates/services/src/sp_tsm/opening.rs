@@ -19,7 +19,7 @@ use tracing::info;
 use tsm_api::HexBytes;
 use tsm_api::conversation::{ApplicationState, Outcome, OutcomeDetail, OutcomeResult, Progress, Stage};
 use tsm_api::ids::OperationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{DomainObservation, Notice, ObservedApplication, OperationKind, OperationResult};
 use tsm_api::sp_tsm::peer::HandoverWay;
 use tsm_card::download::{Download, Downloading};
@@ -173,7 +173,10 @@ impl SpTsm {
     ) -> Result<SecureChannel, Stop> {
         let product = self.settings.product(&opening.application).ok_or(ProblemCode::UnknownId)?;
         let pending = pending.ok_or_else(|| {
-            Problem::because(ProblemCode::StateForbids, "The session was lost in a restart; begin again.")
+            Problem::because(
+                ProblemCode::StateForbids,
+                both("The session was lost in a restart; begin again.", "会话因重启丢失，请重新开始。"),
+            )
         })?;
         Ok(OpeningChannel::handed_over(pending, product.domain, answer, script)?)
     }
@@ -296,7 +299,10 @@ impl SpTsm {
             }
             ArrivalState::GivingUp => Err(Problem::because(
                 ProblemCode::StateForbids,
-                "The migration is being given up; delete the application first.",
+                both(
+                    "The migration is being given up; delete the application first.",
+                    "迁移正在放弃，请先删除应用。",
+                ),
             )
             .into()),
             ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {

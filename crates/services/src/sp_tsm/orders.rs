@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OrderId as WireOrder, PaymentId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::wallet::{OpenCardOrder, OrderRecord, OrderState, TopUpOrder as WireTopUp};
 use tsm_domain::card::{CardOrder, CardOrderState};
 use tsm_domain::money::TopUpStage;
@@ -68,7 +68,7 @@ pub(super) async fn order_top_up(
     if order.amount != amount || order.card != card.card {
         return Err(Problem::because(
             ProblemCode::Duplicate,
-            "The request number was used for another order.",
+            both("The request number was used for another order.", "该请求号已用于其他订单。"),
         ));
     }
     if order.state == TopUpOrderState::AwaitingPayment {
@@ -114,12 +114,18 @@ impl SpTsm {
     pub(super) fn check_amount(&self, amount: Fen, balance: Option<Fen>) -> Result<(), Problem> {
         let limits = &self.settings.top_up;
         if amount < limits.minimum || amount > limits.maximum {
-            let reason = format!("Between {} and {} yuan can be topped up.", limits.minimum, limits.maximum);
+            let reason = both(
+                format!("Between {} and {} yuan can be topped up.", limits.minimum, limits.maximum),
+                format!("可充值 {} 至 {} 元。", limits.minimum, limits.maximum),
+            );
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
         let after = balance.unwrap_or(Fen::ZERO).checked_add(amount);
         if after.is_none_or(|after| after > limits.purse_maximum) {
-            let reason = format!("A card holds at most {} yuan.", limits.purse_maximum);
+            let reason = both(
+                format!("A card holds at most {} yuan.", limits.purse_maximum),
+                format!("卡内余额最多 {} 元。", limits.purse_maximum),
+            );
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
         Ok(())

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tsm_api::clearing::closing::{ClosingQuery, ClosingStage, RefundPayment, RefundWay};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::OperationId as WireOperation;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::desk::{CardMatter, PayoutRecord, PayoutState};
 use tsm_domain::card::CardRecord;
 use tsm_domain::desk::{DeskCase, DeskMatter, DeskStage};
@@ -59,7 +59,10 @@ pub(super) async fn approve(tsm: Arc<SpTsm>, call: Call<Caller, Nothing>) -> Res
     let DeskMatter::Payout { amount, .. } = case.matter else { return Err(ProblemCode::UnknownId.into()) };
     let card = tsm.store.card(case.card).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
     if tsm.owed_in_cash(&card).await? < amount {
-        let reason = "Less is owed than was proposed; reject it and propose again.";
+        let reason = both(
+            "Less is owed than was proposed; reject it and propose again.",
+            "应退金额少于提议，请驳回后重新提议。",
+        );
         return Err(Problem::because(ProblemCode::AmountRefused, reason));
     }
     let report = reports::card_refund_paid(&paid_in_hall(&approved)?, tsm.now());
@@ -99,7 +102,10 @@ impl SpTsm {
         match closing.stage {
             ClosingStage::RefundOrdered => {}
             ClosingStage::Refunded => {
-                return Err(Problem::because(ProblemCode::StateForbids, "All of it was given back."));
+                return Err(Problem::because(
+                    ProblemCode::StateForbids,
+                    both("All of it was given back.", "已全部退还。"),
+                ));
             }
             ClosingStage::Begun
             | ClosingStage::Undone
@@ -108,7 +114,7 @@ impl SpTsm {
             | ClosingStage::Arrived => {
                 return Err(Problem::because(
                     ProblemCode::StateForbids,
-                    "No refund of this card is ordered.",
+                    both("No refund of this card is ordered.", "该卡没有待退款项。"),
                 ));
             }
         }
@@ -123,7 +129,8 @@ impl SpTsm {
         let left = balance.checked_sub(Fen::new(closing.refunded_fen.into())).unwrap_or(Fen::ZERO);
         let owed = in_cash.min(left);
         if owed.is_zero() {
-            let reason = "All of it goes back to the payments that it came from.";
+            let reason =
+                both("All of it goes back to the payments that it came from.", "全部金额将原路退回。");
             return Err(Problem::because(ProblemCode::AmountRefused, reason));
         }
         Ok(owed)
@@ -158,8 +165,9 @@ impl SpTsm {
 /// The refund of a returned card, which its closing names.
 fn refund_of(card: &CardRecord) -> Result<OperationId, Problem> {
     let closing = card.closing.filter(|closing| closing.purpose == tsm_domain::money::ClosingPurpose::Return);
-    let closing =
-        closing.ok_or_else(|| Problem::because(ProblemCode::StateForbids, "The card was not returned."))?;
+    let closing = closing.ok_or_else(|| {
+        Problem::because(ProblemCode::StateForbids, both("The card was not returned.", "该卡未退卡。"))
+    })?;
     Ok(closing.operation)
 }
 

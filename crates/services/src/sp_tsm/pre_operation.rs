@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::HexBytes;
 use tsm_api::ids::OperationId;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::{
     HandoverWay, KeyAlgorithm, PreOperationReply, PreOperationRequest, WrappedKey, WrappedKeySet,
@@ -96,7 +96,7 @@ pub(super) async fn pre_operation(
         | OperationKind::Synchronise => {
             return Err(Problem::because(
                 ProblemCode::ValueRefused,
-                "Only a download or deletion needs consent.",
+                both("Only a download or deletion needs consent.", "仅下载或删除需要授权。"),
             ));
         }
     };
@@ -150,7 +150,10 @@ impl SpTsm {
             return Ok(Err(ProblemCode::UnknownId.into()));
         };
         if product.domain != wanted.domain {
-            return Ok(Err(Problem::because(ProblemCode::ProviderRefused, "It belongs to another domain.")));
+            return Ok(Err(Problem::because(
+                ProblemCode::ProviderRefused,
+                both("It belongs to another domain.", "它属于另一安全域。"),
+            )));
         }
         let Some(purse) = product.purse() else { return Ok(Ok(())) };
         let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
@@ -215,7 +218,10 @@ impl SpTsm {
             // The card stays at the centre, and what is here of it was asked and holds nothing.
             Some(ArrivalState::GivingUp) => return Ok(Ok(())),
             Some(ArrivalState::Writing) => {
-                let reason = "A card is being written here; continue, or give the migration up first.";
+                let reason = both(
+                    "A card is being written here; continue, or give the migration up first.",
+                    "正在写入卡片，请继续，或先放弃迁移。",
+                );
                 return Ok(Err(Problem::because(ProblemCode::ValueRemains, reason)));
             }
             Some(_) | None => {}
@@ -224,7 +230,10 @@ impl SpTsm {
         let Some(card) = card else { return Ok(Ok(())) };
         let open = self.store.open_top_ups(card.card).await.map_err(|error| stored::problem(&error))?;
         if !open.is_empty() {
-            return Ok(Err(Problem::because(ProblemCode::ValueRemains, "A paid top-up is still open.")));
+            return Ok(Err(Problem::because(
+                ProblemCode::ValueRemains,
+                both("A paid top-up is still open.", "尚有已支付的充值未完成。"),
+            )));
         }
         if let Some(closing) = card.open_closing()
             && card.state == CardState::Parked
@@ -236,11 +245,15 @@ impl SpTsm {
             HeldValue::None | HeldValue::Settled => Ok(()),
             HeldValue::Unsettled(balance) => Err(Problem::because(
                 ProblemCode::ValueRemains,
-                format_args!("The card is not closed, and last proved {balance} yuan."),
+                both(
+                    format!("The card is not closed, and last proved {balance} yuan."),
+                    format!("卡片未退卡，最近证实余额 {balance} 元。"),
+                ),
             )),
-            HeldValue::Unknown => {
-                Err(Problem::because(ProblemCode::ValueRemains, "Its balance is not known."))
-            }
+            HeldValue::Unknown => Err(Problem::because(
+                ProblemCode::ValueRemains,
+                both("Its balance is not known.", "其余额未知。"),
+            )),
         })
     }
 
@@ -263,7 +276,10 @@ impl SpTsm {
         };
         let kept = self.store.record_consent(consent).await.map_err(|error| stored::problem(&error))?;
         if kept.se != wanted.se || kept.application != wanted.application {
-            return Err(Problem::because(ProblemCode::Duplicate, "The operation is about something else."));
+            return Err(Problem::because(
+                ProblemCode::Duplicate,
+                both("The operation is about something else.", "该操作针对其他内容。"),
+            ));
         }
         Ok(match (kept.refused, decision) {
             (None, _) => Ok(()),
@@ -339,13 +355,19 @@ impl SpTsm {
 /// the phone is registered now.
 fn consent_to_arrival(arrival: &Arrival, number: Option<&Msisdn>) -> Decision {
     if number != Some(&arrival.number) {
-        let reason = "The phone that the card left is registered to another number.";
+        let reason = both(
+            "The phone that the card left is registered to another number.",
+            "卡片迁出的手机注册在另一号码下。",
+        );
         return Err(Problem::because(ProblemCode::NotAllowed, reason));
     }
     match arrival.state {
         ArrivalState::GivingUp => Err(Problem::because(
             ProblemCode::StateForbids,
-            "The migration is being given up; delete the application first.",
+            both(
+                "The migration is being given up; delete the application first.",
+                "迁移正在放弃，请先删除应用。",
+            ),
         )),
         _ => Ok(()),
     }

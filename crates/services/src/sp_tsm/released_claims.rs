@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::desk::CardMatter;
 use tsm_api::sp_tsm::migration::MigrationRecord;
 use tsm_domain::arrival::ArrivalState;
@@ -28,10 +28,17 @@ pub(super) async fn release(
 ) -> Result<MigrationRecord, Problem> {
     let at = tsm.at_desk(&call.caller, &call.request, SERVICE).await?;
     let arrival = tsm.store.arrival_of(at.card.card).await.map_err(problem)?;
-    let arrival = arrival
-        .ok_or_else(|| Problem::because(ProblemCode::StateForbids, "No phone has claimed the card."))?;
+    let arrival = arrival.ok_or_else(|| {
+        Problem::because(
+            ProblemCode::StateForbids,
+            both("No phone has claimed the card.", "没有手机领取该卡。"),
+        )
+    })?;
     if !tsm.engine.tasks(&arrival.se).is_empty() {
-        let reason = "The phone is at work now; look again when it has ended.";
+        let reason = both(
+            "The phone is at work now; look again when it has ended.",
+            "手机正在操作，请待其结束后再查看。",
+        );
         return Err(Problem::because(ProblemCode::StateForbids, reason));
     }
     let said = json!({ "claim": arrival.operation, "on": arrival.se, "reason": at.reason });
@@ -53,8 +60,9 @@ pub(super) async fn release(
             tsm.lose(&at.card, &at.clerk, &at.reason, &call.request.request).await?;
             Err(suspicious(why).into_problem())
         }
-        ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {
-            Err(Problem::because(ProblemCode::StateForbids, "The card is in use on the phone."))
-        }
+        ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => Err(Problem::because(
+            ProblemCode::StateForbids,
+            both("The card is in use on the phone.", "卡片正在该手机上使用。"),
+        )),
     }
 }

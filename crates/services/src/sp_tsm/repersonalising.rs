@@ -12,7 +12,7 @@
 
 use serde_json::json;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::purse::{read_proven, update_holder};
 use tsm_domain::SeId;
 use tsm_domain::card::{CardRecord, CardState};
@@ -56,7 +56,7 @@ impl SpTsm {
             update_holder(&mut session.card, &*self.keys, &key, application, &wanted).await?;
             session.progress.say(Stage::Observing, 70);
             if self.holder_on(session, &card).await? != wanted {
-                let reason = "The card does not show what was written.";
+                let reason = both("The card does not show what was written.", "卡片上没有所写入的内容。");
                 return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
             }
         }
@@ -71,7 +71,11 @@ impl SpTsm {
         let request = self.purse_session(card)?;
         let (_, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
         if image.public_information.serial.0 != card.card.application_serial() {
-            return Err(Problem::because(ProblemCode::CardUnproven, "It is another card.").into());
+            return Err(Problem::because(
+                ProblemCode::CardUnproven,
+                both("It is another card.", "这是另一张卡。"),
+            )
+            .into());
         }
         Ok(image.holder)
     }

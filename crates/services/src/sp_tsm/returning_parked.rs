@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tsm_api::clearing::closing::{ClosingQuery, ClosingStage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::migration::{ParkedReturn, ReturnedCard};
 use tsm_domain::card::{CardRecord, CardState, ClosingProgress};
 use tsm_domain::money::ClosingPurpose;
@@ -79,11 +79,18 @@ impl SpTsm {
         };
         let mut parked = kept(ClosingPurpose::Migration);
         if parked.len() > 1 {
-            let reason = "Several cards of this number are parked; name one.";
+            let reason = both(
+                "Several cards of this number are parked; name one.",
+                "此号码有多张寄存卡片，请指明一张。",
+            );
             return Err(Problem::because(ProblemCode::ValueRefused, reason).into());
         }
         parked.pop().or_else(|| kept(ClosingPurpose::Return).pop()).ok_or_else(|| {
-            Problem::because(ProblemCode::UnknownId, "No card of this number is parked at the centre.").into()
+            Problem::because(
+                ProblemCode::UnknownId,
+                both("No card of this number is parked at the centre.", "清算中心没有寄存此号码的卡片。"),
+            )
+            .into()
         })
     }
 
@@ -133,7 +140,8 @@ impl SpTsm {
 }
 
 fn claimed() -> Stop {
-    let reason = "A phone is bringing the card to itself; give that up first.";
+    let reason =
+        both("A phone is bringing the card to itself; give that up first.", "有手机正在迁入该卡，请先放弃。");
     Problem::because(ProblemCode::StateForbids, reason).into()
 }
 

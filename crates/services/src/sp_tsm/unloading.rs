@@ -19,7 +19,7 @@ use serde_json::json;
 use tracing::warn;
 use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, Stage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Both, Problem, ProblemCode, both};
 use tsm_card::purse::{UnloadOutcome, begin_unload, initialise, read_unproven, unload};
 use tsm_domain::card::{CardRecord, CardState, ClosingProgress, Debit, ProvenPurse};
 use tsm_domain::money::ClosingPurpose;
@@ -82,7 +82,11 @@ impl SpTsm {
             let Some(attempt) = self.propose_debit(session, &card, seen, terminal).await? else { continue };
             return self.carry_debit((session, place), fence, card, attempt, terminal).await;
         }
-        Err(Problem::because(ProblemCode::CardUnproven, "The card was used meanwhile; continue.").into())
+        Err(Problem::because(
+            ProblemCode::CardUnproven,
+            both("The card was used meanwhile; continue.", "其间卡片被使用过，请继续。"),
+        )
+        .into())
     }
 
     /// INITIALIZE FOR UNLOAD of the whole balance; none when the purse holds less by now.
@@ -136,7 +140,8 @@ impl SpTsm {
             UnloadOutcome::Unproven => match self.settle_debit(session, fence, card, place).await? {
                 Settled::Debited(parked) => Ok(parked),
                 Settled::NotDebited(..) => {
-                    let reason = "The card was not emptied; continue or cancel.";
+                    let reason =
+                        both("The card was not emptied; continue or cancel.", "卡片未清零，请继续或取消。");
                     Err(Problem::because(ProblemCode::CardUnproven, reason).into())
                 }
             },
@@ -257,26 +262,35 @@ impl SpTsm {
         let access = product.access.as_ref().ok_or_else(migrates_at_hall)?;
         let request = access.session(product.domain, card.se);
         let image = read_unproven(&mut session.card, &*self.keys, &request, card.instance).await?;
-        let unproven = |reason: &str| Stop::from(Problem::because(ProblemCode::CardUnproven, reason));
+        let unproven = |reason: Both| Stop::from(Problem::because(ProblemCode::CardUnproven, reason));
         if image.public_information.serial.0 != card.card.application_serial() {
-            return Err(unproven("The secure element holds another card."));
+            return Err(unproven(both("The secure element holds another card.", "安全单元上是另一张卡。")));
         }
         let state = *image.state();
         if state.purse().fen() != 0 || state.online().value() != counter.0 {
-            return Err(unproven("What was read is not what the card proved; continue."));
+            return Err(unproven(both(
+                "What was read is not what the card proved; continue.",
+                "读出的内容与卡片证实的不符，请继续。",
+            )));
         }
         let money = to_purse(debit.balance).ok_or(ProblemCode::Internal)?;
-        image.with_money(money).map_err(|_| unproven("The card's amounts contradict each other."))
+        image
+            .with_money(money)
+            .map_err(|_| unproven(both("The card's amounts contradict each other.", "卡片金额自相矛盾。")))
     }
 }
 
 /// A card that cannot prove its content to a server is moved where people look at it.
 pub(super) fn migrates_at_hall() -> Stop {
-    Problem::because(ProblemCode::HallOnly, "This card cannot prove its content to a server.").into()
+    Problem::because(
+        ProblemCode::HallOnly,
+        both("This card cannot prove its content to a server.", "此卡无法向服务器证实其内容。"),
+    )
+    .into()
 }
 
 /// What is told when a debit was carried out that the rider wished to cancel.
 pub(super) fn emptied_already() -> Outcome {
-    let reason = "The card was emptied already; its balance goes back.";
+    let reason = both("The card was emptied already; its balance goes back.", "卡片已清零，余额将退回。");
     Outcome::refused(Problem::because(ProblemCode::StateForbids, reason))
 }

@@ -11,7 +11,7 @@ use tsm_api::clearing::clerks::{
     ClerkLine, ClerkLogin, ClerkPassword, ClerkRole as WireRole, ClerkSelf, ClerkSession, NewClerk,
 };
 use tsm_api::clearing::lists::Decision;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::reconciliation::Clerk;
 use tsm_domain::{InstitutionId, OperatorId, SessionId};
 use tsm_storage::clerks::{ClerkAccount, ClerkRole, Clerks, ProposedAccount};
@@ -61,7 +61,10 @@ impl Person {
         if roles.iter().any(|role| self.account.roles.contains(role)) {
             Ok(self.account.clerk.clone())
         } else {
-            Err(Problem::because(ProblemCode::NotAllowed, "The person's roles do not include this."))
+            Err(Problem::because(
+                ProblemCode::NotAllowed,
+                both("The person's roles do not include this.", "该人员的角色不含此项权限。"),
+            ))
         }
     }
 
@@ -79,7 +82,10 @@ impl Person {
 
 /// No person is logged in.
 pub(crate) fn nobody() -> Problem {
-    Problem::because(ProblemCode::SessionRequired, "A person does this: log in first.")
+    Problem::because(
+        ProblemCode::SessionRequired,
+        both("A person does this: log in first.", "须由人员操作，请先登录。"),
+    )
 }
 
 /// The accounts of a desk.
@@ -190,7 +196,10 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         let account = &person.account;
         passwords::verify(&change.old, &account.password_hash)?;
         if change.old == change.new {
-            return Err(Problem::because(ProblemCode::ValueRefused, "The new password is the old one."));
+            return Err(Problem::because(
+                ProblemCode::ValueRefused,
+                both("The new password is the old one.", "新口令与旧口令相同。"),
+            ));
         }
         let changed = ClerkAccount {
             password_hash: passwords::hash(&change.new, self.environment)?,
@@ -208,17 +217,23 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
     pub(crate) async fn add(&self, by: &Person, new: &NewClerk) -> Result<ClerkLine, Problem> {
         let administrator = by.clerk(ClerkRole::Administrator)?;
         if new.roles.is_empty() {
-            return Err(Problem::because(ProblemCode::ValueRefused, "A person has at least one role."));
+            return Err(Problem::because(
+                ProblemCode::ValueRefused,
+                both("A person has at least one role.", "人员至少有一个角色。"),
+            ));
         }
         let clerk = Clerk { institution: administrator.institution.clone(), person: named(&new.person)? };
         holder_of(&clerk)?;
         if clerk == administrator {
-            let reason = "Another administrator changes this account.";
+            let reason = both("Another administrator changes this account.", "另一位管理员正在更改此账户。");
             return Err(Problem::because(ProblemCode::NotAllowed, reason));
         }
         let roles: Vec<_> = new.roles.iter().copied().map(role_from_wire).collect();
         if !roles.iter().all(|role| self.roles.contains(role)) {
-            return Err(Problem::because(ProblemCode::ValueRefused, "There is no such role at this desk."));
+            return Err(Problem::because(
+                ProblemCode::ValueRefused,
+                both("There is no such role at this desk.", "此业务台没有该角色。"),
+            ));
         }
         let proposed = ProposedAccount {
             roles: roles.into_iter().collect(),
@@ -246,8 +261,12 @@ impl<S: Clerks + Sessions + Chains + ?Sized> ClerkDesk<'_, S> {
         let administrator = by.clerk(ClerkRole::Administrator)?;
         let clerk = Clerk { institution: administrator.institution.clone(), person: named(person)? };
         let known = self.store.clerk(&clerk).await.map_err(problem)?.ok_or(ProblemCode::UnknownId)?;
-        let nothing =
-            || Problem::because(ProblemCode::StateForbids, "Nothing is proposed about this account.");
+        let nothing = || {
+            Problem::because(
+                ProblemCode::StateForbids,
+                both("Nothing is proposed about this account.", "此账户没有待审批的提议。"),
+            )
+        };
         let proposed = known.proposed.clone().ok_or_else(nothing)?;
         if proposed.by == administrator.person || clerk == administrator {
             return Err(ProblemCode::FourEyes.into());
@@ -346,7 +365,8 @@ fn failed(known: &ClerkAccount, now: jiff::Timestamp) -> ClerkAccount {
 /// two.
 pub(crate) fn holder_of(clerk: &Clerk) -> Result<OperatorId, Problem> {
     let text = format!("{}/{}", clerk.institution, clerk.person);
-    text.parse().map_err(|_| Problem::because(ProblemCode::ValueRefused, "The name is too long."))
+    text.parse()
+        .map_err(|_| Problem::because(ProblemCode::ValueRefused, both("The name is too long.", "名称过长。")))
 }
 
 /// The person's name within the institution.
@@ -358,7 +378,9 @@ pub(crate) fn name_of(holder: &OperatorId) -> String {
 }
 
 fn named(person: &str) -> Result<OperatorId, Problem> {
-    let wrong = || Problem::because(ProblemCode::ValueRefused, "This is no name of a person.");
+    let wrong = || {
+        Problem::because(ProblemCode::ValueRefused, both("This is no name of a person.", "人员名称无效。"))
+    };
     if person.contains('/') { Err(wrong()) } else { person.parse().map_err(|_| wrong()) }
 }
 

@@ -3,7 +3,7 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 
 use crate::runtime::Environment;
 
@@ -15,7 +15,10 @@ const LONGEST: usize = 128;
 /// Hashes a password that its owner chose or a person assigned.
 pub(crate) fn hash(password: &str, environment: &Environment) -> Result<String, Problem> {
     if !(SHORTEST..=LONGEST).contains(&password.chars().count()) {
-        return Err(Problem::because(ProblemCode::ValueRefused, "A password has 8 to 128 characters."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("A password has 8 to 128 characters.", "口令长度为 8 至 128 个字符。"),
+        ));
     }
     let salt: [u8; 16] = environment.random();
     let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);

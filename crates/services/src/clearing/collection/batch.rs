@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tsm_api::clearing::collection::{BatchHeader, BatchReceipt, FileStage as WireStage, TerminalBatch};
 use tsm_api::clearing_files::row_line;
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Both, Problem, ProblemCode, both};
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::{IncidentId, InstitutionId, TerminalNumber};
 use tsm_storage::StorageError;
@@ -60,7 +60,8 @@ pub(in crate::clearing) async fn batch(
     match centre.store.record_file(row, content.into_bytes()).await {
         Ok(_) => {}
         Err(StorageError::Conflict { .. }) => {
-            let reason = "Another batch of this terminal has this number.";
+            let reason =
+                both("Another batch of this terminal has this number.", "该终端已有同号的另一批次。");
             let refused = Problem::because(ProblemCode::Duplicate, reason);
             return Err(centre.refused_batch(&institution, terminal, header.sequence, refused).await);
         }
@@ -98,22 +99,35 @@ fn check(
     digest: Sha256Digest,
     registered: &RegisteredTerminal,
 ) -> Result<(), Problem> {
-    let refused = |reason: &str| Err(Problem::because(ProblemCode::ValueRefused, reason));
+    let refused = |reason: Both| Err(Problem::because(ProblemCode::ValueRefused, reason));
     if header.sequence == 0 {
-        return refused("Batches are numbered from 1.");
+        return refused(both("Batches are numbered from 1.", "批次号从 1 开始。"));
     }
     if usize::try_from(header.count).ok() != Some(count) || header.sum_fen != sum_fen {
-        return refused("The rows do not have the count or the sum that the header says.");
+        return refused(both(
+            "The rows do not have the count or the sum that the header says.",
+            "记录的笔数或金额与批次头不符。",
+        ));
     }
     if header.digest.as_bytes() != digest.0 {
-        return refused("The rows do not have the digest that the header says.");
+        return refused(both(
+            "The rows do not have the digest that the header says.",
+            "记录的摘要与批次头不符。",
+        ));
     }
     let Some(key) = &registered.key else { return Ok(()) };
     let Some(signature) = &header.signature else {
-        return Err(Problem::because(ProblemCode::SignatureWrong, "The terminal has not signed the batch."));
+        return Err(Problem::because(
+            ProblemCode::SignatureWrong,
+            both("The terminal has not signed the batch.", "终端未对批次签名。"),
+        ));
     };
-    key.verify(&header.signed_bytes(), signature.as_bytes())
-        .map_err(|_| Problem::because(ProblemCode::SignatureWrong, "The terminal's signature is wrong."))
+    key.verify(&header.signed_bytes(), signature.as_bytes()).map_err(|_| {
+        Problem::because(
+            ProblemCode::SignatureWrong,
+            both("The terminal's signature is wrong.", "终端签名错误。"),
+        )
+    })
 }
 
 impl Clearing {
@@ -123,8 +137,12 @@ impl Clearing {
         institution: &InstitutionId,
         number: &[u8],
     ) -> Result<(TerminalNumber, &RegisteredTerminal), Problem> {
-        let unknown =
-            || Problem::because(ProblemCode::UnknownId, "No terminal of this institution has this number.");
+        let unknown = || {
+            Problem::because(
+                ProblemCode::UnknownId,
+                both("No terminal of this institution has this number.", "该机构没有此编号的终端。"),
+            )
+        };
         let number: [u8; 6] = number.try_into().map_err(|_| unknown())?;
         let number = TerminalNumber::from_bcd(number).map_err(|_| unknown())?;
         let registered = self.terminals.of_operator(institution.as_str(), number).ok_or_else(unknown)?;

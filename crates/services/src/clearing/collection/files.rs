@@ -9,7 +9,7 @@ use tsm_api::clearing::collection::{
 };
 use tsm_api::clearing_transport::{FileInfo, Outcome};
 use tsm_api::endpoint::Nothing;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::bytes::Sha256Digest;
 use tsm_storage::clearing::collection::{AsideReason, FileRow, FileStage, RowOutcome};
 
@@ -36,7 +36,10 @@ pub(in crate::clearing) async fn file_piece(
         .map_err(|_| Problem::because(ProblemCode::ValueRefused, "A digest has 32 bytes."))?;
     let info = FileInfo { name, size, digest: Sha256Digest(digest) };
     if info.name.len() > 50 {
-        return Err(Problem::because(ProblemCode::ValueRefused, "A name has at most 50 characters."));
+        return Err(Problem::because(
+            ProblemCode::ValueRefused,
+            both("A name has at most 50 characters.", "文件名最长 50 个字符。"),
+        ));
     }
     let announced = centre.announce(&institution, &info).await.map_err(problem)?;
     let row = announced.map_err(refusal)?;

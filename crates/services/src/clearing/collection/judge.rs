@@ -7,7 +7,7 @@ use tsm_api::HexBytes;
 use tsm_api::clearing::Consumption;
 use tsm_api::clearing::collection::BatchRow;
 use tsm_api::clearing_files::{LOCK, Record as _, TransactionRecord};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{CardTransaction, ListVersion, LoadProof, Tac, TransactionKey, TransactionType};
 use tsm_domain::{AsideId, CardNumber, Fen, InstitutionId, TerminalNumber};
 use tsm_epurse::host::purchase::PurchaseFacts;
@@ -152,14 +152,16 @@ impl<'a> Judge<'a> {
     /// The step that takes a row without its card's proof, as two people decided.
     pub(in crate::clearing) async fn decided(&mut self, row: &Row, by: &str) -> Result<RowStep, Problem> {
         let reported = row.reported(self.institution, self.file, self.at);
-        let malformed = || Problem::because(ProblemCode::ValueRefused, "The row cannot be read.");
+        let malformed = || {
+            Problem::because(ProblemCode::ValueRefused, both("The row cannot be read.", "该记录无法解析。"))
+        };
         let (Some(told), Some(terminal), Some(card)) = (&row.row, row.terminal, reported.card) else {
             return Err(malformed());
         };
         self.card(card).await?.ok_or(ProblemCode::UnknownId)?;
         let purchase = Purchase::read(told, card, terminal).ok_or_else(malformed)?;
         if self.centre.check_late_purchase(purchase.transaction.key).await?.is_some() {
-            let reason = "The card was blocked before this purchase.";
+            let reason = both("The card was blocked before this purchase.", "卡片在该笔消费之前已锁定。");
             return Err(Problem::because(ProblemCode::StateForbids, reason));
         }
         let Purchase { facts, transaction, .. } = purchase;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::collection::{Gap, GapPage, GapSubject, PageQuery, QuarantineEntry, QuarantinePage};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::TerminalNumber;
 use tsm_storage::clearing::collection::{AsidePlace, AsideRow, Counted};
 
@@ -33,7 +33,8 @@ pub(in crate::clearing) async fn quarantine(
 }
 
 fn place(text: &str) -> Result<AsidePlace, Problem> {
-    let wrong = || Problem::because(ProblemCode::ValueRefused, "No page begins there.");
+    let wrong =
+        || Problem::because(ProblemCode::ValueRefused, both("No page begins there.", "没有从此处开始的页。"));
     let (at, id) = text.split_once('~').ok_or_else(wrong)?;
     Ok(AsidePlace { at: at.parse().map_err(|_| wrong())?, id: id.parse().map_err(|_| wrong())? })
 }
@@ -56,7 +57,8 @@ pub(in crate::clearing) async fn gaps(
     call: Call<Institution, PageQuery>,
 ) -> Result<GapPage, Problem> {
     let institution = institution_id(&call.caller.0)?;
-    let wrong = || Problem::because(ProblemCode::ValueRefused, "No page begins there.");
+    let wrong =
+        || Problem::because(ProblemCode::ValueRefused, both("No page begins there.", "没有从此处开始的页。"));
     let after = call.request.after.as_deref().map(str::parse::<TerminalNumber>).transpose();
     let after = after.map_err(|_| wrong())?;
     let mut page = GapPage { gaps: Vec::new(), next: None };

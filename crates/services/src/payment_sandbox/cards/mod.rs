@@ -31,7 +31,7 @@ use tsm_api::conversation::{ConversationReply, TurnRequest};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{ConversationId, PaymentId, TaskId};
 use tsm_api::payment::purse::{AddressedPayments, CardChoice, CardPayment, TURN};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::PayerToken;
 use tsm_domain::{CardNumber, OrderId, SeId, TerminalNumber};
 use tsm_epurse::KeyRole;
@@ -188,7 +188,10 @@ pub(super) fn token(bytes: &HexBytes) -> Result<PayerToken, Problem> {
 }
 
 fn not_offered() -> Problem {
-    Problem::because(ProblemCode::StateForbids, "This order cannot be paid from a transit card.")
+    Problem::because(
+        ProblemCode::StateForbids,
+        both("This order cannot be paid from a transit card.", "该订单不能用交通卡支付。"),
+    )
 }
 
 /// Conversations stand in line at their order: it is what must not be paid twice.

@@ -6,7 +6,7 @@ use tracing::info;
 use tsm_api::clearing::lists::WireListKind;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage, UnpaidOrder};
 use tsm_api::payment::purse::CardChoice;
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Both, Problem, ProblemCode, both};
 use tsm_card::purse::{BegunPurchase, DebitOutcome, PurchaseTerms, begin_purchase, debit};
 use tsm_domain::money::{PaymentState as State, PurchaseBegun, PurseAttempt, Tac};
 use tsm_domain::{CardNumber, Fen, OfflineCounter};
@@ -67,7 +67,11 @@ impl PaymentSandbox {
         let cards = self.cards()?;
         if row.expires_at <= self.now() {
             self.store.close_order(request.order, row.expires_at).await?;
-            return Err(Problem::because(ProblemCode::StateForbids, "The payment has expired.").into());
+            return Err(Problem::because(
+                ProblemCode::StateForbids,
+                both("The payment has expired.", "支付已过期。"),
+            )
+            .into());
         }
         let terms = cards.terms(row.order.amount)?;
         let mut begun = match begun {
@@ -177,13 +181,17 @@ pub(super) fn open_attempt(row: &PaymentRow) -> Option<PurseAttempt> {
 
 /// What is told of an order that is paid or closed: a wallet that missed the end hears it again.
 fn ended(row: &PaymentRow, choice: CardChoice) -> Result<Option<Outcome>, Stop> {
-    let used = |why: &str| Err(Problem::because(ProblemCode::OrderUsed, why).into());
+    let used = |why: Both| Err(Problem::because(ProblemCode::OrderUsed, why).into());
     match (&row.order.state, choice) {
         (State::Created, _) => Ok(None),
         (State::Paid(_) | State::Refunded { .. }, _) if row.debited().is_some() => Ok(Some(paid(row))),
-        (State::Paid(_) | State::Refunded { .. }, _) => used("It is paid, and not from a transit card."),
+        (State::Paid(_) | State::Refunded { .. }, _) => {
+            used(both("It is paid, and not from a transit card.", "订单已支付，且不是用交通卡支付。"))
+        }
         (State::Closed, CardChoice::GiveUp) => Ok(Some(not_paid(UnpaidOrder::Closed))),
-        (State::Closed, CardChoice::Pay) => used("It is closed and cannot be paid any more."),
+        (State::Closed, CardChoice::Pay) => {
+            used(both("It is closed and cannot be paid any more.", "订单已关闭，无法再支付。"))
+        }
     }
 }
 
@@ -199,7 +207,10 @@ fn paid(row: &PaymentRow) -> Outcome {
             })
         }
         (_, State::Created | State::Closed | State::Paid(_) | State::Refunded { .. }) => {
-            let why = "The card has paid for an order that was closed; the platform gives the money back.";
+            let why = both(
+                "The card has paid for an order that was closed; the platform gives the money back.",
+                "卡片支付了已关闭的订单，平台将退款。",
+            );
             Outcome::failed(Problem::because(ProblemCode::OrderUsed, why))
         }
     }

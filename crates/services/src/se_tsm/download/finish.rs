@@ -64,7 +64,10 @@ impl Work {
     ) -> Result<(), Stop> {
         let application = &step.question.application;
         if presence(application, inventory) != Presence::Instantiated {
-            let reason = "The card's registry does not show what was installed.";
+            let reason = both(
+                "The card's registry does not show what was installed.",
+                "卡片登记表中没有所安装的内容。",
+            );
             return Err(Problem::because(ProblemCode::CardUnproven, reason).into());
         }
         let on_se = known.on_se(application, self.tsm.now());
