@@ -58,6 +58,7 @@ async fn measure(name: &str, store: &dyn ClearingStore) {
         rows: ROWS,
         taken: 0,
         begun_at: at(0),
+        refusals: 0,
     };
     store.record_file(file, Vec::new()).await.expect("a new file");
     let began = Instant::now();
@@ -111,6 +112,7 @@ fn row(key: &FileKey, n: u64) -> RowStep {
         card: Some(card),
         file: Some(key.name.clone()),
         text: format!("row {n}"),
+        misread: None,
         at: at(n),
     };
     let judged = Judged::Purchase { transaction, transfer: Some(transfer), note };

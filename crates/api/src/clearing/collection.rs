@@ -293,6 +293,12 @@ pub struct QuarantineEntry {
     /// The row as it was reported, where it can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<BatchRow>,
+    /// The line of its file, from 1, of a row that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The field of it that cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// When it came first.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,

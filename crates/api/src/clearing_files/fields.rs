@@ -33,6 +33,19 @@ pub enum FormatError {
     },
 }
 
+impl FormatError {
+    /// What is wrong, in a word or two that fit a record.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Field(name) | Self::TooLong(name) => name,
+            Self::Ends => "ends early",
+            Self::LineEnd => "line end",
+            Self::RecordLength { .. } => "record length",
+            Self::Size { .. } => "size",
+        }
+    }
+}
+
 /// Writes fields.
 #[derive(Debug, Default)]
 pub(super) struct Writer(String);

@@ -30,6 +30,13 @@ pub use transaction::{LOCK, TransactionRecord, row_line, rows_digest};
 
 use fields::{Reader, Writer};
 
+/// Whether a file may have this name: the letters of its kind, then letters, digits, points, hyphens and underlines,
+/// fifty characters in all and never two points in a row. So a name is one on any file system, and never a path.
+pub fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    name.len() <= 50 && name.bytes().all(fits) && !name.contains("..") && Kind::of_name(name).is_some()
+}
+
 /// The bytes before the first record: both header lines with their line ends.
 pub const RECORDS_BEGIN: usize = 53;
 

@@ -18,7 +18,7 @@ pub struct ProcessedFile {
     pub taken: u32,
     /// Those that were kept aside [126-132].
     pub rejected: u32,
-    /// 00 processed, else why it was refused as a whole [132-134].
+    /// 00 processed; 03 refused as a whole, and the file's FB says why [132-134].
     pub result: u8,
 }
 

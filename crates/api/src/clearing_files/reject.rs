@@ -4,7 +4,7 @@ use tsm_domain::CardNumber;
 
 use super::Record;
 use super::fields::{FormatError, Reader, Writer};
-use super::transaction::{TransactionRecord, read_card, read_type, write_type};
+use super::transaction::{TransactionRecord, read_type, write_type};
 
 /// A rejected transaction. Positions in brackets.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,8 +31,8 @@ pub struct RejectRecord {
     pub category: u16,
     /// The channel [96-98].
     pub channel: u8,
-    /// The card [98-118].
-    pub card: CardNumber,
+    /// The card [98-118]; none of a line that cannot be read.
+    pub card: Option<CardNumber>,
     /// The card's counter [118-124].
     pub counter: u16,
     /// The balance before [124-136].
@@ -65,13 +65,38 @@ impl RejectRecord {
             sender: record.sender.clone(),
             category: record.category,
             channel: record.channel,
-            card: record.card,
+            card: Some(record.card),
             counter: record.counter,
             balance_before_fen: record.balance_before_fen,
             amount_fen: record.amount_fen,
             at,
             error,
             text: text.to_owned(),
+        }
+    }
+
+    /// The rejection of a line that cannot be read, or with row 0 that of the file: empty but for the row and what is
+    /// wrong with it.
+    pub fn of_unreadable(row: u64, error: u32, text: &str) -> Self {
+        Self {
+            centre_serial: row,
+            acquirer_serial: 0,
+            acquirer_date: 0,
+            retrieval: 0,
+            transaction_type: 0,
+            clearing: String::new(),
+            acquirer: String::new(),
+            issuer: String::new(),
+            sender: String::new(),
+            category: 0,
+            channel: 0,
+            card: None,
+            counter: 0,
+            balance_before_fen: 0,
+            amount_fen: 0,
+            at: [0; 7],
+            error,
+            text: text.chars().take(40).collect::<String>().trim_end().to_owned(),
         }
     }
 }
@@ -92,7 +117,7 @@ impl Record for RejectRecord {
         writer.text("sender", &self.sender, 11)?;
         writer.number("category", self.category.into(), 4)?;
         writer.number("channel", self.channel.into(), 2)?;
-        writer.text("card number", self.card.as_str(), 20)?;
+        writer.text("card number", self.card.as_ref().map_or("", CardNumber::as_str), 20)?;
         writer.number("card counter", self.counter.into(), 6)?;
         writer.number("balance before", self.balance_before_fen, 12)?;
         writer.number("amount", self.amount_fen.into(), 12)?;
@@ -121,7 +146,7 @@ impl Record for RejectRecord {
             sender: text(&mut reader, "sender")?,
             category: reader.number_as("category", 4)?,
             channel: reader.number_as("channel", 2)?,
-            card: read_card(&mut reader)?,
+            card: read_card_or_none(&mut reader)?,
             counter: reader.number_as("card counter", 6)?,
             balance_before_fen: reader.number("balance before", 12)?,
             amount_fen: reader.number_as("amount", 12)?,
@@ -134,6 +159,14 @@ impl Record for RejectRecord {
         reader.filled("reserved", ' ', 28)?;
         reader.finish()?;
         Ok(record)
+    }
+}
+
+fn read_card_or_none(reader: &mut Reader<'_>) -> Result<Option<CardNumber>, FormatError> {
+    const NAME: FormatError = FormatError::Field("card number");
+    match reader.text("card number", 20)? {
+        "" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| NAME),
     }
 }
 

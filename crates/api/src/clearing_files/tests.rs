@@ -87,6 +87,46 @@ fn a_reject_has_the_positions_of_the_field() {
     assert_eq!(RejectRecord::decode(line.as_bytes()), Ok(record));
 }
 
+/// A line that cannot be read is rejected by its place in the file.
+#[test]
+fn an_unreadable_line_has_its_reject() {
+    let record =
+        RejectRecord::of_unreadable(4, 7, &format!("line 6: {}", FormatError::Field("check data").field()));
+    let line = record.encode().unwrap();
+    assert_eq!(
+        (&line[..12], &line[98..118], &line[162..168]),
+        ("000000000004", " ".repeat(20).as_str(), "000007")
+    );
+    assert_eq!(line[168..208].trim_end(), "line 6: check data");
+    assert_eq!(RejectRecord::decode(line.as_bytes()), Ok(record));
+    let long = RejectRecord::of_unreadable(0, 8, &format!("{} x", "y".repeat(39)));
+    assert_eq!(RejectRecord::decode(long.encode().unwrap().as_bytes()), Ok(long));
+}
+
+#[test]
+fn a_name_is_never_a_path() {
+    for name in ["UP1", "UP20261122000001.TXT", "UP-CUT_2", "CL7", &format!("UP{}", "0".repeat(48))] {
+        assert!(is_name(name), "{name}");
+    }
+    let long = format!("UP{}", "0".repeat(49));
+    for name in [
+        "UP/../../../tmp/x",
+        "UP/..",
+        "UP\\x",
+        "UP..",
+        "UP 1",
+        "UP\0",
+        "UP~1",
+        "UP:",
+        "XX1",
+        "up1",
+        "",
+        &long,
+    ] {
+        assert!(!is_name(name), "{name}");
+    }
+}
+
 #[test]
 fn the_header_has_the_positions_of_the_field() {
     let header = FileHeader { records: 2, date: 20_261_121, receiver: "CITY".into(), record_length: 321 };

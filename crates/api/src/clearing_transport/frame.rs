@@ -91,6 +91,19 @@ impl fmt::Debug for Frame {
     }
 }
 
+impl FrameError {
+    /// What the other side is told.
+    pub const fn outcome(&self) -> super::Outcome {
+        match self {
+            Self::Mac => super::Outcome::NotAdmitted,
+            Self::NoKey(_) => super::Outcome::Unavailable,
+            Self::Length | Self::Sync | Self::Compressed | Self::Encrypted | Self::TooLong(_) => {
+                super::Outcome::Malformed
+            }
+        }
+    }
+}
+
 impl Frame {
     /// The frame on the wire.
     pub fn encode(&self, mac: &dyn FrameMac) -> Result<Vec<u8>, FrameError> {
@@ -153,6 +166,13 @@ impl Decoder {
         let frame = Frame::decode(bytes, mac)?;
         self.buffer.drain(..4 + length);
         Ok(Some(frame))
+    }
+
+    /// The synchronisation block of the frame that comes next, as far as it has come and can be read: what the
+    /// reply to a frame repeats that is refused.
+    pub fn sync(&self) -> Option<SyncBlock> {
+        let sync: [u8; 12] = self.buffer.get(4..16)?.try_into().ok()?;
+        sync.iter().all(|byte| (b' '..=b'~').contains(byte)).then_some(SyncBlock(sync))
     }
 
     /// Whether a part of a frame has come.

@@ -9,30 +9,34 @@ const VERSION: &[u8; 2] = b"01";
 /// What a 4007 says.
 const END: &[u8; 8] = b"**TEOF**";
 
-/// A result code. The field's text explains 00 and 09; the others are ours.
+/// A result code. The field's text explains 00 and 09; the others are ours. What cannot be answered otherwise is
+/// answered by a 4008 with one of them, and the connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     /// 00: done.
     Done,
-    /// 01: the organisation is not known here, or may not do this.
+    /// 01: the organisation is not known here, or does not prove who it is.
     NotAdmitted,
     /// 02: the bytes do not have the digest that was announced; they are forgotten.
     DigestWrong,
-    /// 03: the file was refused before.
+    /// 03: the file is refused: its name, its size or its content is none that is taken here.
     FileRefused,
     /// 04: the store, or the signatures that the file needs, are not there; try again.
     Unavailable,
-    /// 09: a file of this name with another size or content is here.
+    /// 05: the frame or message cannot be read, or does not belong here.
+    Malformed,
+    /// 09: a file of this name with another size or content is here, or the blocks do not add up to the size.
     SizeConflict,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Done,
         Self::NotAdmitted,
         Self::DigestWrong,
         Self::FileRefused,
         Self::Unavailable,
+        Self::Malformed,
         Self::SizeConflict,
     ];
 
@@ -44,6 +48,7 @@ impl Outcome {
             Self::DigestWrong => "02",
             Self::FileRefused => "03",
             Self::Unavailable => "04",
+            Self::Malformed => "05",
             Self::SizeConflict => "09",
         }
     }
@@ -55,9 +60,10 @@ impl fmt::Display for Outcome {
             Self::Done => "done",
             Self::NotAdmitted => "the organisation is not admitted",
             Self::DigestWrong => "the digest of the file is wrong",
-            Self::FileRefused => "the file was refused before",
-            Self::Unavailable => "the store is not available",
-            Self::SizeConflict => "another file has this name",
+            Self::FileRefused => "the file is refused",
+            Self::Unavailable => "the centre cannot do it now",
+            Self::Malformed => "the request cannot be read, or does not belong here",
+            Self::SizeConflict => "another file has this name, or the blocks do not add up to its size",
         })
     }
 }
@@ -330,11 +336,17 @@ fn read_number(rest: &mut &[u8], name: &'static str, width: usize) -> Result<u64
     Ok(field.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
+/// The field's text says no more than that the digest is padded: 64 hexadecimal digits of either case, then what
+/// clients fill a text field with, spaces or zero bytes.
 fn read_digest(rest: &mut &[u8]) -> Result<Sha256Digest, MessageError> {
     const NAME: MessageError = MessageError::Field("digest");
-    let text = read_text(rest, "digest", 256)?;
-    let digest: Sha256Digest = text.parse().map_err(|_| NAME)?;
-    if digest.to_string() == text { Ok(digest) } else { Err(NAME) }
+    let (digits, padding) = take(rest, 256).split_at(64);
+    if !padding.iter().all(|byte| matches!(byte, b' ' | 0)) {
+        return Err(NAME);
+    }
+    let mut digest = [0; 32];
+    hex::decode_to_slice(digits, &mut digest).map_err(|_| NAME)?;
+    Ok(Sha256Digest(digest))
 }
 
 fn read_outcome(rest: &mut &[u8]) -> Result<Outcome, MessageError> {

@@ -11,7 +11,8 @@
 //!
 //! Everything here is bytes in, bytes out: who reads sockets and stores files is somewhere else. The field's
 //! text says neither what the synchronisation block holds nor what the result codes beside 00 and 09 mean;
-//! here a reply repeats the block of its request, and [`Outcome`] gives the codes. The MAC covers everything
+//! here a reply repeats the block of its request, and [`Outcome`] gives the codes. Whatever cannot be read or does
+//! not fit is answered by a 4008 with a code before the connection ends ([`TransportFault::outcome`]). The MAC covers everything
 //! between length and MAC; without an agreed key it is zeros.
 
 mod download;
@@ -100,8 +101,23 @@ fn done(outcome: Outcome) -> Result<(), TransportFault> {
     }
 }
 
+/// The other side ends the conversation with a refusal at any time; all else that was not expected is a fault.
 fn unexpected(message: &Message, expected: &'static str) -> TransportFault {
-    TransportFault::Unexpected { found: message.number(), expected }
+    match message {
+        Message::Ack(refused) if *refused != Outcome::Done => TransportFault::Refused(*refused),
+        other => TransportFault::Unexpected { found: other.number(), expected },
+    }
+}
+
+impl TransportFault {
+    /// What the other side is told; nothing when it is the one that refused.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Unexpected { .. } => Some(Outcome::Malformed),
+            Self::Size => Some(Outcome::SizeConflict),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ impl Receiving {
                 self.at = At::Storing { size, offset: end };
                 Ok(ReceiverStep::Block { offset, bytes: block })
             }
+            // The end before the whole file, or more than it.
+            (At::Data { .. }, Message::End) | (At::End, Message::Data { .. }) => Err(TransportFault::Size),
             (At::End, Message::End) => {
                 self.at = At::Checking;
                 Ok(ReceiverStep::Whole)

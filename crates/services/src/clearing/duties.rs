@@ -12,8 +12,10 @@ use super::Clearing;
 use crate::payment::PaymentPlatform;
 
 /// Issuers, the desk, fees, statements.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Duties {
+    /// The centre's own code, which each file that comes in names as its receiver.
+    pub code: String,
     /// The issuer of cards whose numbers begin with these eight digits.
     pub issuers: BTreeMap<String, InstitutionId>,
     /// The centre's own desk: it closes days, pays operators and sees all differences.
@@ -26,6 +28,19 @@ pub struct Duties {
     pub in_flight_days: u16,
     /// So many days after a fare table came into force a terminal that was offline may use the one before.
     pub fares_grace_days: u16,
+}
+
+impl Default for Duties {
+    fn default() -> Self {
+        Self {
+            code: "CENTRE".into(),
+            issuers: BTreeMap::new(),
+            desk: BTreeSet::new(),
+            fees: FeeSchedule::default(),
+            platforms: Vec::new(),
+            in_flight_days: 0,
+        }
+    }
 }
 
 impl Duties {

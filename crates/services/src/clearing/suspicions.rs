@@ -22,6 +22,7 @@ use tsm_storage::clearing::settlement::DifferenceQuery;
 use tsm_storage::shared::{Incident, IncidentFilter};
 
 use super::Clearing;
+use super::collection::difference_of_unreadable;
 use super::parking::waiting_incident;
 use crate::names;
 
@@ -52,7 +53,13 @@ impl Clearing {
             let Some(last) = rows.last() else { return Ok(found) };
             after = Some(last.place());
             incidents.extend(rows.iter().map(|row| incident_of_row(row.reported.id)));
-            let all = rows.iter().map(|row| self.difference_of_row(day, row)).collect();
+            // Rows that cannot be read stand in the view together, as one difference of their file.
+            let (of_files, own): (Vec<_>, Vec<_>) =
+                rows.iter().partition(|row| difference_of_unreadable(row).is_some());
+            for row in of_files {
+                self.follow_its_file(row).await?;
+            }
+            let all = own.into_iter().map(|row| self.difference_of_row(day, row)).collect();
             found += self.keep_new(all).await?;
         }
     }

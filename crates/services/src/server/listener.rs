@@ -23,12 +23,16 @@ use tracing::{debug, error, info, warn};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::{HexBytes, pki, timing};
 
+use super::waiting_room::{Seats, Waiting, WaitingRoom};
 use crate::runtime::Environment;
+
+/// Connections that are still in their handshake.
+const SEATS: Seats = Seats { all: 1024, of_one_address: 1024 };
 
 /// What a server allows.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// Connections at once; more wait.
+    /// Connections at once, counted from the end of their handshake; more wait.
     pub connections: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
@@ -117,8 +121,8 @@ async fn accept(
     running: Arc<Semaphore>,
     mut stopped: watch::Receiver<Stop>,
 ) {
+    let room = WaitingRoom::new(SEATS);
     loop {
-        let Ok(permit) = running.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // An error means that the server was dropped.
@@ -132,15 +136,10 @@ async fn accept(
                 continue;
             }
         };
-        let (front, stopped) = (front.clone(), stopped.clone());
+        let (front, running, stopped) = (front.clone(), running.clone(), stopped.clone());
+        let waiting = room.enter(from.ip());
         let spawner = front.environment.spawner.clone();
-        spawner.spawn(
-            async move {
-                front.connection(stream, from, stopped).await;
-                drop(permit);
-            }
-            .boxed(),
-        );
+        spawner.spawn(async move { front.connection(stream, from, waiting, running, stopped).await }.boxed());
     }
 }
 
@@ -149,6 +148,8 @@ impl Front {
         self: Arc<Self>,
         stream: TcpStream,
         from: SocketAddr,
+        mut waiting: Waiting,
+        running: Arc<Semaphore>,
         mut stopped: watch::Receiver<Stop>,
     ) {
         // Replies are small and awaited, so they must not wait for more bytes.
@@ -159,6 +160,7 @@ impl Front {
         let tls = tokio::select! {
             tls = self.acceptor.accept(stream) => tls,
             () = self.environment.timer.sleep(self.limits.handshake) => Err(io::Error::other("the handshake took too long")),
+            () = waiting.sent_away() => Err(io::Error::other("others wait, and its handshake did not end")),
         };
         let tls = match tls {
             Ok(tls) => tls,
@@ -167,6 +169,14 @@ impl Front {
                 return;
             }
         };
+        // Only who has ended the handshake takes one of the connections.
+        let permit = tokio::select! {
+            permit = running.acquire_owned() => permit,
+            () = waiting.sent_away() => return,
+            _ = stopped.changed() => return,
+        };
+        let Ok(_permit) = permit else { return };
+        drop(waiting);
         let certificate = tls
             .get_ref()
             .1

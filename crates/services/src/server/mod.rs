@@ -11,6 +11,7 @@ mod in_process;
 mod listener;
 mod peer;
 mod routes;
+pub(crate) mod waiting_room;
 
 pub use in_process::InProcess;
 pub use listener::{Server, ServerLimits, serve};

@@ -9,7 +9,7 @@ use tsm_api::pki::{self, Authority, SigningIdentity, TlsIdentity};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::signature::MessageVerifier;
 use tsm_api::{Access, Endpoint, Nothing};
-use tsm_services::server::{Credentials, Peer, PeerGate, Routes, Service};
+use tsm_services::server::{Credentials, Peer, PeerGate, Routes, ServerLimits, Service, serve};
 
 use crate::support::{Net, SystemClock, SystemEntropy, TIMEOUT, environment};
 
@@ -63,6 +63,24 @@ fn app(peer: Option<Peer>) -> axum::Router {
 
 fn text(text: &str) -> Text {
     Text { text: text.into() }
+}
+
+/// More connections than the server takes, of which none begins a handshake: whoever does gets in beside them.
+#[tokio::test]
+async fn silent_strangers_keep_nobody_out() {
+    let net = Net::new();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let tls = net.authority.issue("server").unwrap().server_config(&net.authority.trust().unwrap()).unwrap();
+    let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
+    // On a clock that never moves no handshake takes too long.
+    let still = crate::manual_time::ManualTime::new().environment();
+    let server = serve(listener, tls, app(None), still, limits).unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        strangers.push(tokio::net::TcpStream::connect(server.address()).await.unwrap());
+    }
+    let reply = net.wallet(&server).call(&ECHO, &["7"], &text("beside")).await.unwrap();
+    assert_eq!(reply, text("7: beside"));
 }
 
 #[tokio::test]

@@ -75,6 +75,9 @@ pub struct FileRow {
     pub taken: u64,
     /// When it began to come.
     pub begun_at: jiff::Timestamp,
+    /// How often what came under this name was refused or had to be forgotten.
+    #[serde(default)]
+    pub refusals: u32,
 }
 
 /// Why a row was kept aside.
@@ -112,8 +115,20 @@ pub struct ReportedRow {
     pub file: Option<String>,
     /// The row, as text.
     pub text: String,
+    /// Where in its file it stands and what of it cannot be read, for a row that cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misread: Option<Misread>,
     /// When it came.
     pub at: jiff::Timestamp,
+}
+
+/// Why a row cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misread {
+    /// The line of the file, from 1.
+    pub line: u64,
+    /// The field.
+    pub field: String,
 }
 
 /// A row that was kept aside.
@@ -233,7 +248,8 @@ pub struct AsidePlace {
 /// The collection of terminal transactions.
 #[async_trait]
 pub trait Collection: Send + Sync {
-    /// A file begins to come, or goes on: gives the row that is there.
+    /// A file begins to come, or goes on: gives the row that is there. One that was refused, or of which no byte is
+    /// here, gives way to another of its name; any other is a conflict.
     async fn begin_file(&self, file: FileRow) -> Result<FileRow>;
     /// Bytes of a file that is being received. Those that do not begin where the last ended change nothing.
     async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow>;
@@ -402,7 +418,34 @@ impl AsideRow {
     }
 }
 
-/// A file that begins again must be the same; gives the row that stays.
+/// A file that begins to come, when there is one of its name.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It is the same and goes on.
+    Known(FileRow),
+    /// It takes the place of one that is worth nothing; what came of that one is forgotten.
+    Anew(FileRow),
+}
+
+/// What a file does that begins to come to the one of its name.
+pub(crate) fn begun(stored: FileRow, again: FileRow) -> Result<Begun> {
+    if (stored.size, stored.digest) == (again.size, again.digest) {
+        return Ok(Begun::Known(stored));
+    }
+    match stored.stage {
+        FileStage::Receiving if stored.held == 0 => {
+            Ok(Begun::Anew(FileRow { refusals: stored.refusals, ..again }))
+        }
+        FileStage::Refused(_) => {
+            Ok(Begun::Anew(FileRow { refusals: stored.refusals.saturating_add(1), ..again }))
+        }
+        FileStage::Receiving | FileStage::Received | FileStage::Taken | FileStage::Made => {
+            Err(StorageError::conflict("file", &again.key.name))
+        }
+    }
+}
+
+/// A file that is recorded again must be the same; gives the row that stays.
 pub(crate) fn same_file(stored: FileRow, again: &FileRow) -> Result<FileRow> {
     if (stored.size, stored.digest) == (again.size, again.digest) {
         Ok(stored)
@@ -438,7 +481,7 @@ pub(crate) fn moved(file: FileRow, stage: FileStage, rows: u64) -> Result<FileRo
 /// A file whose bytes are forgotten.
 pub(crate) fn restarted(file: FileRow) -> Result<FileRow> {
     match file.stage {
-        FileStage::Receiving => Ok(FileRow { held: 0, ..file }),
+        FileStage::Receiving => Ok(FileRow { held: 0, refusals: file.refusals.saturating_add(1), ..file }),
         FileStage::Received | FileStage::Taken | FileStage::Refused(_) | FileStage::Made => {
             Err(StorageError::conflict("file", &file.key.name))
         }

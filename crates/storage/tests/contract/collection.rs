@@ -37,6 +37,7 @@ fn file(name: &str, content: &[u8]) -> FileRow {
         rows: 0,
         taken: 0,
         begun_at: at(1),
+        refusals: 0,
     }
 }
 
@@ -52,6 +53,7 @@ fn reported(n: u128) -> ReportedRow {
         card: Some(card_number(1)),
         file: None,
         text: format!("row {n}"),
+        misread: None,
         at: at(n as i64),
     }
 }
@@ -166,6 +168,40 @@ async fn a_file_comes_in_pieces_and_only_in_order() {
         assert!(store.move_file(key("UP0"), refused.clone(), 0).await.is_err(), "it has not come");
         store.append_file(key("UP0"), 0, content.to_vec()).await.unwrap();
         assert_eq!(store.move_file(key("UP0"), refused.clone(), 0).await.unwrap().stage, refused);
+    })
+    .await;
+}
+
+/// A name is not burnt by what came under it and was worth nothing: the right file comes under it after all, while
+/// one of which bytes are here, or that was received, stays.
+#[tokio::test]
+async fn a_name_is_free_again_after_a_refusal() {
+    on_clearing(async |store| {
+        let (wrong, right) = (b"01234567", b"the right file");
+        store.begin_file(file("UP1", wrong)).await.unwrap();
+        store.append_file(key("UP1"), 0, wrong[..4].to_vec()).await.unwrap();
+        let early = store.begin_file(file("UP1", right)).await;
+        assert!(matches!(early, Err(StorageError::Conflict { .. })), "bytes of another file are here");
+        store.append_file(key("UP1"), 4, wrong[4..].to_vec()).await.unwrap();
+        let refused = FileStage::Refused("odd".into());
+        store.move_file(key("UP1"), refused.clone(), 0).await.unwrap();
+        let again = store.begin_file(file("UP1", wrong)).await.unwrap();
+        assert_eq!((again.stage, again.refusals), (refused, 0), "the same stays refused");
+
+        let anew = FileRow { begun_at: at(9), ..file("UP1", right) };
+        let begun = store.begin_file(anew.clone()).await.unwrap();
+        assert_eq!(begun, FileRow { refusals: 1, ..anew });
+        assert_eq!(store.file(key("UP1")).await, Ok(Some(begun.clone())));
+        assert_eq!(store.file_bytes(key("UP1"), 0, 100).await.unwrap(), b"", "none of the old bytes");
+        store.append_file(key("UP1"), 0, right.to_vec()).await.unwrap();
+        assert_eq!(store.restart_file(key("UP1")).await.unwrap().refusals, 2);
+        let third = store.begin_file(file("UP1", wrong)).await.unwrap();
+        assert_eq!((third.held, third.size, third.refusals), (0, 8, 2), "its bytes were forgotten");
+        store.append_file(key("UP1"), 0, wrong.to_vec()).await.unwrap();
+        let received = store.move_file(key("UP1"), FileStage::Received, 1).await.unwrap();
+        assert_eq!((received.refusals, received.rows), (2, 1));
+        let late = store.begin_file(file("UP1", right)).await;
+        assert!(matches!(late, Err(StorageError::Conflict { .. })), "it is received");
     })
     .await;
 }

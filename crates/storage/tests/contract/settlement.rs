@@ -348,6 +348,7 @@ async fn a_resolved_difference_closes_what_it_stands_on() {
             card: None,
             file: None,
             text: "{}".into(),
+            misread: None,
             at: at(NOON),
         };
         let judged = Judged::Aside { reason: AsideReason::Malformed, transaction: None };

@@ -55,6 +55,7 @@ pub(in crate::clearing) async fn batch(
         rows: rows.len() as u64,
         taken: 0,
         begun_at: centre.now(),
+        refusals: 0,
     };
     let key = row.key.clone();
     match centre.store.record_file(row, content.into_bytes()).await {

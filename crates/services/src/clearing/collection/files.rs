@@ -98,7 +98,7 @@ fn refusal(outcome: Outcome) -> Problem {
         Outcome::Done | Outcome::Unavailable => ProblemCode::Unavailable,
         Outcome::NotAdmitted => ProblemCode::NotAllowed,
         Outcome::DigestWrong => ProblemCode::ValueRefused,
-        Outcome::FileRefused => ProblemCode::ValueRefused,
+        Outcome::FileRefused | Outcome::Malformed => ProblemCode::ValueRefused,
         Outcome::SizeConflict => ProblemCode::Duplicate,
     };
     Problem::because(code, format_args!("In detail: {outcome}."))

@@ -14,7 +14,7 @@ use tsm_epurse::host::purchase::PurchaseFacts;
 use tsm_epurse::{Amount, DateTime, TerminalSequence};
 use tsm_keys::{KeyError, KeyHandle};
 use tsm_storage::clearing::LockRow;
-use tsm_storage::clearing::collection::{AsideReason, Judged, ReportedRow, RowStep};
+use tsm_storage::clearing::collection::{AsideReason, Judged, Misread, ReportedRow, RowStep};
 
 use super::problem;
 use crate::clearing::Clearing;
@@ -33,6 +33,8 @@ pub(in crate::clearing) struct Row {
     pub row: Option<BatchRow>,
     /// The row as text, which is its identity and what is kept of it.
     pub text: String,
+    /// What of it cannot be read, where it is a line of a file.
+    pub misread: Option<Misread>,
 }
 
 impl Row {
@@ -40,7 +42,7 @@ impl Row {
     pub(in crate::clearing) fn of_terminal(terminal: TerminalNumber, row: BatchRow) -> Self {
         // Rows are plain data, which JSON always holds.
         let text = serde_json::to_string(&row).unwrap_or_default();
-        Self { terminal: Some(terminal), number: Some(row.number), row: Some(row), text }
+        Self { terminal: Some(terminal), number: Some(row.number), row: Some(row), text, misread: None }
     }
 
     /// A notice: it has no number in its terminal.
@@ -60,17 +62,22 @@ impl Row {
         Self { number: None, ..Self::of_terminal(terminal, row) }
     }
 
-    /// A line of a file.
-    pub(in crate::clearing) fn of_line(line: &[u8]) -> Self {
+    /// A line of a file, which has this number there.
+    pub(in crate::clearing) fn of_line(line: &[u8], number: u64) -> Self {
+        let misread = |field: &str| Some(Misread { line: number, field: field.to_owned() });
         let row = TransactionRecord::decode(line)
             .and_then(|record| record.to_row().map(|row| (record.terminal, row)));
         match row {
-            Ok((terminal, row)) => Self::of_terminal(terminal, row),
-            Err(_) => Self {
+            Ok((terminal, row)) => {
+                let misread = unreadable_field(&row).and_then(misread);
+                Self { misread, ..Self::of_terminal(terminal, row) }
+            }
+            Err(error) => Self {
                 terminal: None,
                 number: None,
                 row: None,
                 text: String::from_utf8_lossy(line).into_owned(),
+                misread: misread(error.field()),
             },
         }
     }
@@ -78,7 +85,8 @@ impl Row {
     /// A row that was kept aside.
     pub(in crate::clearing) fn kept(reported: &ReportedRow) -> Self {
         let row = serde_json::from_str(&reported.text).ok();
-        Self { terminal: reported.terminal, number: None, row, text: reported.text.clone() }
+        let misread = reported.misread.clone();
+        Self { terminal: reported.terminal, number: None, row, text: reported.text.clone(), misread }
     }
 
     /// The same row with another TAC. It stays the row that was reported.
@@ -91,6 +99,11 @@ impl Row {
     fn reported(&self, institution: &InstitutionId, file: Option<&str>, at: Timestamp) -> ReportedRow {
         let terminal = self.terminal.map(|terminal| terminal.to_string()).unwrap_or_default();
         let words = ["row", institution.as_str(), &terminal, &self.text];
+        // A row that nobody can read says nothing of what it is, so it is known by its place.
+        let unread = self.misread.as_ref().filter(|_| self.row.is_none());
+        let line = unread.map(|misread| misread.line.to_string());
+        let place = line.as_deref().zip(file).map(|(line, file)| [file, line]);
+        let words: Vec<&str> = words.into_iter().chain(place.into_iter().flatten()).collect();
         ReportedRow {
             id: AsideId::from_uuid(names::derived(&words)),
             institution: institution.clone(),
@@ -98,6 +111,7 @@ impl Row {
             card: self.row.as_ref().and_then(|row| card_from_wire(&row.card).ok()),
             file: file.map(str::to_owned),
             text: self.text.clone(),
+            misread: self.misread.clone(),
             at,
         }
     }
@@ -283,6 +297,16 @@ impl Purchase {
         };
         Some(Self { facts, transaction, tac: tac.map(Into::into) })
     }
+}
+
+/// The field of a row that says nothing that a transaction can be, if one does.
+fn unreadable_field(told: &BatchRow) -> Option<&'static str> {
+    let kind = TransactionType::from_byte(told.transaction_type);
+    let is_purchase = matches!(kind, Some(TransactionType::Purchase | TransactionType::CompositePurchase));
+    if told.transaction_type != LOCK && !is_purchase {
+        return Some("transaction type");
+    }
+    stated(told).and_then(moment).is_none().then_some("date and time")
 }
 
 fn stated(told: &BatchRow) -> Option<DateTime> {

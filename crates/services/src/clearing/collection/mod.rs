@@ -18,6 +18,7 @@ mod examine;
 mod files;
 mod judge;
 mod receive;
+mod refusals;
 mod results;
 mod signatures;
 mod take;
@@ -34,6 +35,7 @@ use crate::stored;
 pub(super) use batch::{batch, batch_state};
 pub(super) use files::{file, file_content, file_piece, results, verdict_of};
 pub(super) use judge::{Judge, Row};
+pub(super) use refusals::difference_of_unreadable;
 pub use transport::{FileServer, Protection, TransportSettings, serve_files, serve_line};
 pub(super) use views::{gaps, quarantine};
 

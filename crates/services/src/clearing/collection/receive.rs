@@ -1,7 +1,7 @@
 //! Receiving a file in pieces, over HTTPS or the clearing transport: the same rules for both.
 
 use sha2::{Digest as _, Sha256};
-use tsm_api::clearing_files::{FileHeader, Kind, RECORDS_BEGIN};
+use tsm_api::clearing_files::{FileHeader, Kind, RECORDS_BEGIN, is_name};
 use tsm_api::clearing_transport::{FileInfo, Outcome};
 use tsm_domain::InstitutionId;
 use tsm_domain::bytes::Sha256Digest;
@@ -9,6 +9,7 @@ use tsm_storage::clearing::collection::{FileKey, FileRow, FileStage};
 use tsm_storage::{Result, StorageError};
 
 use super::file_key;
+use super::refusals::{Flaw, Refusal, read_header};
 use super::signatures::{self, Signed};
 use crate::clearing::Clearing;
 
@@ -24,12 +25,14 @@ impl Clearing {
         institution: &InstitutionId,
         info: &FileInfo,
     ) -> Result<std::result::Result<FileRow, Outcome>> {
-        let largest = match Kind::of_name(&info.name) {
+        let largest = match Kind::of_name(&info.name).filter(|_| is_name(&info.name)) {
             Some(Kind::Upload) => LARGEST,
             Some(Kind::Signatures) => signatures::LARGEST,
-            _ => return Ok(Err(Outcome::FileRefused)),
+            _ => 0,
         };
         if info.size > largest || info.size == 0 {
+            let FileInfo { name, size, .. } = info;
+            tracing::warn!(%institution, ?name, size, "a file of this name or size is not taken");
             return Ok(Err(Outcome::FileRefused));
         }
         let row = FileRow {
@@ -42,6 +45,7 @@ impl Clearing {
             rows: 0,
             taken: 0,
             begun_at: self.now(),
+            refusals: 0,
         };
         match self.store.begin_file(row).await {
             Ok(FileRow { stage: FileStage::Refused(_), .. }) => Ok(Err(Outcome::FileRefused)),
@@ -62,7 +66,8 @@ impl Clearing {
             FileStage::Refused(_) => return Ok(Outcome::FileRefused),
         }
         if self.digest_of(&file).await? != file.digest {
-            tracing::warn!(institution = %key.institution, name = key.name, "a file has a wrong digest");
+            self.report_refusal(&file, "the bytes that came do not have the digest that was announced")
+                .await?;
             self.store.restart_file(key.clone()).await?;
             return Ok(Outcome::DigestWrong);
         }
@@ -71,7 +76,7 @@ impl Clearing {
         }
         let rows = match self.header_of(&file).await? {
             Ok(header) => u64::from(header.records),
-            Err(reason) => return self.refuse(&file, reason).await,
+            Err(flaw) => return self.refuse(&file, &flaw).await,
         };
         match self.signed_rows(&file, rows).await? {
             Signed::Fits => {
@@ -80,28 +85,30 @@ impl Clearing {
             }
             // It can be taken as soon as they are here.
             Signed::Missing => {
-                self.report_refused_file(&file, "it came without the signatures of its terminals").await?;
+                let why = "it came without the signatures of its terminals";
+                self.report_refusal(&file, Refusal::Unsigned, why).await?;
                 Ok(Outcome::Unavailable)
             }
-            Signed::Wrong(reason) => {
-                self.report_refused_file(&file, &reason).await?;
-                self.refuse(&file, reason).await
-            }
+            Signed::Wrong(reason) => self.refuse(&file, &Flaw::of_signatures(reason)).await,
         }
     }
 
-    async fn refuse(&self, file: &FileRow, reason: String) -> Result<Outcome> {
-        self.store.move_file(file.key.clone(), FileStage::Refused(reason), 0).await?;
+    /// Refuses a file as a whole, and says so to whoever reconciles and to the institution.
+    async fn refuse(&self, file: &FileRow, flaw: &Flaw) -> Result<Outcome> {
+        self.report_refusal(file, Refusal::Refused, &flaw.to_string()).await?;
+        self.make_refusal(file, flaw).await?;
+        self.store.move_file(file.key.clone(), FileStage::Refused(flaw.to_string()), 0).await?;
         Ok(Outcome::FileRefused)
     }
 
     /// A file of signatures has no rows to take: it is kept until its upload comes.
     async fn check_signatures(&self, file: &FileRow) -> Result<Outcome> {
         if let Some(reason) = self.unreadable_signatures(file).await? {
-            return self.refuse(file, reason).await;
+            return self.refuse(file, &Flaw::of_signatures(reason)).await;
         }
         self.store.move_file(file.key.clone(), FileStage::Received, 0).await?;
         self.store.move_file(file.key.clone(), FileStage::Taken, 0).await?;
+        self.file_has_come(file).await?;
         Ok(Outcome::Done)
     }
 
@@ -119,18 +126,8 @@ impl Clearing {
         Ok(Sha256Digest(hasher.finalize().into()))
     }
 
-    async fn header_of(&self, file: &FileRow) -> Result<std::result::Result<FileHeader, String>> {
+    async fn header_of(&self, file: &FileRow) -> Result<std::result::Result<FileHeader, Flaw>> {
         let head = self.store.file_bytes(file.key.clone(), 0, RECORDS_BEGIN).await?;
-        let header = match FileHeader::decode(&head) {
-            Ok(header) => header,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let length = Kind::Upload.record_length();
-        if header.record_length != length || header.file_size() != file.size {
-            let reason =
-                format!("a file of {} records of {length} characters has another size", header.records);
-            return Ok(Err(reason));
-        }
-        Ok(Ok(header))
+        Ok(read_header(&head, file.size, &self.duties.code))
     }
 }

@@ -9,10 +9,17 @@ use tsm_domain::money::ListVersion;
 use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::{AsideReason, FileKey, FileRow, FileStage, RowOutcome};
 
-use super::take::first_row;
+use super::judge::Row;
+use super::refusals::Flaw;
+use super::take::{first_line, first_row};
 use super::{file_key, problem};
 use crate::clearing::Clearing;
 use crate::purse::card_time;
+
+/// What an LD says of a file that was refused as a whole.
+const REFUSED: u8 = 3;
+/// Characters of a file's own name in the name of what is made for a refused one.
+const OWN_NAME: usize = 39;
 
 /// Lines that are read at once.
 const LINES: usize = 2_000;
@@ -25,7 +32,7 @@ impl Clearing {
             return Ok(());
         };
         let outcomes = self.store.outcomes(file.key.clone()).await.map_err(problem)?;
-        let (mut cleared, mut rejected) = (Vec::new(), Vec::new());
+        let (mut cleared, mut rejected, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut serial: u64 = 0;
         for (chunk, outcomes) in (0u64..).zip(outcomes.chunks(LINES)) {
             let from = first_row(file) + chunk * (LINES * LINE) as u64;
@@ -33,8 +40,15 @@ impl Clearing {
             let bytes = bytes.map_err(problem)?;
             for (line, outcome) in bytes.chunks(LINE).zip(outcomes) {
                 serial += 1;
-                // A line that cannot be read has no record to send back; LD counts it.
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let number = first_line(file) + serial - 1;
+                if *outcome == RowOutcome::Aside(AsideReason::Malformed) {
+                    let field =
+                        Row::of_line(line, number).misread.map_or_else(String::new, |misread| misread.field);
+                    rejected.push(rejection(line, serial, number, &field));
+                    unreadable.push((number, field));
+                    continue;
+                }
                 let Ok(record) = TransactionRecord::decode(line) else { continue };
                 match outcome {
                     RowOutcome::Recorded => {
@@ -48,6 +62,7 @@ impl Clearing {
                 }
             }
         }
+        self.report_unreadable(file, &unreadable).await.map_err(problem)?;
         let aside = outcomes.iter().filter(|outcome| matches!(outcome, RowOutcome::Aside(_))).count();
         let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let processed = ProcessedFile {
@@ -61,6 +76,40 @@ impl Clearing {
         self.make(file, format!("CL{rest}"), &cleared).await?;
         self.make(file, format!("FB{rest}"), &rejected).await?;
         self.make(file, format!("LD{rest}"), &[processed]).await
+    }
+
+    /// What the institution gets for a file that was refused as a whole: an LD that says so, and an FB with the line
+    /// and what is wrong in it. Their names carry the beginning of the file's digest, since the right file may still
+    /// come and have its own; no name of an upload has the character before it.
+    pub(super) async fn make_refusal(&self, file: &FileRow, flaw: &Flaw) -> Result<(), StorageError> {
+        let Some(rest) = file.key.name.strip_prefix("UP") else { return Ok(()) };
+        let own: String = rest.chars().take(OWN_NAME).collect();
+        let rest = format!("{own}~{}", &file.digest.to_string()[..8]);
+        let processed = ProcessedFile {
+            name: file.key.name.clone(),
+            digest: file.digest,
+            records: 0,
+            taken: 0,
+            rejected: 0,
+            result: REFUSED,
+        };
+        let why = RejectRecord::of_unreadable(0, FILE_REFUSED, &flaw.words());
+        self.make_once(file, format!("FB{rest}"), &[why]).await?;
+        self.make_once(file, format!("LD{rest}"), &[processed]).await
+    }
+
+    async fn make_once<R: Record>(
+        &self,
+        of: &FileRow,
+        name: String,
+        records: &[R],
+    ) -> Result<(), StorageError> {
+        let key = file_key(&of.key.institution, &name);
+        match self.record_made(key, of.begun_at, records).await {
+            // The same file was refused before, on another day.
+            Ok(()) | Err(StorageError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The list of refused cards as a file for an institution (UC), one for each version at which it asks; making
@@ -107,8 +156,22 @@ impl Clearing {
             rows: records.len() as u64,
             taken: 0,
             begun_at: self.now(),
+            refusals: 0,
         };
         self.store.record_file(row, content).await.map(drop)
+    }
+}
+
+/// The error of the record that says why a file was refused as a whole.
+const FILE_REFUSED: u32 = 8;
+
+/// What goes back of a row that cannot be read: all of it that can, and the field that cannot.
+fn rejection(line: &[u8], serial: u64, number: u64, field: &str) -> RejectRecord {
+    let (error, _) = error_of(AsideReason::Malformed);
+    let text = format!("line {number}: {field}");
+    match TransactionRecord::decode(line) {
+        Ok(record) => RejectRecord::of(&record, serial, error, &text),
+        Err(_) => RejectRecord::of_unreadable(serial, error, &text),
     }
 }
 

@@ -9,14 +9,12 @@ use sha2::{Digest as _, Sha256};
 use tsm_api::clearing::collection::BatchHeader;
 use tsm_api::clearing_files::{Kind, RECORDS_BEGIN, Record as _, SignedRows, TransactionRecord, read_file};
 use tsm_api::signature::MessageVerifier;
-use tsm_domain::{IncidentId, TerminalNumber};
+use tsm_domain::TerminalNumber;
+use tsm_storage::Result;
 use tsm_storage::clearing::collection::{FileKey, FileRow, FileStage};
-use tsm_storage::shared::Incident;
-use tsm_storage::{Result, StorageError};
 
 use super::file_key;
 use crate::clearing::Clearing;
-use crate::names;
 
 /// The largest file of signatures: those of four thousand batches.
 pub(super) const LARGEST: u64 = 1 << 20;
@@ -90,25 +88,6 @@ impl Clearing {
         }
         let bytes = self.store.file_bytes(file.key.clone(), 0, LARGEST as usize).await?;
         Ok(read_file::<SignedRows>(&bytes).err().map(|error| error.to_string()))
-    }
-
-    /// A file that was refused stands in the reconciliation view with its reason: nothing of it was taken, and
-    /// somebody has to ask where it came from.
-    pub(super) async fn report_refused_file(&self, file: &FileRow, why: &str) -> Result<()> {
-        let FileKey { institution, name } = &file.key;
-        let incident = Incident {
-            id: IncidentId::from_uuid(names::derived(&["incident", "file", institution.as_str(), name, why])),
-            se: None,
-            card: None,
-            kind: "file-refused".into(),
-            text: format!("file {name} of {institution}: {why}"),
-            at: self.now(),
-            closed: None,
-        };
-        match self.store.record_incident(incident).await {
-            Ok(_) | Err(StorageError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 }
 

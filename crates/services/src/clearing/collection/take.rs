@@ -52,7 +52,11 @@ impl Clearing {
     /// One round: files that are not taken, rows that may be taken by now, cards to examine.
     pub async fn collect(&self) -> Result<(), Problem> {
         for file in self.store.files_to_take(usize::MAX).await.map_err(problem)? {
-            self.take_file(&file.key).await?;
+            // What hinders one file holds up no other.
+            if let Err(error) = self.take_file(&file.key).await {
+                let FileKey { institution, name } = &file.key;
+                tracing::warn!(%institution, name, %error, "a file is not taken yet");
+            }
         }
         self.take_again().await?;
         self.examine_doubts().await
@@ -70,6 +74,7 @@ impl Clearing {
             }
             if file.taken == file.rows {
                 self.make_results(&file).await?;
+                self.file_has_come(&file).await.map_err(problem)?;
                 return self.store.move_file(key.clone(), FileStage::Taken, 0).await.map_err(problem);
             }
             self.take_chunk(&file).await?;
@@ -81,7 +86,8 @@ impl Clearing {
         let from = first_row(file) + file.taken * LINE;
         let bytes = self.store.file_bytes(file.key.clone(), from, (rows * LINE) as usize).await;
         let bytes = bytes.map_err(problem)?;
-        let rows: Vec<Row> = bytes.chunks(LINE as usize).map(of_line).collect();
+        let numbered = (first_line(file) + file.taken..).zip(bytes.chunks(LINE as usize));
+        let rows: Vec<Row> = numbered.map(|(number, line)| of_line(line, number)).collect();
         let progress = Some((file.key.clone(), file.taken));
         match self.take(&file.key.institution, progress, Some(&file.key.name), &rows).await {
             Ok(_) => Ok(()),
@@ -204,7 +210,12 @@ pub(super) const fn first_row(file: &FileRow) -> u64 {
     if file.batch.is_some() { 0 } else { RECORDS_BEGIN as u64 }
 }
 
+/// The line of the first row, from 1.
+pub(super) const fn first_line(file: &FileRow) -> u64 {
+    if file.batch.is_some() { 1 } else { 3 }
+}
+
 // A line that does not end where it should is a row that cannot be read; the next begins in its place.
-pub(super) fn of_line(line: &[u8]) -> Row {
-    Row::of_line(line.strip_suffix(b"\n").unwrap_or(line))
+fn of_line(line: &[u8], number: u64) -> Row {
+    Row::of_line(line.strip_suffix(b"\n").unwrap_or(line), number)
 }

@@ -1,7 +1,10 @@
 //! The clearing transport over TCP: one conversation on each connection, upload or download.
 //!
 //! A connection is protected by TLS with the institution's certificate, or, on a private line, by the MAC of
-//! an agreed key alone; an institution without either is not admitted.
+//! an agreed key alone; an institution without either is not admitted. Until it is, a connection only waits
+//! ([`WaitingRoom`]) and must speak soon; then it counts among those of its institution.
+//!
+//! Whatever cannot be read or does not fit is answered by a 4008 before the connection ends.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,15 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 use tsm_api::clearing_transport::{
-    Decoder, DownloadHost, FileInfo, Frame, FrameError, FrameMac, MacError, Message, MessageError, Outcome,
-    ReceiverStep, SenderStep, Served, SyncBlock, TransportFault, UploadHost,
+    Decoder, DownloadHost, FileInfo, Frame, FrameError, FrameMac, MacError, Message, MessageError, NoMac,
+    Outcome, ReceiverStep, SenderStep, Served, SyncBlock, TransportFault, UploadHost,
 };
 use tsm_api::{HexBytes, pki};
 use tsm_domain::InstitutionId;
@@ -26,11 +30,18 @@ use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::clearing::collection::{FileKey, FileStage};
 
 use crate::clearing::Clearing;
+use crate::server::waiting_room::{Seats, Waiting, WaitingRoom};
 
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Connections at once.
-const CONNECTIONS: usize = 256;
+/// How long a connection may take to say who it is, from its first byte on.
+const OPENING: Duration = Duration::from_secs(10);
+/// Connections that have not said it yet.
+const SEATS: Seats = Seats { all: 512, of_one_address: 128 };
+/// Connections of one institution at once.
+const OF_ONE_INSTITUTION: usize = 32;
+/// How long a refused connection may still send what nobody reads, so that it gets to read the refusal.
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of a file that are put into the store at once.
 const PART: usize = 64 << 10;
 /// Results in one download.
@@ -89,7 +100,7 @@ pub async fn serve_line<S: AsyncRead + AsyncWrite + Unpin>(
     keys: BTreeMap<String, KeyReference>,
 ) -> io::Result<()> {
     let settings = TransportSettings { protection: Protection::MacOnly, keys };
-    let carried = Session::new(centre, line, &settings, None).run().await;
+    let carried = Session::new(centre, line, &settings, None, Admissions::default()).run(None).await;
     carried.map_err(|error| match error {
         SessionError::Io(error) => error,
         other => io::Error::other(other),
@@ -102,9 +113,8 @@ async fn accept(
     settings: Arc<TransportSettings>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let running = Arc::new(Semaphore::new(CONNECTIONS));
+    let (room, admissions) = (WaitingRoom::new(SEATS), Admissions::default());
     loop {
-        let Ok(permit) = running.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
@@ -113,18 +123,21 @@ async fn accept(
             centre.environment.timer.sleep(Duration::from_millis(20)).await;
             continue;
         };
+        let limit = centre.environment.timer.sleep(OPENING);
+        let opening = Opening { waiting: room.enter(from.ip()), limit };
+        let admissions = admissions.clone();
         let (centre, settings, mut stopped) = (centre.clone(), settings.clone(), stopped.clone());
         let spawner = centre.environment.spawner.clone();
         spawner.spawn(
             async move {
                 let ended = tokio::select! {
-                    ended = connection(&centre, stream, &settings) => ended,
+                    ended = connection(&centre, stream, &settings, admissions, opening) => ended,
                     _ = stopped.changed() => Ok(()),
                 };
                 if let Err(error) = ended {
-                    warn!(%from, %error, "a file transfer ended early");
+                    let told = error.outcome().map(Outcome::code);
+                    warn!(%from, %error, told, "a file transfer ended early");
                 }
-                drop(permit);
             }
             .boxed(),
         );
@@ -146,26 +159,92 @@ enum SessionError {
     Store(#[from] tsm_storage::StorageError),
     #[error("nothing came for too long")]
     Silence,
+    #[error("it did not say who it is, and others want to")]
+    SentAway,
+}
+
+impl SessionError {
+    /// What the other side is told; nothing when it does not listen.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Io(_) | Self::Silence | Self::SentAway => None,
+            Self::Frame(error) => Some(error.outcome()),
+            Self::Message(_) => Some(Outcome::Malformed),
+            Self::Fault(fault) => fault.outcome(),
+            Self::Store(_) => Some(Outcome::Unavailable),
+        }
+    }
+}
+
+/// A connection that has not said yet who it is.
+struct Opening {
+    waiting: Waiting,
+    limit: BoxFuture<'static, ()>,
+}
+
+impl Opening {
+    async fn within<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<T, SessionError> {
+        tokio::select! {
+            done = work => done,
+            () = &mut self.limit => Err(SessionError::Silence),
+            () = self.waiting.sent_away() => Err(SessionError::SentAway),
+        }
+    }
+}
+
+/// How many connections each institution has.
+#[derive(Clone, Default)]
+struct Admissions(Arc<Mutex<BTreeMap<String, usize>>>);
+
+/// One connection of an institution; dropping it ends it.
+struct Admission {
+    all: Admissions,
+    institution: String,
+}
+
+impl Admissions {
+    fn take(&self, institution: &str) -> Option<Admission> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(institution.to_owned()).or_default();
+        if *count >= OF_ONE_INSTITUTION {
+            return None;
+        }
+        *count += 1;
+        Some(Admission { all: self.clone(), institution: institution.to_owned() })
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut counts = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.institution) {
+            *count -= 1;
+        }
+    }
 }
 
 async fn connection(
     centre: &Arc<Clearing>,
     stream: TcpStream,
     settings: &TransportSettings,
+    admissions: Admissions,
+    mut opening: Opening,
 ) -> Result<(), SessionError> {
     stream.set_nodelay(true)?;
     match &settings.protection {
         Protection::Tls(config) => {
             let acceptor = TlsAcceptor::from(config.clone());
-            let tls = tokio::select! {
-                tls = acceptor.accept(stream) => tls?,
-                () = centre.environment.timer.sleep(SILENCE) => return Err(SessionError::Silence),
-            };
+            let tls = opening.within(async { Ok(acceptor.accept(stream).await?) }).await?;
             let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let certificate = certificate.map(|leaf| pki::fingerprint(leaf));
-            Session::new(centre, tls, settings, certificate).run().await
+            Session::new(centre, tls, settings, certificate, admissions).run(Some(opening)).await
         }
-        Protection::MacOnly => Session::new(centre, stream, settings, None).run().await,
+        Protection::MacOnly => {
+            Session::new(centre, stream, settings, None, admissions).run(Some(opening)).await
+        }
     }
 }
 
@@ -202,6 +281,10 @@ struct Session<'a, S> {
     certificate: Option<HexBytes>,
     mac: SessionMac<'a>,
     decoder: Decoder,
+    admissions: Admissions,
+    admission: Option<Admission>,
+    /// The block of the frame that is being answered.
+    sync: SyncBlock,
     /// The file that is being received, and bytes of it that are not stored yet.
     file: Option<(FileKey, u64)>,
     unstored: Vec<u8>,
@@ -213,26 +296,77 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         stream: S,
         settings: &'a TransportSettings,
         certificate: Option<HexBytes>,
+        admissions: Admissions,
     ) -> Self {
         let mac = SessionMac { keys: &*centre.keys, agreed: &settings.keys, chosen: Mutex::new(None) };
         let (decoder, unstored) = (Decoder::default(), Vec::new());
-        Self { centre, stream, settings, certificate, mac, decoder, file: None, unstored }
+        let (admission, sync) = (None, SyncBlock::numbered(0));
+        Self {
+            centre,
+            stream,
+            settings,
+            certificate,
+            mac,
+            decoder,
+            admissions,
+            admission,
+            sync,
+            file: None,
+            unstored,
+        }
     }
 
-    async fn run(mut self) -> Result<(), SessionError> {
-        let result = match self.read().await? {
+    async fn run(mut self, opening: Option<Opening>) -> Result<(), SessionError> {
+        let ended = self.conversation(opening).await;
+        // What came before the connection broke need not come again.
+        let ended = match self.store().await {
+            Ok(()) => ended,
+            Err(error) => ended.and(Err(error)),
+        };
+        match &ended {
+            Ok(()) => drop(self.stream.shutdown().await),
+            Err(error) => self.refuse(error).await,
+        }
+        ended
+    }
+
+    async fn conversation(&mut self, opening: Option<Opening>) -> Result<(), SessionError> {
+        let first = match opening {
+            Some(mut opening) => opening.within(self.read()).await?,
+            None => self.read().await?,
+        };
+        match first {
             Some((sync, first @ Message::UploadRequest { .. })) => self.upload(sync, first).await,
             Some((sync, first)) => self.download(sync, first).await,
             None => Ok(()),
+        }
+    }
+
+    /// Says why the conversation ends, as far as the other side listens.
+    async fn refuse(&mut self, error: &SessionError) {
+        let Some(outcome) = error.outcome() else { return };
+        let Ok(body) = Message::Ack(outcome).encode() else { return };
+        // Who shows no MAC is given none.
+        let mac: &dyn FrameMac = if matches!(error, SessionError::Frame(_)) { &NoMac } else { &self.mac };
+        let Ok(frame) = (Frame { sync: self.sync, body }).encode(mac) else { return };
+        let told = async {
+            self.stream.write_all(&frame).await?;
+            self.stream.shutdown().await?;
+            // Closing over bytes that were not read would take the refusal back.
+            let mut unread = [0; 4 << 10];
+            while self.stream.read(&mut unread).await? > 0 {}
+            Ok::<(), io::Error>(())
         };
-        // What came before the connection broke need not come again.
-        self.store().await?;
-        result
+        tokio::select! {
+            _ = told => {}
+            () = self.centre.environment.timer.sleep(LINGER) => {}
+        }
     }
 
     async fn read(&mut self) -> Result<Option<(SyncBlock, Message)>, SessionError> {
         let mut buffer = vec![0; 16 << 10];
         loop {
+            self.sync = self.decoder.sync().unwrap_or(self.sync);
             if let Some(frame) = self.decoder.next(&self.mac)? {
                 return Ok(Some((frame.sync, Message::decode(&frame.body)?)));
             }
@@ -256,8 +390,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         Ok(self.stream.flush().await?)
     }
 
-    /// The institution, if it is one and proves it.
-    fn admitted(&self, code: &str) -> Option<InstitutionId> {
+    /// The institution, if it is one, proves it, and has not too many connections.
+    fn admit(&mut self, code: &str) -> Result<InstitutionId, Outcome> {
+        let institution = self.proven(code).ok_or(Outcome::NotAdmitted)?;
+        self.admission = Some(self.admissions.take(code).ok_or(Outcome::Unavailable)?);
+        Ok(institution)
+    }
+
+    fn proven(&self, code: &str) -> Option<InstitutionId> {
         let peer = self.centre.institutions.iter().find(|peer| peer.institution == code)?;
         let proven = match self.settings.protection {
             Protection::Tls(_) => self.certificate.as_ref() == Some(&peer.certificate),
@@ -274,8 +414,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             let (sync, message) = turn;
             let reply = match host.receive(message)? {
                 ReceiverStep::Who { code, .. } => {
-                    institution = self.admitted(&code);
-                    host.admit(institution.as_ref().map_or(Outcome::NotAdmitted, |_| Outcome::Done))
+                    let admitted = self.admit(&code);
+                    if let Err(outcome) = &admitted {
+                        warn!(code, %outcome, "an upload is not admitted");
+                    }
+                    let outcome = admitted.as_ref().err().copied().unwrap_or(Outcome::Done);
+                    institution = admitted.ok();
+                    host.admit(outcome)
                 }
                 ReceiverStep::Send(reply) => reply,
                 ReceiverStep::File(info) => {
@@ -364,13 +509,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         loop {
             let (sync, message) = turn;
             let replies = match host.receive(message)? {
-                Served::Who { code, date, .. } => match self.admitted(&code) {
-                    Some(institution) => {
+                Served::Who { code, date, .. } => match self.admit(&code) {
+                    Ok(institution) => {
                         let (keys, infos) = self.offered(&institution, date).await?;
                         files = keys;
                         vec![host.offer(infos, Outcome::Done)]
                     }
-                    None => vec![host.offer(Vec::new(), Outcome::NotAdmitted)],
+                    Err(outcome) => {
+                        warn!(code, %outcome, "a download is not admitted");
+                        vec![host.offer(Vec::new(), outcome)]
+                    }
                 },
                 Served::Then(before, step) => {
                     let mut replies: Vec<Message> = before.into_iter().collect();

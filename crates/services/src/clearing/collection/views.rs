@@ -47,6 +47,8 @@ fn entry(row: &AsideRow) -> QuarantineEntry {
         terminal: reported.terminal.map(|terminal| HexBytes(terminal.to_bcd().to_vec())),
         file: reported.file.clone(),
         row: serde_json::from_str(&reported.text).ok(),
+        line: reported.misread.as_ref().map(|misread| misread.line),
+        field: reported.misread.as_ref().map(|misread| misread.field.clone()),
         since: reported.at,
     }
 }

@@ -14,7 +14,7 @@ use tsm_api::clearing::collection::{
 use tsm_api::clearing_files::{
     Kind, ProcessedFile, RejectRecord, SignedRows, TransactionRecord, read_file, write_file,
 };
-use tsm_api::clearing_transport::{FileInfo, NoMac, Outcome};
+use tsm_api::clearing_transport::{FileInfo, NoMac, Outcome, TransportFault};
 use tsm_api::client::files::{FileClient, FileTransferError, NamedFile, Organisation};
 use tsm_api::problem::ProblemCode;
 use tsm_api::signature::MessageSigner as _;
@@ -286,24 +286,35 @@ async fn a_wrong_digest_or_another_content_is_refused() {
         digest: Sha256Digest::of(&file.content),
         size: file.content.len() as u64,
     };
+    let again = announced.clone();
     // The bytes on the way are not those that were announced.
     let mut changed = file.clone();
     changed.content[400] ^= 1;
     let mut client = FileClient::new(connect(&server).await, &mac, CITY);
-    let refused = client.upload_as(vec![announced], &[changed]).await.unwrap();
+    let refused = client.upload_as(vec![again], &[changed]).await.unwrap();
     assert_eq!(refused, [(0, Outcome::DigestWrong)]);
     let record = world.peer.file("UP1").await.unwrap();
     assert_eq!((record.stage, record.held), (FileStage::Receiving, 0), "its bytes are forgotten");
-    // A file of another size or content under a name that is known.
-    let other = NamedFile { name: "UP1".into(), content: file_of("UP1", &rows[..1]).content };
-    assert_eq!(upload(&world, &server, &[other]).await, [(0, Outcome::SizeConflict)]);
     assert_eq!(world.spent().await, 0);
+    // Nothing is here under the name, so it can be announced anew, with another digest, too.
+    let wrong = FileInfo { digest: Sha256Digest::of(b"something else"), ..announced };
+    let mut client = FileClient::new(connect(&server).await, &mac, CITY);
+    let refused = client.upload_as(vec![wrong], std::slice::from_ref(&file)).await.unwrap();
+    assert_eq!(refused, [(0, Outcome::DigestWrong)]);
+    world.centre.work().await;
+    assert_eq!(refusals(&world, "open").await.len(), 2, "each stands in the view");
     // The right bytes come after all; a second time they are known, and other files go on.
     let second = file_of("UP2", &rows[..1]);
     assert_eq!(upload(&world, &server, &[file.clone(), second]).await, []);
     assert_eq!(upload(&world, &server, std::slice::from_ref(&file)).await, []);
     assert_eq!(recorded(&taken(&world, "UP1").await) + recorded(&taken(&world, "UP2").await), 2);
     assert_eq!(world.spent().await, 300);
+    world.centre.work().await;
+    assert_eq!(refusals(&world, "open").await, Vec::<String>::new(), "the right file has come");
+    assert_eq!(refusals(&world, "explained").await.len(), 2);
+    // A file of another size or content under a name that is known.
+    let other = NamedFile { name: "UP1".into(), content: file_of("UP1", &rows[..1]).content };
+    assert_eq!(upload(&world, &server, &[other]).await, [(0, Outcome::SizeConflict)]);
     // What is no file of records is refused as a whole, and stays refused.
     let odd = NamedFile { name: "UP3".into(), content: file.content[..file.content.len() - 1].to_vec() };
     for _ in 0..2 {
@@ -312,7 +323,97 @@ async fn a_wrong_digest_or_another_content_is_refused() {
     }
     let record = world.peer.file("UP3").await.unwrap();
     assert_eq!(record.stage, FileStage::Refused);
-    assert!(record.refused.unwrap().contains("another size"));
+    assert!(record.refused.unwrap().contains("the file ends early"));
+}
+
+/// What the reconciliation view says of refused files.
+async fn refusals(world: &World, state: &str) -> Vec<String> {
+    let query = DifferenceQuery {
+        cause: Some(Cause::BatchRefused),
+        state: Some(state.into()),
+        ..DifferenceQuery::default()
+    };
+    let found = world.store.differences(&query, 1_000).await.unwrap();
+    found.into_iter().map(|one| one.text).collect()
+}
+
+/// A file that was cut before it was announced, at any byte, or that says of itself what is not so: refused as a
+/// whole with line and reason, in the view and to the institution, and no money moves. The right file under the same
+/// name ends it, and is taken once.
+#[tokio::test]
+async fn a_refused_file_is_in_the_view_until_the_right_one_comes() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mac = world.mac();
+    let mut card = world.card(1, 5_000).await;
+    let rows = trips(&mut card, 1, &[100, 200]);
+    let whole = file_of("UP", &rows).content;
+    let altered = |at: usize, with: &[u8]| {
+        let mut content = whole.clone();
+        content[at..at + with.len()].copy_from_slice(with);
+        content
+    };
+    let mut wrong: Vec<Vec<u8>> = (1..whole.len()).step_by(7).map(|cut| whole[..cut].to_vec()).collect();
+    wrong.push(altered(3, b"000003"));
+    wrong.push(altered(17, b"ELSEWHERE  "));
+    wrong.push(altered(0, b"02"));
+    let file =
+        |number: usize, content: &[u8]| NamedFile { name: format!("UP{number}"), content: content.to_vec() };
+    let cut: Vec<_> = wrong.iter().enumerate().map(|(number, content)| file(number, content)).collect();
+    let refused = upload(&world, &server, &cut).await;
+    assert_eq!(refused, (0..cut.len()).map(|place| (place, Outcome::FileRefused)).collect::<Vec<_>>());
+    world.centre.work().await;
+    world.centre.work().await;
+    let mut told = refusals(&world, "open").await;
+    assert_eq!(told.len(), cut.len(), "each, and once");
+    assert!(told.iter().all(|text| text.contains(" of CITY: line ")), "{told:?}");
+    told.sort();
+    assert!(told.iter().any(|text| text.contains("the receiver is \"ELSEWHERE\", and this is CENTRE")));
+    assert!(told.iter().any(|text| text.contains("line 5: the header promises 3 records")), "{told:?}");
+    assert_eq!(world.spent().await, 0);
+
+    // The institution reads the same in an LD and an FB.
+    let got = FileClient::new(connect(&server).await, &mac, CITY).download(0, Vec::new()).await.unwrap();
+    assert_eq!(got.len(), 2 * cut.len());
+    let digest = Sha256Digest::of(&cut[1].content).to_string();
+    let of = |kind: &str| {
+        let name = format!("{kind}1~{}", &digest[..8]);
+        &got.iter().find(|file| file.name == name).unwrap_or_else(|| panic!("{name}")).content
+    };
+    let (_, processed) = read_file::<ProcessedFile>(of("LD")).unwrap();
+    assert_eq!((processed[0].name.as_str(), processed[0].result, processed[0].taken), ("UP1", 3, 0));
+    let (_, why) = read_file::<RejectRecord>(of("FB")).unwrap();
+    assert_eq!((why[0].centre_serial, why[0].error, why[0].text.as_str()), (0, 8, "line 2: record count"));
+
+    // The same again is still refused, and is no second difference; the right file ends it.
+    assert_eq!(upload(&world, &server, &cut[..1]).await, [(0, Outcome::FileRefused)]);
+    let right: Vec<_> = (0..cut.len()).map(|number| file(number, &whole)).collect();
+    assert_eq!(upload(&world, &server, &right).await, []);
+    world.centre.collect().await.unwrap();
+    world.centre.work().await;
+    assert_eq!(refusals(&world, "open").await, Vec::<String>::new());
+    assert_eq!(refusals(&world, "explained").await.len(), cut.len());
+    assert_eq!(world.incidents().await, Vec::<String>::new());
+    assert_eq!(world.spent().await, 300, "the transactions of all of them, once");
+}
+
+/// A name is never a path, in or out.
+#[tokio::test]
+async fn a_name_that_is_a_path_is_refused() {
+    let world = World::new().await;
+    let server = world.file_server(Protection::MacOnly).await;
+    let mut card = world.card(1, 5_000).await;
+    let rows = trips(&mut card, 1, &[100]);
+    for name in ["UP/../../../tmp/x", "UP..", "UP\\x", "UP a", "UP~1"] {
+        assert_eq!(
+            upload(&world, &server, &[file_of(name, &rows)]).await,
+            [(0, Outcome::FileRefused)],
+            "{name}"
+        );
+    }
+    world.centre.collect().await.unwrap();
+    assert_eq!(world.peer.results().await.unwrap().files, []);
+    assert_eq!(world.spent().await, 0);
 }
 
 #[tokio::test]
@@ -327,7 +428,8 @@ async fn nobody_transfers_without_proof_of_who_it_is() {
     let refused = FileClient::new(connect(&server).await, &NoMac, other).upload(&file).await;
     assert!(matches!(refused, Err(FileTransferError::Fault(_))), "{refused:?}");
     let forged = FileClient::new(connect(&server).await, &NoMac, CITY).upload(&file).await;
-    assert!(matches!(forged, Err(FileTransferError::Closed | FileTransferError::Io(_))), "{forged:?}");
+    let not_admitted = TransportFault::Refused(Outcome::NotAdmitted);
+    assert!(matches!(forged, Err(FileTransferError::Fault(told)) if told == not_admitted));
     let download = FileClient::new(connect(&server).await, &NoMac, other).download(0, Vec::new()).await;
     assert!(matches!(download, Err(FileTransferError::Fault(_))), "{download:?}");
     assert_eq!(code(world.peer.file("UP1").await), ProblemCode::UnknownId);
@@ -373,7 +475,11 @@ async fn an_institution_gets_back_what_became_of_its_file() {
     assert_eq!((record.rows_taken, record.counts.len()), (3, 3), "{record:?}");
     let page = world.peer.quarantine(&PageQuery::default()).await.unwrap();
     assert_eq!(page.entries.len(), 2);
-    assert!(page.entries.iter().any(|entry| entry.row.is_none() && entry.reason == Verdict::Malformed));
+    let unread = page.entries.iter().find(|entry| entry.row.is_none()).unwrap();
+    assert_eq!(
+        (unread.reason, unread.line, unread.field.as_deref()),
+        (Verdict::Malformed, Some(5), Some("fee"))
+    );
 
     let client = || async { FileClient::new(connect(&server).await, &mac, CITY) };
     let got = client().await.download(0, Vec::new()).await.unwrap();
@@ -382,7 +488,8 @@ async fn an_institution_gets_back_what_became_of_its_file() {
     let (_, cleared) = read_file::<TransactionRecord>(&got[0].content).unwrap();
     assert_eq!((cleared.len(), cleared[0].amount_fen, cleared[0].centre_serial), (1, 200, 2));
     let (_, rejected) = read_file::<RejectRecord>(&got[1].content).unwrap();
-    assert_eq!((rejected.len(), rejected[0].error, rejected[0].text.as_str()), (1, 1, "the TAC is wrong"));
+    let why: Vec<_> = rejected.iter().map(|one| (one.centre_serial, one.error, one.text.as_str())).collect();
+    assert_eq!(why, [(1, 1, "the TAC is wrong"), (3, 7, "line 5: fee")]);
     let (_, processed) = read_file::<ProcessedFile>(&got[2].content).unwrap();
     assert_eq!((processed[0].records, processed[0].taken, processed[0].rejected), (3, 1, 2));
     assert_eq!(processed[0].digest, Sha256Digest::of(&file.content));

@@ -4,6 +4,7 @@
 mod batches;
 mod fares;
 mod files;
+mod line;
 mod lists;
 mod suspicious;
 pub mod world;

@@ -14,7 +14,7 @@ use tsm_storage::memory::MemoryClearing;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
 
 use super::world::{World, account, day};
-use crate::collection::world::{batch, row};
+use crate::collection::world::{batch, file_of, row};
 use crate::purse_card::{PurseCard, TERMINAL};
 
 type Memory = World<MemoryClearing>;
@@ -104,6 +104,52 @@ async fn each_report_that_was_not_taken_is_in_the_view_with_its_cause() {
     let open = list(&world, "open").await;
     assert_eq!(causes(&open), ["counter_gap", "suspicious_card"], "the examination found the copy, too");
     world.store.compare().await;
+}
+
+/// Rows of a file that cannot be read are one difference, with how many there are and the first of them, line by
+/// line; two people deal with all of them at once, and all leave the quarantine.
+#[tokio::test]
+async fn two_people_deal_with_a_files_unreadable_rows_at_once() {
+    use tsm_api::clearing::collection::{FilePiece, FileStage};
+    use tsm_domain::bytes::Sha256Digest;
+    const BAD: usize = 300;
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    let good = row(1, &card.pay(PurchaseKind::Simple, 100));
+    let rows: Vec<_> = std::iter::repeat_n(good, BAD + 1).collect();
+    let mut file = file_of("UP1", &rows);
+    for bad in 1..=BAD {
+        // One has a date that is none, the others no card number.
+        let (at, odd) = if bad == 1 { (159, &b"20261399"[..]) } else { (109, &b"X"[..]) };
+        let begin = 53 + bad * 384 + at;
+        file.content[begin..begin + odd.len()].copy_from_slice(odd);
+    }
+    let piece = FilePiece {
+        name: file.name,
+        size: file.content.len() as u64,
+        digest: HexBytes(Sha256Digest::of(&file.content).0.to_vec()),
+        offset: 0,
+        content: HexBytes(file.content),
+    };
+    let taken = world.peer(&world.metro).file_piece(&piece).await.unwrap();
+    assert_eq!((taken.stage, taken.rows_taken), (FileStage::Taken, BAD as u64 + 1));
+    world.centre.work().await;
+    world.centre.work().await;
+    let open = list(&world, "open").await;
+    assert_eq!(causes(&open), ["malformed"], "one of all");
+    let text = &open[0].text;
+    assert!(
+        text.contains("file UP1 of METRO: 300 of 301 rows cannot be read; line 4: date and time;"),
+        "{text}"
+    );
+    assert!(text.contains("line 5: card number") && text.ends_with('…'), "{text}");
+    assert_eq!(world.store.kept_aside(None, None, 999).await.unwrap().len(), BAD);
+    resolve(&world, &open[0], ActionKind::Ignore).await;
+    world.centre.work().await;
+    assert_eq!(world.store.kept_aside(None, None, 999).await.unwrap(), []);
+    assert_eq!(causes(&list(&world, "open").await), Vec::<&str>::new());
+    assert_eq!(world.store.totals().await.unwrap().spent, 100);
 }
 
 /// A purchase whose TAC was changed on its way and whose card has no proof of it any more: one person proposes to

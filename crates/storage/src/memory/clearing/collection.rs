@@ -128,7 +128,13 @@ impl ClearingState {
 impl Collection for Memory<ClearingState> {
     async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
         self.write(|state| match state.collection.files.get(&file.key) {
-            Some((stored, _)) => same_file(stored.clone(), &file),
+            Some((stored, _)) => match begun(stored.clone(), file)? {
+                Begun::Known(row) => Ok(row),
+                Begun::Anew(row) => {
+                    state.collection.files.insert(row.key.clone(), (row.clone(), Vec::new()));
+                    Ok(row)
+                }
+            },
             None => Ok(state.collection.put(file)),
         })
     }

@@ -61,7 +61,8 @@ async fn known_file(db: &Db<'_>, key: &FileKey) -> Result<FileRow> {
 
 async fn put_file(db: &Db<'_>, row: &FileRow) -> Result<()> {
     let sql = "INSERT INTO files (institution, name, stage, begun_at, body) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (institution, name) DO UPDATE SET stage = excluded.stage, body = excluded.body";
+         ON CONFLICT (institution, name) DO UPDATE SET stage = excluded.stage, begun_at = excluded.begun_at,
+             body = excluded.body";
     let key = &row.key;
     let at = nanoseconds(row.begun_at);
     run(db, sql, params![key.institution.as_str(), key.name, row.stage.name(), at, body(row)?]).await?;
@@ -72,6 +73,11 @@ async fn put_part(db: &Db<'_>, key: &FileKey, start: u64, content: &[u8]) -> Res
     let sql = "INSERT INTO file_parts (institution, name, start, content) VALUES ($1, $2, $3, $4)";
     run(db, sql, params![key.institution.as_str(), key.name, position(start)?, content]).await?;
     Ok(())
+}
+
+async fn forget_parts(db: &Db<'_>, key: &FileKey) -> Result<()> {
+    let sql = "DELETE FROM file_parts WHERE institution = $1 AND name = $2";
+    run(db, sql, params![key.institution.as_str(), key.name]).await.map(drop)
 }
 
 fn position(number: u64) -> Result<i64> {
@@ -209,7 +215,13 @@ impl Collection for Postgres<ClearingTables> {
             self,
             db,
             match find_file(db, &file.key).await? {
-                Some(stored) => same_file(stored, &file),
+                Some(stored) => match begun(stored, file.clone())? {
+                    Begun::Known(row) => Ok(row),
+                    Begun::Anew(row) => {
+                        forget_parts(db, &row.key).await?;
+                        put_file(db, &row).await.map(|()| row)
+                    }
+                },
                 None => put_file(db, &file).await.map(|()| file.clone()),
             }
         )
@@ -228,8 +240,7 @@ impl Collection for Postgres<ClearingTables> {
     async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
         step!(self, db, {
             let row = restarted(known_file(db, &key).await?)?;
-            let sql = "DELETE FROM file_parts WHERE institution = $1 AND name = $2";
-            run(db, sql, params![key.institution.as_str(), key.name]).await?;
+            forget_parts(db, &key).await?;
             put_file(db, &row).await?;
             Ok(row)
         })

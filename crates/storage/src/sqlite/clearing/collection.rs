@@ -73,6 +73,11 @@ fn put_part(db: &Connection, key: &FileKey, start: u64, content: &[u8]) -> Resul
     Ok(())
 }
 
+fn forget_parts(db: &Connection, key: &FileKey) -> Result<()> {
+    let sql = "DELETE FROM file_parts WHERE institution = ?1 AND name = ?2";
+    run(db, sql, params![key.institution.as_str(), key.name]).map(drop)
+}
+
 fn position(number: u64) -> Result<i64> {
     i64::try_from(number).map_err(|error| StorageError::corrupt("position", error))
 }
@@ -180,7 +185,13 @@ fn finish(db: &Connection, taking: Taking, file: Option<(FileRow, &TakeStep)>) -
 impl Collection for Sqlite<ClearingSchema> {
     async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
         self.write(move |db| match find_file(db, &file.key)? {
-            Some(stored) => same_file(stored, &file),
+            Some(stored) => match begun(stored, file)? {
+                Begun::Known(row) => Ok(row),
+                Begun::Anew(row) => {
+                    forget_parts(db, &row.key)?;
+                    put_file(db, &row).map(|()| row)
+                }
+            },
             None => put_file(db, &file).map(|()| file),
         })
         .await
@@ -200,8 +211,7 @@ impl Collection for Sqlite<ClearingSchema> {
     async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
         self.write(move |db| {
             let row = restarted(known_file(db, &key)?)?;
-            let sql = "DELETE FROM file_parts WHERE institution = ?1 AND name = ?2";
-            run(db, sql, params![key.institution.as_str(), key.name])?;
+            forget_parts(db, &key)?;
             put_file(db, &row)?;
             Ok(row)
         })
