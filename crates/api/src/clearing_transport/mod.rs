@@ -121,4 +121,6 @@ impl TransportFault {
 }
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod tests;

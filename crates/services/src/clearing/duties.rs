@@ -39,6 +39,7 @@ impl Default for Duties {
             fees: FeeSchedule::default(),
             platforms: Vec::new(),
             in_flight_days: 0,
+            fares_grace_days: 0,
         }
     }
 }

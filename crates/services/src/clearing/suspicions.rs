@@ -159,33 +159,42 @@ impl Clearing {
         of_rows: &HashSet<IncidentId>,
     ) -> Result<u64, StorageError> {
         let open = self.store.incidents(IncidentFilter::Open, INCIDENTS).await?;
-        let of = |incident: Incident| {
-            let cause = Cause::of_incident(&incident.kind)?;
-            let state = match cause {
-                // The report of a load may still be on its way.
-                Cause::ParkingAwaitsCredit => {
-                    DifferenceState::Waiting { until: day.plus(self.duties.in_flight_days) }
-                }
-                _ => DifferenceState::Open,
-            };
-            Some(Difference {
-                // One incident is one difference, on the day that first saw it.
-                id: difference_of_incident(incident.id),
-                day,
-                cause,
-                reference: None,
-                card: incident.card,
-                transaction: None,
-                ours: None,
-                theirs: None,
-                text: format!("{}: {}", incident.kind, incident.text),
-                evidence: Some(Evidence::Incident(incident.id)),
-                found_at: incident.at,
-                state,
-            })
-        };
         let own = open.into_iter().filter(|incident| !of_rows.contains(&incident.id));
-        self.keep_new(own.filter_map(of).collect()).await
+        self.keep_new(own.filter_map(|incident| self.standing_of(day, incident)).collect()).await
+    }
+
+    /// The difference as which an incident stands; none for kinds that reconciliation finds itself.
+    fn standing_of(&self, day: BusinessDay, incident: Incident) -> Option<Difference> {
+        let cause = Cause::of_incident(&incident.kind)?;
+        let state = match cause {
+            // The report of a load may still be on its way.
+            Cause::ParkingAwaitsCredit => {
+                DifferenceState::Waiting { until: day.plus(self.duties.in_flight_days) }
+            }
+            _ => DifferenceState::Open,
+        };
+        Some(Difference {
+            // One incident is one difference, on the day that first saw it.
+            id: difference_of_incident(incident.id),
+            day,
+            cause,
+            reference: None,
+            card: incident.card,
+            transaction: None,
+            ours: None,
+            theirs: None,
+            text: format!("{}: {}", incident.kind, incident.text),
+            evidence: Some(Evidence::Incident(incident.id)),
+            found_at: incident.at,
+            state,
+        })
+    }
+
+    /// Records an incident that stands in the view at once, since it may be over before anybody looks again.
+    pub(super) async fn list_incident(&self, incident: Incident) -> Result<(), StorageError> {
+        self.store.record_incident(incident.clone()).await?;
+        let listed = self.standing_of(BusinessDay::of(self.now()), incident);
+        self.keep_new(listed.into_iter().collect()).await.map(drop)
     }
 
     /// Keeps those that no day has seen.

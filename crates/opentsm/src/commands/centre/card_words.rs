@@ -121,9 +121,17 @@ impl Spoken {
         };
         let (since, id) = (moment(one.since), &one.id);
         let terminal = one.terminal.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+        // A row that cannot be read is found by its place.
+        let (place, place_zh) = match (&one.file, one.line, &one.field) {
+            (Some(file), Some(line), Some(field)) => (
+                format!(", file {file}, line {line}: {field}"),
+                format!("，文件 {file} 第 {line} 行：{field}"),
+            ),
+            _ => Default::default(),
+        };
         self.choose(
-            format!("{since} terminal {terminal}: {english} ({id})"),
-            format!("{since} 终端 {terminal}：{chinese}（{id}）"),
+            format!("{since} terminal {terminal}: {english}{place} ({id})"),
+            format!("{since} 终端 {terminal}：{chinese}{place_zh}（{id}）"),
         )
     }
 

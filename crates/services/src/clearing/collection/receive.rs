@@ -66,8 +66,8 @@ impl Clearing {
             FileStage::Refused(_) => return Ok(Outcome::FileRefused),
         }
         if self.digest_of(&file).await? != file.digest {
-            self.report_refusal(&file, "the bytes that came do not have the digest that was announced")
-                .await?;
+            let why = "the bytes that came do not have the digest that was announced";
+            self.report_refusal(&file, Refusal::Refused, why).await?;
             self.store.restart_file(key.clone()).await?;
             return Ok(Outcome::DigestWrong);
         }

@@ -155,7 +155,7 @@ impl Clearing {
             at: self.now(),
             closed: None,
         };
-        self.store.record_incident(incident).await
+        self.list_incident(incident).await
     }
 
     /// The right file has come: whatever was told of refused ones of its name is over.
