@@ -2,7 +2,7 @@
 //! and the issuer asks for their word until it has it.
 //!
 //! ```text
-//! the issuer freezes a card   -> told, and written in the card's journal
+//! the issuer freezes a card   -> told, written in the card's journal, and a difference to be looked at
 //! two people release it       the journal says so after it; a release before it is about something else
 //! the issuer asks again       <- released, by whom and when
 //! ```
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tsm_api::clearing::freezes::{CardRelease, FreezeStanding, IssuerFreeze};
 use tsm_api::problem::{Problem, ProblemCode};
-use tsm_domain::CardNumber;
+use tsm_domain::{CardNumber, IncidentId};
 use tsm_storage::clearing::Books;
-use tsm_storage::shared::{ChainKey, Entry};
+use tsm_storage::shared::{ChainKey, Entry, Incident};
 
 use super::Clearing;
 use super::access::Institution;
@@ -25,6 +25,8 @@ use crate::stored;
 
 /// How a card's journal names the issuer's freeze.
 const FROZEN: &str = "frozen-by-issuer";
+/// The kind of the incident of such a freeze.
+const SUSPICIOUS_CARD: &str = "suspicious-card";
 /// How it names the decision that ends it.
 const RELEASE: &str = "release_card";
 /// Entries read at once.
@@ -45,9 +47,16 @@ pub(super) async fn issuer_freeze(
     if reason.len() > LONGEST_REASON {
         return Err(ProblemCode::ValueRefused.into());
     }
+    let incident = IncidentId::from_uuid(freeze);
     let freeze = freeze.to_string();
     let journal = centre.whole_journal(card).await?;
     let Some(told) = journal.iter().position(|entry| is_freeze(entry, &freeze)) else {
+        // Whoever releases it finds it in the reconciliation view.
+        let text = format!("{institution} has frozen it: {reason}");
+        let kind = SUSPICIOUS_CARD.to_owned();
+        let incident =
+            Incident { id: incident, se: None, card: Some(card), kind, text, at: centre.now(), closed: None };
+        centre.store.record_incident(incident).await.map_err(|error| stored::problem(&error))?;
         let note = centre.note(card, &institution, FROZEN, &json!({ "freeze": freeze, "reason": reason }));
         let books = Books { notes: vec![note], ..Books::default() };
         centre.store.transfer(books).await.map_err(|error| stored::problem(&error))?;

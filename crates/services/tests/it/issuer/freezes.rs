@@ -96,6 +96,9 @@ async fn what_two_people_release_the_issuer_releases_too() {
         assert_eq!(released(&city, &told).await, None);
     }
     ask_again(&mut city).await;
+    let listed = city.centre_store.incidents(IncidentFilter::Open, 10).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|one| (one.kind.as_str(), one.card)).collect();
+    assert_eq!(listed, [("suspicious-card", Some(card))], "once, for whoever releases it");
 
     let one = difference(card);
     city.centre_store.put_differences(vec![one.clone()]).await.unwrap();
