@@ -212,11 +212,7 @@ struct HeaderWords {
 /// The headers of a request that its caller signs.
 fn headers(role: Role, access: Access) -> Vec<HeaderWords> {
     let all = |headers: &[(&'static str, &'static str)]| {
-        let of = |(name, words): &(&'static str, &'static str)| HeaderWords {
-            name: *name,
-            words: *words,
-            required: Required::True,
-        };
+        let of = |&(name, words)| HeaderWords { name, words, required: Required::True };
         headers.iter().map(of).collect::<Vec<_>>()
     };
     match access {

@@ -28,7 +28,9 @@ impl Contradiction<'_> {
     /// Leaves the incident, once for each kind and key, and has the centre told.
     pub(super) async fn keep(self, store: &dyn SpTsmStore, at: Timestamp) -> tsm_storage::Result<()> {
         let Self { kind, key, mut text, card } = self;
-        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        if let Some((end, _)) = text.char_indices().find(|(start, c)| start + c.len_utf8() > LONGEST_TEXT) {
+            text.truncate(end);
+        }
         let id = IncidentId::from_uuid(names::derived(&["payment-incident", kind, &key]));
         let report = reports::incident(id, kind, &text, card, at);
         let incident = Incident { id, se: None, card, kind: kind.into(), text, at, closed: None };
