@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_domain::money::settlement::{BasisPoints, BusinessDay, FeeRule, FeeSchedule};
-use tsm_domain::money::{StatementKind, StatementLine, StatementTotals};
+use tsm_domain::money::{StatementKind, StatementLine};
 use tsm_domain::{CardNumber, Fen, OrderId, TerminalNumber};
 use tsm_keys::SoftwareKeyService;
 use tsm_services::clearing::{Clearing, Duties, Parts, Terminals};

@@ -65,7 +65,7 @@ impl Raw {
         assert_eq!(self.say(&count).await, Some(Message::Ack(Outcome::Done)));
     }
 
-    async fn is_closed(mut self) -> bool {
+    async fn is_closed(&mut self) -> bool {
         self.receive(&NoMac).await.is_none()
     }
 }
