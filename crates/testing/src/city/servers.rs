@@ -58,6 +58,8 @@ pub struct Organisations {
     pub gates: Organisation,
     /// The operator of shops and buses.
     pub shops: Organisation,
+    /// The card issuer's halls.
+    pub issuer_desk: Organisation,
 }
 
 /// What outlives a server's process.
@@ -103,6 +105,7 @@ pub struct Servers {
     planted: Option<Plant>,
     kills: AtomicU64,
     holder_file: Mutex<sp_tsm::HolderFile>,
+    level: Mutex<SecurityLevel>,
 }
 
 impl Servers {
@@ -144,9 +147,11 @@ impl Servers {
             payment: organisation(terminals::PLATFORM),
             gates: organisation(terminals::RAIL),
             shops: organisation(terminals::SHOPS_AND_BUSES),
+            issuer_desk: Organisation::new("ISSUER-DESK", &mut Random::new(seed, 102)),
         };
+        let keys = Keys::draw(&entropy, &mut random);
         Self {
-            keys: Keys::draw(&entropy, &mut random),
+            keys,
             stores,
             organisations,
             executor: executor.clone(),
@@ -157,6 +162,7 @@ impl Servers {
             planted,
             kills: AtomicU64::new(0),
             holder_file: Mutex::default(),
+            level: Mutex::new(SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC),
         }
     }
 
@@ -181,6 +187,18 @@ impl Servers {
     /// Lets the cards that are opened from now on hold their holder's number.
     pub fn name_holders(&self) {
         *lock(&self.holder_file) = sp_tsm::HolderFile::Number { document_type: 9 };
+    }
+
+    /// Lets the issuer's domains answer without a MAC from now on: their cards cannot prove what they hold.
+    pub fn prove_nothing(&self) {
+        *lock(&self.level) = SecurityLevel::C_DECRYPTION_C_MAC;
+    }
+
+    /// A client of the issuer's halls, at the issuer.
+    pub fn desk_at_issuer(&self, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Client {
+        let desk = &self.organisations.issuer_desk;
+        let way = self.network.way(Role::SpTsm, Some(desk.certificate.clone()));
+        Client::new(way).signing(desk.signing(clock, entropy))
     }
 
     /// How many commits a role's store has made.
@@ -383,6 +401,7 @@ impl Servers {
             limits: Limits::default(),
         });
         let service = service.expect("the city's settings fit each other");
+        service.admit_desk(self.organisations.issuer_desk.peer());
         Ok(sp_tsm::routes(service).into_router())
     }
 
@@ -411,7 +430,7 @@ impl Servers {
                 root: keys::domain_root(),
                 key_version: keys::DOMAIN_KEY_VERSION,
                 protocol: Protocol::Scp03(0x70),
-                level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+                level: *lock(&self.level),
                 kek: keys::shared_kek(),
             }),
             way: HandoverWay::LoadAndPersonalise,

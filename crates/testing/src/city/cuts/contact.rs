@@ -3,6 +3,7 @@
 
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::operator::Listing;
+use tsm_api::sp_tsm::desk::HallWork;
 use tsm_wallet::service::{Interrupted, InterruptedKind};
 use tsm_wallet::{NetworkError, Quiet, WalletError};
 
@@ -34,6 +35,9 @@ impl Stage {
                 self.wait(60).await;
                 return Ok(());
             }
+            Flow::HallUnlock => self.unlock_with_hall(person).await?,
+            Flow::HallReturn => self.come_again_to_hall(person, HallWork::Return).await?,
+            Flow::HallMigrate => self.come_again_to_hall(person, HallWork::MigrateOut).await?,
             Flow::Found | Flow::LostFound => self.list_as_lost(person, Listing::Off).await?,
             _ => {}
         }
@@ -137,7 +141,7 @@ impl Stage {
         )))
     }
 
-    fn told(&self, person: usize, what: &str) {
+    pub(super) fn told(&self, person: usize, what: &str) {
         self.world.trace.rider(self.people[person].element.rider, Event::Contact(what.to_owned()));
     }
 }

@@ -3,6 +3,7 @@
 use super::stage::{Broke, Stage};
 use crate::city::trace::Flow as Doing;
 use tsm_api::se_tsm::operator::Listing;
+use tsm_api::sp_tsm::desk::HallWork;
 use tsm_wallet::service::InterruptedKind;
 use tsm_wallet::{Quiet, WalletError};
 
@@ -53,13 +54,19 @@ pub enum Flow {
     Found,
     /// A hall puts it on the loss list and takes it off again, while words of the first may still be on their way.
     LostFound,
+    /// The rider reports his locked card lost, a hall allows the unlock, and the phone unlocks it.
+    HallUnlock,
+    /// A locked card is returned on the hall's reader.
+    HallReturn,
+    /// A card that cannot prove its content is parked on the hall's reader.
+    HallMigrate,
     /// A card whose arrival on another phone was given up is returned from the phone that it left.
     ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Register,
         Self::Open,
         Self::TopUp,
@@ -82,6 +89,9 @@ impl Flow {
         Self::Lost,
         Self::Found,
         Self::LostFound,
+        Self::HallUnlock,
+        Self::HallReturn,
+        Self::HallMigrate,
         Self::ReturnUnclaimed,
     ];
 
@@ -110,6 +120,9 @@ impl Flow {
             Self::Lost => "lost",
             Self::Found => "found",
             Self::LostFound => "lost-found",
+            Self::HallUnlock => "hall-unlock",
+            Self::HallReturn => "hall-return",
+            Self::HallMigrate => "hall-migrate",
             Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
@@ -194,6 +207,11 @@ impl Stage {
             }
             Flow::Refund => drop(self.pay(0, 2_900).await?),
             Flow::Found => self.list_as_lost(0, Listing::On).await?,
+            Flow::HallUnlock | Flow::HallReturn => {
+                self.lock(0).await?;
+                self.staff_hall().await?;
+            }
+            Flow::HallMigrate => self.staff_hall().await?,
             _ => {}
         }
         if flow == Flow::ReturnUnclaimed {
@@ -257,6 +275,23 @@ impl Stage {
                 self.synchronise_purse(0).await
             }
             Flow::LostFound => self.lose_and_find(0).await,
+            Flow::HallUnlock => {
+                self.report_lost(0).await?;
+                self.wait(15).await;
+                self.allow_unlock(0).await?;
+                self.wait(15).await;
+                self.unlock(0).await
+            }
+            Flow::HallReturn => {
+                self.visit_hall(0, HallWork::Return).await?;
+                self.wait(60).await;
+                self.clean_up(0).await
+            }
+            Flow::HallMigrate => {
+                self.visit_hall(0, HallWork::MigrateOut).await?;
+                self.wait(60).await;
+                self.clean_up(0).await
+            }
             Flow::Lost | Flow::Found => {
                 let listing = if flow == Flow::Lost { Listing::On } else { Listing::Off };
                 self.list_as_lost(0, listing).await?;

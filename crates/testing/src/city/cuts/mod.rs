@@ -17,6 +17,7 @@
 
 mod contact;
 mod flows;
+mod hall;
 mod point;
 mod settled;
 mod stage;

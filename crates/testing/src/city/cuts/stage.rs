@@ -87,6 +87,8 @@ pub struct Stage {
     pub shop_orders: Vec<(tsm_domain::OrderId, u32)>,
     /// The gates' operator at the centre.
     pub centre: Centre,
+    /// The line of the person in the issuer's hall, once somebody works there.
+    pub(super) hall: Option<Client>,
 }
 
 fn transit() -> HexBytes {
@@ -102,7 +104,7 @@ impl Stage {
         };
         let people = (0..phones).map(person).collect();
         let centre = world.centre(450);
-        Self { world: world.clone(), people, tap_fault: None, shop_orders: Vec::new(), centre }
+        Self { world: world.clone(), people, tap_fault: None, shop_orders: Vec::new(), centre, hall: None }
     }
 
     /// Does something with a person's wallet, which is logged in if it is not.
