@@ -140,7 +140,7 @@ fn an_older_city_gets_its_people_when_it_is_started_again() {
     assert!(older.as_object_mut().unwrap().remove("desk_clerks").is_some());
     std::fs::write(&plan, older.to_string()).unwrap();
     let store = rusqlite::Connection::open(folder.file("sp-tsm.sqlite")).unwrap();
-    store.execute_batch("DROP TABLE clerks; PRAGMA user_version = 3").unwrap();
+    store.execute_batch("DROP TABLE clerks; DROP TABLE losses_followed; DROP TABLE top_up_payments; PRAGMA user_version = 3").unwrap();
     drop(store);
     refused(&folder, "hall-1", &["whoami"], "start it again");
 

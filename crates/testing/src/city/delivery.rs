@@ -309,6 +309,10 @@ impl Terminals {
                 () = self.executor.sleep(PATIENCE) => return None,
             };
             match ended {
+                // It cannot take them now, which is no refusal: they are brought again.
+                Ok(refused) if refused.iter().any(|(_, outcome)| *outcome == Outcome::Unavailable) => {
+                    return None;
+                }
                 Ok(refused) => return Some(refused),
                 Err(_) => self.tally.fault(Kind::Line),
             }

@@ -37,7 +37,6 @@ impl Stage {
             }
             Flow::HallUnlock => self.unlock_with_hall(person).await?,
             Flow::HallReturn => self.come_again_to_hall(person, HallWork::Return).await?,
-            Flow::HallMigrate => self.come_again_to_hall(person, HallWork::MigrateOut).await?,
             Flow::Found | Flow::LostFound => self.list_as_lost(person, Listing::Off).await?,
             _ => {}
         }

@@ -58,15 +58,13 @@ pub enum Flow {
     HallUnlock,
     /// A locked card is returned on the hall's reader.
     HallReturn,
-    /// A card that cannot prove its content is parked on the hall's reader.
-    HallMigrate,
     /// A card whose arrival on another phone was given up is returned from the phone that it left.
     ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 25] = [
         Self::Register,
         Self::Open,
         Self::TopUp,
@@ -91,7 +89,6 @@ impl Flow {
         Self::LostFound,
         Self::HallUnlock,
         Self::HallReturn,
-        Self::HallMigrate,
         Self::ReturnUnclaimed,
     ];
 
@@ -122,7 +119,6 @@ impl Flow {
             Self::LostFound => "lost-found",
             Self::HallUnlock => "hall-unlock",
             Self::HallReturn => "hall-return",
-            Self::HallMigrate => "hall-migrate",
             Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
@@ -211,7 +207,6 @@ impl Stage {
                 self.lock(0).await?;
                 self.staff_hall().await?;
             }
-            Flow::HallMigrate => self.staff_hall().await?,
             _ => {}
         }
         if flow == Flow::ReturnUnclaimed {
@@ -284,11 +279,6 @@ impl Stage {
             }
             Flow::HallReturn => {
                 self.visit_hall(0, HallWork::Return).await?;
-                self.wait(60).await;
-                self.clean_up(0).await
-            }
-            Flow::HallMigrate => {
-                self.visit_hall(0, HallWork::MigrateOut).await?;
                 self.wait(60).await;
                 self.clean_up(0).await
             }
