@@ -274,9 +274,11 @@ impl Terminals {
             && let Some(altered) = self.altered_files(batch)
         {
             let refused = self.carry_files(batch, &altered.files, centre).await;
-            self.heard_of_altered(altered, refused.map(|refused| refused.len()));
+            self.heard_of_altered(altered, refused.as_deref());
         }
-        let files = upload::files_of(batch, &self.meddled.ending_of(batch), DATE, RECEIVER).ok()?;
+        let ending = self.meddled.ending_of(batch);
+        let files = upload::files_of(batch, &ending, DATE, RECEIVER).ok()?;
+        self.meddled.set_out(&ending);
         let refused = self.carry_files(batch, &files, centre).await?;
         if let Some((place, outcome)) = refused.first() {
             let verdict = format!("{outcome:?} for the file {}", files[*place].name);

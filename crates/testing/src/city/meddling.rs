@@ -2,11 +2,12 @@
 //! operator's own certificate and keys, so that only the terminal's signature tells. The centre takes nothing of
 //! it, and lists what it refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::collection::{BatchRow, TerminalBatch};
+use tsm_api::clearing_transport::Outcome;
 use tsm_api::client::files::NamedFile;
 use tsm_api::client::{ClearingPeer, ClientError};
 use tsm_api::problem::ProblemCode;
@@ -29,6 +30,8 @@ pub(super) struct Meddled {
     all: Mutex<BTreeMap<String, Known>>,
     /// How often something else was brought under the name of a batch's file.
     spoiled: Mutex<BTreeMap<([u8; 6], u64), u32>>,
+    /// The endings under which the terminals' own files have set out, signatures first.
+    own: Mutex<BTreeSet<String>>,
 }
 
 /// What is known of the centre's answer.
@@ -66,6 +69,11 @@ impl Meddled {
         let mut all = lock(&self.all);
         let heard = all.entry(what).or_insert(known);
         *heard = (*heard).max(known);
+    }
+
+    /// A terminal's own files set out.
+    pub(super) fn set_out(&self, ending: &str) {
+        lock(&self.own).insert(ending.to_owned());
     }
 
     /// The ending of the names of a batch's files: another one, once a name was used for something else.
@@ -155,15 +163,22 @@ impl Terminals {
             *lock(&self.meddled.spoiled).entry(key_of(batch)).or_default() += 1;
         }
         self.tally.fault(Kind::Altered(how));
-        Some(AlteredFiles { files, how, what })
+        let signed_before = how == Alteration::Unsigned && lock(&self.meddled.own).contains(&ending);
+        Some(AlteredFiles { files, how, what, signed_before })
     }
 
     /// What the centre said of altered files; nothing when the line broke.
-    pub(super) fn heard_of_altered(&self, altered: AlteredFiles, refused: Option<usize>) {
+    pub(super) fn heard_of_altered(&self, altered: AlteredFiles, refused: Option<&[(usize, Outcome)]>) {
+        let is_judged = |outcome: &Outcome| matches!(outcome, Outcome::FileRefused | Outcome::DigestWrong);
         match refused {
-            Some(0) => self.took(altered.how, &altered.what),
-            Some(_) => self.meddled.hear(altered.what, Known::Refused),
-            None => self.meddled.hear(altered.what, Known::Nothing),
+            // The terminal's own signatures are there from before, so that nothing is altered.
+            Some([]) if altered.signed_before => {}
+            Some([]) => self.took(altered.how, &altered.what),
+            Some(refused) if refused.iter().any(|(_, outcome)| is_judged(outcome)) => {
+                self.meddled.hear(altered.what, Known::Refused);
+            }
+            // Another file has the name, or nobody knows.
+            Some(_) | None => self.meddled.hear(altered.what, Known::Nothing),
         }
     }
 
@@ -178,6 +193,7 @@ pub(super) struct AlteredFiles {
     pub(super) files: Vec<NamedFile>,
     how: Alteration,
     what: String,
+    signed_before: bool,
 }
 
 /// The date in the files' headers, which nobody reads.
