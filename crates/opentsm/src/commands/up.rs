@@ -84,10 +84,11 @@ async fn run_in(path: &Path, options: &Options) -> Result<(), CityError> {
     let money = Centre::of(&city.plan)?.balanced().await?;
     let streets = Streets::new(gates);
     let page = LivePage::open(&city.plan, streets.clone()).await?;
-    if options.traffic > 0 {
-        streets.let_live(&folder, &city, options.traffic)?;
-    }
-    announce(&folder, &city, page.address, money, options);
+    let first_free = match options.traffic {
+        0 => 1,
+        riders => streets.let_live(&folder, &city, riders)?,
+    };
+    announce(&folder, &city, page.address, money, first_free, options);
     options.attendance.until_asked().await;
     narrator.chapter("The city stops; requests that run are finished");
     streets.stop();
@@ -149,7 +150,14 @@ fn open_gates(folder: &CityFolder, city: &City) -> Result<[CityGate; 2], CityErr
     gates::open(&terminals).map_err(in_step(step))
 }
 
-fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEquation, options: &Options) {
+fn announce(
+    folder: &CityFolder,
+    city: &City,
+    page: SocketAddr,
+    money: MoneyEquation,
+    first_free: u32,
+    options: &Options,
+) {
     let plan = &city.plan;
     if options.json {
         let line = json!({
@@ -164,7 +172,7 @@ fn announce(folder: &CityFolder, city: &City, page: SocketAddr, money: MoneyEqua
         return;
     }
     let path = folder.path().display();
-    let number = (1..).find(|number| !folder.phone(*number).exists()).unwrap_or_default();
+    let number = (first_free..).find(|number| !folder.phone(*number).exists()).unwrap_or_default();
     let phone = folder.phone(number);
     let phone = phone.display();
     say!("\nThe books: {}\n", money.sentence());

@@ -96,19 +96,21 @@ impl Streets {
         work(&mut self.gates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lets riders live in the city until [`Self::stop`].
+    /// Lets riders live in the city until [`Self::stop`]. Gives the first phone's number after theirs.
     pub fn let_live(
         self: &Arc<Self>,
         folder: &CityFolder,
         city: &City,
         riders: u32,
-    ) -> Result<(), CityError> {
+    ) -> Result<u32, CityError> {
         let centre = Centre::of(&city.plan)?;
         tokio::spawn(go_round(self.clone(), centre));
         let library = LoadFileLibrary::new();
         let (_, entropy) = environment::real();
         let free = (1..).filter(|number| !folder.phone(*number).exists()).take(riders as usize);
+        let mut next = 1;
         for number in free {
+            next = number + 1;
             let profile = ceremony::profile(&city.maker, &se_id(number), library.clone());
             let element = SecureElement::create(&profile, Box::new(SystemRandomness));
             let element = element.map_err(in_step("making a rider's phone"))?;
@@ -125,7 +127,7 @@ impl Streets {
                 }
             });
         }
-        Ok(())
+        Ok(next)
     }
 
     /// Sends the riders home.
