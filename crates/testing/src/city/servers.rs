@@ -105,6 +105,8 @@ pub struct Servers {
     planted: Option<Plant>,
     kills: AtomicU64,
     holder_file: Mutex<sp_tsm::HolderFile>,
+    /// What the sessions of the issuer's domain carry.
+    level: Mutex<SecurityLevel>,
 }
 
 impl Servers {
@@ -161,6 +163,7 @@ impl Servers {
             planted,
             kills: AtomicU64::new(0),
             holder_file: Mutex::default(),
+            level: Mutex::new(SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC),
         }
     }
 
@@ -185,6 +188,11 @@ impl Servers {
     /// Lets the cards that are opened from now on hold their holder's number.
     pub fn name_holders(&self) {
         *lock(&self.holder_file) = sp_tsm::HolderFile::Number { document_type: 9 };
+    }
+
+    /// Lets the issuer's domains answer without a MAC from now on: their cards cannot prove what they hold.
+    pub fn prove_nothing(&self) {
+        *lock(&self.level) = SecurityLevel::C_DECRYPTION_C_MAC;
     }
 
     /// A client of the issuer's halls, at the issuer.
@@ -423,7 +431,7 @@ impl Servers {
                 root: keys::domain_root(),
                 key_version: keys::DOMAIN_KEY_VERSION,
                 protocol: Protocol::Scp03(0x70),
-                level: SecurityLevel::C_DECRYPTION_R_ENCRYPTION_C_MAC_R_MAC,
+                level: *lock(&self.level),
                 kek: keys::shared_kek(),
             }),
             way: HandoverWay::LoadAndPersonalise,

@@ -57,6 +57,8 @@ pub enum Event {
     Credited(u32, u32),
     /// The purse paid this much; the balance after.
     Debited(u32, u32),
+    /// The issuer took all of it off the purse: this much.
+    Unloaded(u32),
     /// The purse was blocked or unblocked: whether it can be spent from now.
     Spendable(bool),
     /// The purse is gone; what it held.
@@ -218,6 +220,9 @@ impl fmt::Display for Event {
             }
             Self::Debited(amount, balance) => {
                 write!(f, "the purse pays {} and holds {}", yuan(*amount), yuan(*balance))
+            }
+            Self::Unloaded(amount) => {
+                write!(f, "the issuer takes {} off the purse: all of it", yuan(*amount))
             }
             Self::Spendable(true) => write!(f, "the purse can be spent from"),
             Self::Spendable(false) => write!(f, "the purse is blocked"),

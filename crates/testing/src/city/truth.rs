@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt as _;
 use tsm_domain::money::{CardAccountState, PaymentState, TopUpStage};
 use tsm_domain::{CardNumber, OrderId};
+use tsm_epurse::OverdraftLimit;
 use tsm_epurse::card::PurseState;
 use tsm_se::inspect::PurseReading;
 use tsm_storage::memory::{MemoryClearing, MemoryPayment, MemorySpTsm};
@@ -293,13 +294,16 @@ impl Truth {
     fn moved(&self, element: Element, before: PurseReading, after: PurseReading, terminal: [u8; 6]) {
         let (rider, body) = (element.rider, Body::in_element(element, after.serial));
         let (old, new) = (before.state, after.state);
+        let unloaded = unloaded(&old, &new);
         if before.spendable != after.spendable {
             self.trace.rider(rider, body.event(Event::Spendable(after.spendable)));
         }
         if old == new {
             return;
         }
-        let known = lock(&self.state).purses.insert(body, Purse { rider, state: new });
+        // What the issuer took off the card is the card's until it is given back or put on it again.
+        let owned = unloaded.unwrap_or(new);
+        let known = lock(&self.state).purses.insert(body, Purse { rider, state: owned });
         if known.is_none_or(|known| known.state != old) {
             self.find(Some(rider), Violation::StaleCopyMoved { card: last_digits(&after.serial) });
         }
@@ -310,7 +314,11 @@ impl Truth {
             self.find(Some(rider), Violation::CounterWentBack { counters });
         }
         let (had, has) = (old.purse().fen(), new.purse().fen());
-        if has > had && counters[1] == counters[0] + 1 {
+        if unloaded.is_some() {
+            self.trace.rider(rider, body.event(Event::Unloaded(had)));
+            let entry = (after.serial, u64::from(had), counters[1]);
+            lock(&self.state).accounts[rider as usize].held.insert(entry);
+        } else if has > had && counters[1] == counters[0] + 1 {
             self.trace.rider(rider, body.event(Event::Credited(has - had, has)));
             self.credited(rider, body, has - had);
         } else if has <= had && offline[1] == offline[0] + 1 {
@@ -574,6 +582,18 @@ impl State {
         let mut readings = self.accounts[rider as usize].readings[..PHONES].iter().flatten();
         is_latest && readings.all(|reading| reading.serial != copy.serial)
     }
+}
+
+/// What a purse is taken to hold that its issuer emptied online, all of it at once: the money that was on it, at
+/// the counter after the debit. None for any other change.
+fn unloaded(old: &PurseState, new: &PurseState) -> Option<PurseState> {
+    let is_unload = old.purse().fen() > 0
+        && new.purse().fen() == 0
+        && new.online().value() == old.online().value() + 1
+        && new.offline() == old.offline();
+    let (limit, used) = (new.overdraft_limit(), OverdraftLimit::from_fen(new.overdraft_used().fen())?);
+    let owned = PurseState::new(old.purse(), limit, used, new.online(), new.offline()).ok()?;
+    is_unload.then_some(owned)
 }
 
 fn last_digits(serial: &Serial) -> String {

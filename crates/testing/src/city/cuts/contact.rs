@@ -37,6 +37,7 @@ impl Stage {
             }
             Flow::HallUnlock => self.unlock_with_hall(person).await?,
             Flow::HallReturn => self.come_again_to_hall(person, HallWork::Return).await?,
+            Flow::HallMigrate => self.come_again_to_hall(person, HallWork::MigrateOut).await?,
             Flow::Found | Flow::LostFound => self.list_as_lost(person, Listing::Off).await?,
             _ => {}
         }
@@ -49,6 +50,11 @@ impl Stage {
             self.synchronise_purse(person).await?;
         }
         self.synchronise(person).await?;
+        if flow == Flow::HallMigrate {
+            // What was taken off the card in the hall is whole only when another phone has all of it.
+            self.forget_session(1);
+            self.migrate_in(1).await?;
+        }
         self.world.check_inventory(&self.people[person].phone.card);
         self.check_lists(person).await
     }

@@ -58,13 +58,15 @@ pub enum Flow {
     HallUnlock,
     /// A locked card is returned on the hall's reader.
     HallReturn,
+    /// A card whose answers carry no MAC is parked on the hall's reader; afterwards it comes to another phone.
+    HallMigrate,
     /// A card whose arrival on another phone was given up is returned from the phone that it left.
     ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Register,
         Self::Open,
         Self::TopUp,
@@ -90,6 +92,7 @@ impl Flow {
         Self::HallUnlock,
         Self::HallReturn,
         Self::ReturnUnclaimed,
+        Self::HallMigrate,
     ];
 
     /// As the command line writes it.
@@ -119,6 +122,7 @@ impl Flow {
             Self::LostFound => "lost-found",
             Self::HallUnlock => "hall-unlock",
             Self::HallReturn => "hall-return",
+            Self::HallMigrate => "hall-migrate",
             Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
@@ -128,9 +132,14 @@ impl Flow {
         matches!(self, Self::MigrateIn) as usize
     }
 
+    /// Whether the issuer's domains answer without a MAC in it.
+    pub(super) const fn proves_nothing(self) -> bool {
+        matches!(self, Self::HallMigrate)
+    }
+
     /// How many phones it needs.
     pub(super) const fn phones(self) -> u8 {
-        1 + matches!(self, Self::MigrateIn | Self::ReturnUnclaimed) as u8
+        1 + matches!(self, Self::MigrateIn | Self::ReturnUnclaimed | Self::HallMigrate) as u8
     }
 
     /// Whether the rider can cancel something of it at the next contact.
@@ -207,6 +216,12 @@ impl Stage {
                 self.lock(0).await?;
                 self.staff_hall().await?;
             }
+            Flow::HallMigrate => {
+                self.buy(0, 1, 700)?;
+                self.deliver().await;
+                self.staff_hall().await?;
+                self.register(1).await?;
+            }
             _ => {}
         }
         if flow == Flow::ReturnUnclaimed {
@@ -282,6 +297,7 @@ impl Stage {
                 self.wait(60).await;
                 self.clean_up(0).await
             }
+            Flow::HallMigrate => self.leave_at_hall(0).await,
             Flow::Lost | Flow::Found => {
                 let listing = if flow == Flow::Lost { Listing::On } else { Listing::Off };
                 self.list_as_lost(0, listing).await?;
@@ -290,6 +306,13 @@ impl Stage {
                 Ok(())
             }
         }
+    }
+
+    /// The card leaves its phone on the hall's reader, and the operator deletes it when it hears of that.
+    async fn leave_at_hall(&mut self, person: usize) -> Result<(), Broke> {
+        self.visit_hall(person, HallWork::MigrateOut).await?;
+        self.wait(60).await;
+        self.clean_up(person).await
     }
 
     /// Loss and end of the loss, one after the other, each heard by issuer and centre before the next as long as

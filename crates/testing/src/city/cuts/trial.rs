@@ -149,6 +149,9 @@ impl Trial {
         if cut.flow == Flow::Renumber {
             world.servers.name_holders();
         }
+        if cut.flow.proves_nothing() {
+            world.servers.prove_nothing();
+        }
         let servers = world.servers.clone();
         let morning = morning();
         let up = world.executor.complete(async move { servers.bring_up_after(morning).await });
