@@ -98,10 +98,7 @@ pub(crate) fn intend(
     if last_terminal != Some(attempt.terminal) {
         return Err(TopUpRefusal::AnotherAttempt.into());
     }
-    let has_open_attempt = |other: &TopUpOrder| {
-        let stage = other.paid().map(|other| other.stage);
-        matches!(stage, Some(TopUpStage::Intended(_) | TopUpStage::Suspicious(..)))
-    };
+    let has_open_attempt = |other: &TopUpOrder| other.attempt_in_doubt().is_some();
     if others.iter().any(has_open_attempt) {
         return Err(TopUpRefusal::OutcomeUnknown.into());
     }
@@ -132,7 +129,8 @@ pub(crate) fn loaded(
     Ok((moved, card))
 }
 
-/// Settles the open attempt. Run again, it gives what was found before.
+/// Settles the open attempt. Run again, it gives what was found before. What froze the card is found again until two
+/// people have released it.
 pub(crate) fn settle(
     top_up: TopUp,
     card: CardRecord,
@@ -146,7 +144,10 @@ pub(crate) fn settle(
         TopUpStage::Loaded(_, proof) | TopUpStage::Told(_, proof) => {
             return Ok((top_up, card, Resolution::Credited(proof)));
         }
-        TopUpStage::Suspicious(_, suspicion) => return Ok((top_up, card, Resolution::Suspicious(suspicion))),
+        TopUpStage::Suspicious(_, suspicion) if card.frozen.is_some() => {
+            return Ok((top_up, card, Resolution::Suspicious(suspicion)));
+        }
+        TopUpStage::Suspicious(..) => {}
         TopUpStage::Cancelled => {
             return Err(TopUpRefusal::Stage { stage: "cancelled", step: "be settled" }.into());
         }
@@ -308,15 +309,13 @@ pub(crate) fn debit_told(
     Ok((row, card))
 }
 
-/// A card frozen for a reason, or released.
+/// A card frozen for a reason, or released. What it proved before binds it no more then; but for an attempt of which
+/// only the card knows what came, which rests on it.
 pub(crate) fn frozen<'a>(
     card: CardRecord,
     reason: Option<String>,
     open: impl IntoIterator<Item = &'a TopUpOrder>,
 ) -> CardRecord {
-    let is_attempted = |order: &TopUpOrder| {
-        matches!(order.state, TopUpOrderState::Paid { stage: TopUpStage::Intended(_), .. })
-    };
-    let stays = reason.is_some() || open.into_iter().any(is_attempted);
+    let stays = reason.is_some() || open.into_iter().any(|order| order.attempt_in_doubt().is_some());
     CardRecord { proven: card.proven.filter(|_| stays), frozen: reason, ..card }
 }

@@ -151,6 +151,32 @@ pub struct With {
     pub incidents: Vec<Incident>,
 }
 
+/// What goes with the outcome of an attempt: the card's word decides which of it is stored, in the same step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WithOutcome {
+    /// Whatever came of it.
+    pub always: With,
+    /// When it was credited.
+    pub credited: With,
+    /// When it froze the card.
+    pub suspicious: With,
+}
+
+impl WithOutcome {
+    /// What is stored when a top-up moves from one stage to another: always, and of its outcome.
+    pub(crate) fn of(self, before: TopUpStage, after: TopUpStage) -> (With, With) {
+        let of_outcome = match after {
+            _ if after == before => With::default(),
+            TopUpStage::Loaded(..) => self.credited,
+            TopUpStage::Suspicious(..) => self.suspicious,
+            TopUpStage::Paid | TopUpStage::Intended(_) | TopUpStage::Told(..) | TopUpStage::Cancelled => {
+                With::default()
+            }
+        };
+        (self.always, of_outcome)
+    }
+}
+
 /// The store of the SP-TSM.
 #[async_trait]
 pub trait SpTsmStore:
@@ -251,8 +277,8 @@ pub trait SpTsmStore:
         at: jiff::Timestamp,
         with: With,
     ) -> Result<TopUp>;
-    /// Settles the open attempt from the card's proven state. A suspicious card is frozen in the same step.
-    /// `with` is stored whatever the resolution is; `credited` only when the load is found credited.
+    /// Settles the open attempt from the card's proven state, with what goes with that outcome. A suspicious card is
+    /// frozen in the same step; an attempt that froze its card is settled once the card is released.
     async fn settle_attempt(
         &self,
         fence: Fence,
@@ -260,8 +286,7 @@ pub trait SpTsmStore:
         seen: ProvenObservation,
         evidence: Evidence,
         at: jiff::Timestamp,
-        with: With,
-        credited: With,
+        with: WithOutcome,
     ) -> Result<(TopUp, Resolution)>;
     /// The centre has the transaction.
     async fn top_up_told(&self, order: OrderId) -> Result<TopUp>;
@@ -280,6 +305,11 @@ impl TopUpOrder {
                 Some(TopUp { order: self.order, card: self.card, amount: self.amount, stage: *stage })
             }
         }
+    }
+
+    /// The attempt of which only the card knows what came.
+    pub fn attempt_in_doubt(&self) -> Option<Attempt> {
+        self.paid().and_then(|top_up| top_up.stage.attempt_in_doubt())
     }
 
     /// Whether it is paid and neither told nor cancelled.

@@ -42,6 +42,6 @@ pub use payment_order::{PaymentEvent, PaymentOrder, PaymentRefusal, PaymentState
 pub use statement::{Statement, StatementKind, StatementLine, StatementTotals};
 pub use top_up::{
     Attempt, Evidence, LoadProof, ProvenObservation, Resolution, Suspicion, Tac, TopUp, TopUpRefusal,
-    TopUpStage, resolve,
+    TopUpStage, resolve, resolve_released,
 };
 pub use transaction::{CardTransaction, TransactionKey, TransactionType};

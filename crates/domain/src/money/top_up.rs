@@ -166,6 +166,48 @@ pub fn resolve(attempt: &Attempt, amount: Fen, seen: &ProvenObservation, evidenc
     }
 }
 
+/// Decides the outcome of an attempt whose card was frozen for it and released by two people. What they have looked
+/// at freezes the card no more: its counter alone decides then. What they cannot have seen does.
+pub fn resolve_released(
+    attempt: &Attempt,
+    amount: Fen,
+    seen: &ProvenObservation,
+    evidence: Evidence,
+    released: Suspicion,
+) -> Resolution {
+    let found = resolve(attempt, amount, seen, evidence);
+    let Resolution::Suspicious(suspicion) = found else { return found };
+    if !released.covers(suspicion) {
+        return found;
+    }
+    if seen.counter <= attempt.counter {
+        // The card stands where it stood before the attempt, and its new random has voided that one's MAC2.
+        return Resolution::NotCredited;
+    }
+    // Nothing but this load can have brought the counter from N to N+1.
+    Resolution::Credited(match evidence {
+        Evidence::VerifiedTac(tac) => LoadProof::Tac(tac),
+        Evidence::Record { .. } | Evidence::WrongTac | Evidence::Overwritten => LoadProof::TacUnavailable,
+    })
+}
+
+impl Suspicion {
+    /// Whether whoever has looked at this has looked at that as well: the same counter, and no more money.
+    fn covers(self, found: Self) -> bool {
+        match (self, found) {
+            (Self::CounterWentBack { observed: looked_at, .. }, Self::CounterWentBack { observed, .. })
+            | (Self::CounterJumped { observed: looked_at, .. }, Self::CounterJumped { observed, .. }) => {
+                looked_at == observed
+            }
+            (Self::BalanceTooHigh { observed: looked_at, .. }, Self::BalanceTooHigh { observed, .. }) => {
+                observed <= looked_at
+            }
+            (Self::AnotherLoad, Self::AnotherLoad) | (Self::WrongTac, Self::WrongTac) => true,
+            _ => false,
+        }
+    }
+}
+
 fn within(most: Fen, seen: &ProvenObservation) -> Option<Suspicion> {
     (seen.balance > most).then_some(Suspicion::BalanceTooHigh { most, observed: seen.balance })
 }
@@ -183,7 +225,8 @@ pub enum TopUpStage {
     Told(Attempt, LoadProof),
     /// Cancelled: the card proved that nothing was credited, or no attempt was ever made. The payment goes back.
     Cancelled,
-    /// The card is suspicious; a person decides.
+    /// The card is suspicious, and frozen until two people have looked at it. When they have released it, its next
+    /// contact settles the attempt.
     Suspicious(Attempt, Suspicion),
 }
 
@@ -226,6 +269,14 @@ pub enum TopUpRefusal {
 }
 
 impl TopUpStage {
+    /// The attempt of which only the card knows what came.
+    pub const fn attempt_in_doubt(&self) -> Option<Attempt> {
+        match self {
+            Self::Intended(attempt) | Self::Suspicious(attempt, _) => Some(*attempt),
+            Self::Paid | Self::Loaded(..) | Self::Told(..) | Self::Cancelled => None,
+        }
+    }
+
     /// The stage in words.
     pub const fn words(&self) -> &'static str {
         match self {
@@ -277,16 +328,20 @@ impl TopUp {
         }
     }
 
-    /// Settles the open attempt from the card's proven state.
+    /// Settles the open attempt from the card's proven state. One that made its card suspicious is settled when two
+    /// people have released the card, and not before.
     pub fn resolve(
         self,
         seen: &ProvenObservation,
         evidence: Evidence,
     ) -> Result<(Self, Resolution), TopUpRefusal> {
-        let TopUpStage::Intended(attempt) = self.stage else {
-            return Err(self.refuse("be settled"));
+        let (attempt, resolution) = match self.stage {
+            TopUpStage::Intended(attempt) => (attempt, resolve(&attempt, self.amount, seen, evidence)),
+            TopUpStage::Suspicious(attempt, released) => {
+                (attempt, resolve_released(&attempt, self.amount, seen, evidence, released))
+            }
+            _ => return Err(self.refuse("be settled")),
         };
-        let resolution = resolve(&attempt, self.amount, seen, evidence);
         let stage = match resolution {
             Resolution::NotCredited => TopUpStage::Paid,
             Resolution::Credited(proof) => TopUpStage::Loaded(attempt, proof),
@@ -434,6 +489,50 @@ mod tests {
         assert_eq!(paid().intend(attempt(9, 95_001), LIMIT), Err(TopUpRefusal::TooMuch(Fen::new(100_001))));
         assert!(paid().intend(attempt(9, 95_000), LIMIT).is_ok());
         assert_eq!(paid().intend(attempt(u16::MAX, 0), LIMIT), Err(TopUpRefusal::CounterExhausted));
+    }
+
+    /// Two people have released a card: what it showed then freezes it no more, its counter says what became of the
+    /// payment, and anything worse is another matter.
+    #[test]
+    fn a_released_card_decides_by_its_counter() {
+        let tac = Tac([1, 2, 3, 4]);
+        let gone = Evidence::Overwritten;
+        let open = paid().intend(attempt(9, 100), LIMIT).unwrap();
+        // What froze it, what it shows then, and what follows; none when it is frozen again.
+        let rows = [
+            ((8, 100), (8, 100), gone, Some(Resolution::NotCredited)),
+            ((8, 100), (8, 60), gone, Some(Resolution::NotCredited)),
+            ((8, 100), (7, 100), gone, None),
+            ((8, 100), (9, 100), gone, Some(Resolution::NotCredited)),
+            ((8, 100), (11, 100), gone, None),
+            ((9, 101), (9, 101), gone, Some(Resolution::NotCredited)),
+            ((9, 101), (9, 102), gone, None),
+            ((10, 5_101), (10, 5_101), gone, Some(Resolution::Credited(LoadProof::TacUnavailable))),
+            (
+                (10, 5_101),
+                (10, 5_101),
+                Evidence::VerifiedTac(tac),
+                Some(Resolution::Credited(LoadProof::Tac(tac))),
+            ),
+            ((11, 100), (11, 100), gone, Some(Resolution::Credited(LoadProof::TacUnavailable))),
+            ((11, 100), (12, 100), gone, None),
+            ((11, 100), (8, 100), gone, None),
+        ];
+        for (before, after, evidence, expected) in rows {
+            let (frozen, found) = open.clone().resolve(&seen(before.0, before.1), gone).unwrap();
+            assert!(matches!(found, Resolution::Suspicious(_)), "{before:?}");
+            assert!(frozen.clone().cancel().is_err(), "nothing goes back while nobody knows");
+            let (settled, found) = frozen.resolve(&seen(after.0, after.1), evidence).unwrap();
+            match expected {
+                Some(expected) => assert_eq!(found, expected, "{before:?} {after:?}"),
+                None => assert!(matches!(found, Resolution::Suspicious(_)), "{before:?} {after:?}"),
+            }
+            assert_eq!(
+                settled.cancel().is_ok(),
+                found == Resolution::NotCredited,
+                "one of the two, never both"
+            );
+        }
     }
 
     proptest! {

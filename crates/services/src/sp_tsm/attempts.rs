@@ -4,7 +4,8 @@
 //! ```text
 //! counter N      not credited, and cannot be any more: the card's new random voids the old MAC2
 //! counter N + 1  credited
-//! anything else  suspicious: frozen for value until a person has looked
+//! anything else  suspicious: frozen for value until two people have looked; then the card is asked again, and what
+//!                they have looked at decides by its counter
 //! ```
 
 use jiff::Timestamp;
@@ -22,12 +23,12 @@ use tsm_domain::{CardNumber, Fen, OnlineCounter, TerminalNumber};
 use tsm_epurse::{Amount, KeyIndex, KeyRole};
 use tsm_keys::KeyHandle;
 use tsm_keys::purse::LoadAttempt;
-use tsm_storage::shared::{Fence, Incident};
-use tsm_storage::sp_tsm::{TopUpOrder, With};
+use tsm_storage::shared::Fence;
+use tsm_storage::sp_tsm::{TopUpOrder, With, WithOutcome};
 
 use super::settings::PurseProduct;
 use super::stop::Stop;
-use super::{SpTsm, freezes, reports};
+use super::{SpTsm, reports};
 use crate::purse::{card_time, to_purse, to_wire};
 
 /// The keys of one card that a load needs, inside the key service.
@@ -78,11 +79,8 @@ impl SpTsm {
         amount: Fen,
     ) -> Result<Contact, Stop> {
         let unknown = self.store.open_top_ups(card.card).await?.into_iter().find_map(|order| {
-            let top_up = order.paid()?;
-            match top_up.stage {
-                TopUpStage::Intended(attempt) => Some((order, attempt)),
-                _ => None,
-            }
+            let attempt = order.attempt_in_doubt()?;
+            Some((order, attempt))
         });
         let purpose = self.purpose(card.card, amount).await?;
         let Some((order, attempt)) = unknown else {
@@ -138,13 +136,22 @@ impl SpTsm {
             "load-settled",
             &json!({ "order": order.order, "counter": purse.counter.value() }),
         );
-        let with = With { notes: vec![note], ..With::default() };
-        let credited = With { deliveries: vec![report], ..With::default() };
-        let settled =
-            self.store.settle_attempt(fence, order.order, proven, evidence, now, with, credited).await?;
+        let foreseen = order.paid().and_then(|top_up| top_up.resolve(&proven, evidence).ok());
+        let suspicious = match foreseen {
+            Some((_, Resolution::Suspicious(suspicion))) => {
+                self.freeze_told(order.card, fence.se, &suspicion.to_string())
+            }
+            Some((_, Resolution::Credited(_) | Resolution::NotCredited)) | None => With::default(),
+        };
+        let with = WithOutcome {
+            always: With { notes: vec![note], ..With::default() },
+            credited: With { deliveries: vec![report], ..With::default() },
+            suspicious,
+        };
+        let settled = self.store.settle_attempt(fence, order.order, proven, evidence, now, with).await?;
         self.outbox.kick();
         if let (_, Resolution::Suspicious(suspicion)) = &settled {
-            self.raise(order.card, fence, &suspicion.to_string()).await?;
+            warn!(card = %order.card, reason = %suspicion, "a card contradicts the records");
         }
         Ok(settled)
     }
@@ -169,24 +176,6 @@ impl SpTsm {
         warn!(card = %card.card, reason, "a card contradicts the records");
         self.freeze(card, &reason).await?;
         Err(suspicious(&reason))
-    }
-
-    /// Leaves an incident about a card that a settled attempt has frozen, and asks for its release.
-    async fn raise(&self, card: CardNumber, fence: Fence, reason: &str) -> Result<(), Stop> {
-        warn!(%card, reason, "a card contradicts the records");
-        let incident = Incident {
-            id: freezes::incident_of(card, reason),
-            se: Some(fence.se),
-            card: Some(card),
-            kind: "suspicious-card".into(),
-            text: reason.into(),
-            at: self.now(),
-            closed: None,
-        };
-        self.store.record_incident(incident).await?;
-        self.store.put_delivery(freezes::question(card, reason, self.now())).await?;
-        self.outbox.kick();
-        Ok(())
     }
 }
 

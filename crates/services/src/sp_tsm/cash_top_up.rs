@@ -53,7 +53,13 @@ pub(super) async fn begin(
     };
     let waiting = tsm.waiting_cash(card.card, order.order).await?;
     let record = cash.record(&order);
-    if !matches!(record.state, CashTopUpState::Waiting | CashTopUpState::InFlight) {
+    let goes_on = match record.state {
+        CashTopUpState::Waiting | CashTopUpState::InFlight => true,
+        // Two people have released the card, which says now what came of it.
+        CashTopUpState::Suspicious => card.frozen.is_none(),
+        CashTopUpState::Credited | CashTopUpState::Cancelled => false,
+    };
+    if !goes_on {
         return Ok(CashTopUpReply { record, conversation: None, waiting });
     }
     let request = TopUpRequest { se: card.se, application: card.instance, order: order.order };

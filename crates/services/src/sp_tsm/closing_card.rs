@@ -172,9 +172,9 @@ impl SpTsm {
         card: &CardRecord,
     ) -> Result<(), Stop> {
         let open = self.store.open_top_ups(card.card).await?;
-        let unknown = |stage: Option<TopUpStage>| matches!(stage, Some(TopUpStage::Intended(_)));
         let stage_of = |order: &tsm_storage::sp_tsm::TopUpOrder| order.paid().map(|top_up| top_up.stage);
-        if card.state == CardState::Active && open.iter().any(|order| unknown(stage_of(order))) {
+        let is_unknown = open.iter().any(|order| order.attempt_in_doubt().is_some());
+        if card.state == CardState::Active && is_unknown {
             let keys = self.load_keys(card)?;
             self.contact(&mut session.card, fence, card, &keys, Fen::new(1)).await?;
         }

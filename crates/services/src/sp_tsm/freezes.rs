@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tsm_api::clearing::freezes::IssuerFreeze;
 use tsm_domain::card::CardRecord;
-use tsm_domain::{CardNumber, IncidentId};
+use tsm_domain::{CardNumber, IncidentId, SeId};
 use tsm_storage::shared::{ChainKey, Delivery, Incident, IncidentClosed, Note};
 use tsm_storage::sp_tsm::With;
 
@@ -24,14 +24,14 @@ use crate::outbox::{Carried, delivery};
 use crate::purse::{card_from_wire, card_to_wire};
 
 /// The question that ends a freeze. `at` tells a freeze from an earlier one for the same reason.
-pub(super) fn question(card: CardNumber, reason: &str, at: Timestamp) -> Delivery {
+fn question(card: CardNumber, reason: &str, at: Timestamp) -> Delivery {
     let freeze = names::derived(&["freeze", card.as_str(), reason, &at.to_string()]);
     let told = IssuerFreeze { freeze, card: card_to_wire(card), reason: reason.to_owned() };
     delivery(CENTRE, FREEZE, &freeze.to_string(), &told, at)
 }
 
 /// The incident of a card that contradicts the records.
-pub(super) fn incident_of(card: CardNumber, reason: &str) -> IncidentId {
+fn incident_of(card: CardNumber, reason: &str) -> IncidentId {
     IncidentId::from_uuid(names::derived(&["suspicious-card", card.as_str(), reason]))
 }
 
@@ -41,32 +41,38 @@ impl SpTsm {
     pub(super) async fn freeze(&self, card: &CardRecord, reason: &str) -> Result<(), Stop> {
         let known = self.store.card(card.card).await?;
         let is_known = known.is_some_and(|known| known.frozen.as_deref() == Some(reason));
-        let asked = (!is_known).then(|| question(card.card, reason, self.now()));
-        let deliveries = asked.into_iter().collect();
-        self.freeze_with(card, reason, deliveries).await
-    }
-
-    /// The same, with these messages.
-    pub(super) async fn freeze_with(
-        &self,
-        card: &CardRecord,
-        reason: &str,
-        deliveries: Vec<Delivery>,
-    ) -> Result<(), Stop> {
-        let incident = Incident {
-            id: incident_of(card.card, reason),
-            se: Some(card.se),
-            card: Some(card.card),
-            kind: "suspicious-card".into(),
-            text: reason.into(),
-            at: self.now(),
-            closed: None,
-        };
-        let note = self.note(card.card, "card-frozen", &json!({ "reason": reason }));
-        let with = With { notes: vec![note], incidents: vec![incident], deliveries };
+        let told = self.freeze_told(card.card, card.se, reason);
+        let with = if is_known { With { deliveries: Vec::new(), ..told } } else { told };
         self.store.set_frozen(card.card, Some(reason.into()), with).await?;
         self.outbox.kick();
         Ok(())
+    }
+
+    /// The same, and nobody at the centre is asked to end it.
+    pub(super) async fn freeze_for_desk(&self, card: &CardRecord, reason: &str) -> Result<(), Stop> {
+        let with = With { deliveries: Vec::new(), ..self.freeze_told(card.card, card.se, reason) };
+        self.store.set_frozen(card.card, Some(reason.into()), with).await?;
+        self.outbox.kick();
+        Ok(())
+    }
+}
+
+impl SpTsm {
+    /// What goes with a freeze, in the step that makes it: its entry in the journal, its incident, and the question
+    /// that ends it.
+    pub(super) fn freeze_told(&self, card: CardNumber, se: SeId, reason: &str) -> With {
+        let at = self.now();
+        let incident = Incident {
+            id: incident_of(card, reason),
+            se: Some(se),
+            card: Some(card),
+            kind: "suspicious-card".into(),
+            text: reason.into(),
+            at,
+            closed: None,
+        };
+        let note = self.note(card, "card-frozen", &json!({ "reason": reason }));
+        With { notes: vec![note], incidents: vec![incident], deliveries: vec![question(card, reason, at)] }
     }
 }
 

@@ -134,7 +134,12 @@ fn closing(card: &CardRecord) -> Option<InterruptedWork> {
 fn top_up(card: &CardRecord, order: &TopUpOrder) -> Option<InterruptedWork> {
     let stage = order.paid()?.stage;
     let is_cash = matches!(&order.state, TopUpOrderState::Paid { payment, .. } if payment.is_cash());
-    let open = matches!(stage, TopUpStage::Paid | TopUpStage::Intended(_));
+    let open = match stage {
+        TopUpStage::Paid | TopUpStage::Intended(_) => true,
+        // While the card is frozen, people have it in hand and not the rider.
+        TopUpStage::Suspicious(..) => card.frozen.is_none(),
+        TopUpStage::Loaded(..) | TopUpStage::Told(..) | TopUpStage::Cancelled => false,
+    };
     let usable = card.frozen.is_none() && card.state == CardState::Active;
     open.then(|| InterruptedWork {
         kind: WorkKind::TopUp,
@@ -144,7 +149,7 @@ fn top_up(card: &CardRecord, order: &TopUpOrder) -> Option<InterruptedWork> {
         may_continue: usable,
         // While its outcome is unknown the card must prove first that nothing was credited.
         may_cancel: !is_cash && (usable || stage == TopUpStage::Paid),
-        needs_card: matches!(stage, TopUpStage::Intended(_)),
+        needs_card: stage.attempt_in_doubt().is_some(),
         since: order.created_at,
     })
 }

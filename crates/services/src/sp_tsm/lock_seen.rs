@@ -12,12 +12,11 @@ use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_card::ProcedureError;
 use tsm_card::purse::{PurseLook, look};
 use tsm_domain::card::{CardRecord, LockChange, ProvenPurse};
-use tsm_domain::money::TopUpStage;
 use tsm_domain::{Fen, OnlineCounter, OperationId};
 use tsm_epurse::commands::PurseAvailability;
 use tsm_storage::StorageError;
 use tsm_storage::shared::{Delivery, Fence};
-use tsm_storage::sp_tsm::{SpChange, TopUpOrder};
+use tsm_storage::sp_tsm::SpChange;
 
 use super::attempts::suspicious;
 use super::stop::Stop;
@@ -156,15 +155,16 @@ impl SpTsm {
     /// What a look proves of the amounts. While the outcome of a top-up is not known its own contact settles it.
     async fn proven_by(&self, card: &CardRecord, seen: &Seen) -> Result<Option<ProvenPurse>, Stop> {
         let Seen::Looked(_, balance, counter) = *seen else { return Ok(None) };
-        let open = self.store.open_top_ups(card.card).await?;
-        let is_unknown = |order: &TopUpOrder| {
-            let stage = order.paid().map(|top_up| top_up.stage);
-            matches!(stage, Some(TopUpStage::Intended(_) | TopUpStage::Suspicious(..)))
-        };
-        if open.iter().any(is_unknown) {
+        if self.is_in_doubt(card).await? {
             return Ok(None);
         }
         Ok(Some(ProvenPurse { balance, counter, at: self.now() }))
+    }
+
+    /// Whether only the card knows what came of a top-up. What it proved before says little until that is settled.
+    async fn is_in_doubt(&self, card: &CardRecord) -> Result<bool, Stop> {
+        let open = self.store.open_top_ups(card.card).await?;
+        Ok(open.iter().any(|order| order.attempt_in_doubt().is_some()))
     }
 
     /// Whether a look is at this card, and fits what it proved before.
@@ -192,6 +192,10 @@ impl SpTsm {
         } else {
             return Ok(());
         };
+        if self.is_in_doubt(card).await? {
+            // The contact that settles the top-up finds it as well, and freezes the card with what belongs to it.
+            return Ok(());
+        }
         warn!(card = %card.card, reason, "a card contradicts the records");
         self.freeze(card, &reason).await?;
         Err(suspicious(&reason))

@@ -52,7 +52,7 @@ pub(super) async fn release(
         ArrivalState::Writing | ArrivalState::GivingUp => {
             let note = tsm.note_by(&at.clerk, arrival.card, "claim-not-released", &said);
             let why = "its data were sent to a phone that has not proved whether it holds them";
-            tsm.freeze_with(&at.card, why, Vec::new()).await.map_err(Stop::into_problem)?;
+            tsm.freeze_for_desk(&at.card, why).await.map_err(Stop::into_problem)?;
             tsm.store
                 .set_frozen(at.card.card, Some(why.into()), With { notes: vec![note], ..With::default() })
                 .await

@@ -69,7 +69,11 @@ impl SpTsm {
                 return Ok(topped_up(&top_up, balance).map_or_else(unknown, Outcome::done));
             }
             TopUpStage::Cancelled => return Err(ProblemCode::OrderUsed.into()),
-            TopUpStage::Suspicious(_, suspicion) => return Err(suspicious(&suspicion.to_string())),
+            TopUpStage::Suspicious(_, suspicion) if card.frozen.is_some() => {
+                return Err(suspicious(&suspicion.to_string()));
+            }
+            // Two people have released the card: it is asked once more what came of the attempt.
+            TopUpStage::Suspicious(..) => {}
         }
         let card = self.settle_lock(session, fence, card).await?;
         card.may_move_value().map_err(tsm_storage::StorageError::from)?;

@@ -409,16 +409,15 @@ impl SpTsmStore for Memory<SpTsmState> {
         seen: ProvenObservation,
         evidence: Evidence,
         at: jiff::Timestamp,
-        with: With,
-        credited: With,
+        with: WithOutcome,
     ) -> Result<(TopUp, Resolution)> {
         self.write(|state| {
             let (row, top_up, card) = state.for_step(fence, order)?;
+            let before = top_up.stage;
             let (moved, card, resolution) = rules::settle(top_up, card, &seen, evidence, at)?;
-            state.save(row, &moved, Some(card), with);
-            if matches!(resolution, Resolution::Credited(_)) {
-                state.with(credited);
-            }
+            let (always, of_outcome) = with.of(before, moved.stage);
+            state.save(row, &moved, Some(card), always);
+            state.with(of_outcome);
             Ok((moved, resolution))
         })
     }

@@ -450,16 +450,15 @@ impl SpTsmStore for Postgres<SpTsmTables> {
         seen: ProvenObservation,
         evidence: Evidence,
         at: jiff::Timestamp,
-        with: With,
-        credited: With,
+        with: WithOutcome,
     ) -> Result<(TopUp, Resolution)> {
         step!(self, db, {
             let (row, top_up, card) = for_step(db, fence, order).await?;
+            let before = top_up.stage;
             let (moved, card, resolution) = rules::settle(top_up, card, &seen, evidence, at)?;
-            save(db, row, &moved, Some(&card), &with).await?;
-            if matches!(resolution, Resolution::Credited(_)) {
-                store_with(db, &credited).await?;
-            }
+            let (always, of_outcome) = with.clone().of(before, moved.stage);
+            save(db, row, &moved, Some(&card), &always).await?;
+            store_with(db, &of_outcome).await?;
             Ok((moved, resolution))
         })
     }

@@ -446,16 +446,15 @@ impl SpTsmStore for Sqlite<SpTsmSchema> {
         seen: ProvenObservation,
         evidence: Evidence,
         at: jiff::Timestamp,
-        with: With,
-        credited: With,
+        with: WithOutcome,
     ) -> Result<(TopUp, Resolution)> {
         self.write(move |db| {
             let (row, top_up, card) = for_step(db, fence, order)?;
+            let before = top_up.stage;
             let (moved, card, resolution) = rules::settle(top_up, card, &seen, evidence, at)?;
-            save(db, row, &moved, Some(&card), with)?;
-            if matches!(resolution, Resolution::Credited(_)) {
-                store_with(db, credited)?;
-            }
+            let (always, of_outcome) = with.of(before, moved.stage);
+            save(db, row, &moved, Some(&card), always)?;
+            store_with(db, of_outcome)?;
             Ok((moved, resolution))
         })
         .await

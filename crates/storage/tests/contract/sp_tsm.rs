@@ -22,6 +22,10 @@ fn with(n: u128) -> With {
     With { deliveries: vec![delivery(n, 0)], notes: vec![note(se(1), "step")], incidents: vec![] }
 }
 
+fn outcome() -> WithOutcome {
+    WithOutcome { always: with(1), credited: with(2), suspicious: with(3) }
+}
+
 async fn sent(store: &dyn SpTsmStore) -> Vec<u128> {
     let due = store.due_deliveries(at(99), 100).await.unwrap();
     due.into_iter().map(|delivery| delivery.id.as_uuid().as_u128()).collect()
@@ -316,7 +320,7 @@ async fn an_unknown_outcome_is_settled_by_the_card() {
             let seen = ProvenObservation::after_mac1(OnlineCounter(counter), Fen::new(balance));
             for _ in 0..2 {
                 let settled = store
-                    .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), with(1), with(2))
+                    .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), outcome())
                     .await;
                 assert_eq!(settled.unwrap().1, expected, "and again the same");
             }
@@ -335,16 +339,60 @@ async fn a_suspicious_card_is_frozen() {
         let tried = attempt(store, 9, 100).await;
         store.intend_load(fence, order_id(1), tried, LIMIT, at(5), With::default()).await.unwrap();
         let seen = ProvenObservation::after_mac1(OnlineCounter(9), Fen::new(101));
-        let settled = store
-            .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), with(1), with(2))
-            .await;
-        assert!(matches!(settled.unwrap().1, Resolution::Suspicious(_)));
+        for _ in 0..2 {
+            let settled =
+                store.settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), outcome()).await;
+            assert!(matches!(settled.unwrap().1, Resolution::Suspicious(_)));
+        }
+        assert_eq!(sent(store).await, [1, 3], "the question goes with the freeze");
         let frozen = store.card(card_number(1)).await.unwrap().unwrap();
         assert!(frozen.frozen.is_some());
         assert_eq!(frozen.proven.unwrap().balance, Fen::new(100), "what it claims is not believed");
-        assert!(matches!(store.cancel_top_up(order_id(1), with(3)).await, Err(StorageError::TopUp(_))));
+        assert!(matches!(store.cancel_top_up(order_id(1), with(4)).await, Err(StorageError::TopUp(_))));
     })
     .await;
+}
+
+/// Two people release a card that an attempt has frozen: the attempt rests on what the card proved before, and the
+/// same word of the card settles it then. A worse one freezes it anew.
+#[tokio::test]
+async fn a_released_card_settles_the_attempt_that_froze_it() {
+    let cases = [
+        (9, 101, Resolution::NotCredited, vec![1, 3]),
+        (9, 60, Resolution::NotCredited, vec![1, 3]),
+        (10, 5_100, Resolution::Credited(LoadProof::TacUnavailable), vec![1, 2, 3]),
+    ];
+    for (counter, balance, expected, messages) in cases {
+        on_sp_tsm(async |store| {
+            let fence = paid(store, 1).await;
+            let tried = attempt(store, 9, 100).await;
+            store.intend_load(fence, order_id(1), tried, LIMIT, at(5), With::default()).await.unwrap();
+            let settle = async |counter, balance| {
+                let seen = ProvenObservation::after_mac1(OnlineCounter(counter), Fen::new(balance));
+                let step =
+                    store.settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), outcome());
+                step.await.unwrap().1
+            };
+            assert!(matches!(settle(9, 101).await, Resolution::Suspicious(_)));
+            assert!(
+                matches!(settle(counter, balance).await, Resolution::Suspicious(_)),
+                "it is frozen still"
+            );
+            store.set_frozen(card_number(1), None, With::default()).await.unwrap();
+            let released = store.card(card_number(1)).await.unwrap().unwrap();
+            assert_eq!(released.proven.unwrap().at, at(5), "the attempt rests on it");
+            assert!(matches!(settle(9, 102).await, Resolution::Suspicious(_)), "nobody has looked at that");
+            assert!(store.card(card_number(1)).await.unwrap().unwrap().frozen.is_some());
+            store.set_frozen(card_number(1), None, With::default()).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(settle(counter, balance).await, expected, "{counter} {balance}");
+            }
+            let card = store.card(card_number(1)).await.unwrap().unwrap();
+            assert_eq!((card.frozen, card.proven.unwrap().balance), (None, Fen::new(balance)));
+            assert_eq!(sent(store).await, messages);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -358,7 +406,7 @@ async fn a_cancel_follows_the_cards_proof() {
         let seen = ProvenObservation::after_mac1(OnlineCounter(9), Fen::new(100));
         let none = With::default;
         store
-            .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), none(), none())
+            .settle_attempt(fence, order_id(1), seen, Evidence::Overwritten, at(7), WithOutcome::default())
             .await
             .unwrap();
         for _ in 0..2 {
