@@ -82,9 +82,12 @@ impl Clearing {
             }
             reconciled += 1;
         }
-        if reconciled > 0 {
-            // Once a night, when a day is done: the platforms answer then.
+        // Once a night, whether or not its own day is done, and whenever one is: the platforms answer then.
+        let tonight = days.keys().rev().find(|day| is_over(**day, STATEMENTS)).copied();
+        let mut asked = self.late_asked.lock().await;
+        if reconciled > 0 || tonight > *asked {
             self.ask_for_late_statements(days.into_values().flatten()).await?;
+            *asked = tonight;
         }
         Ok(())
     }

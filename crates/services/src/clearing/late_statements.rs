@@ -1,7 +1,8 @@
 //! A payment statement that comes after two people have let its day go on without it.
 //!
 //! ```text
-//! each night    the days that went on without one are asked for again, oldest first
+//! each night    the days that went on without one are asked for again, oldest first, also while no later day can be
+//!               reconciled
 //! it comes      its lines count from then on, and the whole day is compared again
 //!               what was only for want of it is explained; what is so stays, or is raised
 //! ```

@@ -54,6 +54,7 @@ use tsm_api::clearing::{
     self, clerks as clerks_api, evidence as api_evidence, kept as kept_api, settlement as days_api,
     watch as watch_api,
 };
+use tsm_domain::money::settlement::BusinessDay;
 use tsm_keys::{KeyReference, KeyService};
 use tsm_storage::ClearingStore;
 
@@ -102,6 +103,8 @@ pub struct Clearing {
     terminals: Terminals,
     duties: Duties,
     watch: tokio::sync::Mutex<Watch>,
+    /// The last day in whose night late statements were asked for.
+    late_asked: tokio::sync::Mutex<Option<BusinessDay>>,
     gate: PeerGate,
 }
 
@@ -121,6 +124,7 @@ impl Clearing {
             terminals,
             duties,
             watch,
+            late_asked: tokio::sync::Mutex::default(),
             gate,
         })
     }

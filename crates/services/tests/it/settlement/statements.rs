@@ -282,3 +282,26 @@ async fn each_night_asks_for_the_statements_that_are_missing() {
     let unknown = |one: &api::DifferenceRecord| one.cause == "paid_unknown_to_us";
     assert!(open_differences(&world).await.iter().all(unknown), "the days after have the same lines here");
 }
+
+/// A later day that cannot be reconciled holds up no statement of an earlier one: it is asked for once a night all the
+/// same, by a centre that was started again too.
+#[tokio::test]
+async fn a_late_statement_waits_for_no_later_day() {
+    let world = settled().await;
+    gone_on_without(&world).await;
+    let late = async || world.store.day(day()).await.unwrap().unwrap().statement.unwrap().late;
+    world.clock.set("2026-11-23T01:30:00Z");
+    world.centre.work().await;
+    assert_eq!(late().await, 0, "the platform has none yet");
+    let stuck = day().next().next().next();
+    world.statements.set_absent(Some(stuck));
+    world.statements.set((1..=7).map(|order| paid(order, 500)).collect());
+    world.clock.set("2026-11-23T20:30:00Z");
+    world.centre.work().await;
+    assert_eq!(late().await, 0, "it was asked for this night");
+    world.clock.set("2026-11-24T02:30:00Z");
+    world.centre.work().await;
+    assert_eq!(late().await, 1);
+    assert_eq!(world.store.day(stuck).await.unwrap().unwrap().reconciled_at, None, "no later day was done");
+    assert!(open_differences(&world).await.iter().all(|one| one.cause != "statement_missing"));
+}
