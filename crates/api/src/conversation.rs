@@ -344,6 +344,24 @@ pub struct CardRefusal {
     pub meaning_zh: String,
 }
 
+/// Whether what is owed for a closed card goes back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStanding {
+    /// It goes back by itself.
+    #[default]
+    OnItsWay,
+    /// The card contradicts the books: its money stays where it is until two people have looked, and goes back then.
+    Held,
+}
+
+impl RefundStanding {
+    /// Whether nothing holds it up.
+    pub const fn is_on_its_way(&self) -> bool {
+        matches!(self, Self::OnItsWay)
+    }
+}
+
 /// What came of a conversation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -423,6 +441,9 @@ pub enum OutcomeDetail {
         to_payments_fen: u32,
         /// What of it is paid out at a hall.
         at_hall_fen: u32,
+        /// Whether it goes back by itself.
+        #[serde(default, skip_serializing_if = "RefundStanding::is_on_its_way")]
+        standing: RefundStanding,
     },
     /// The card is parked at the centre, for another phone or a refund.
     MigratedOut {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::AccountState;
 use crate::HexBytes;
+use crate::conversation::RefundStanding;
 use crate::endpoint::{Access, Endpoint, EndpointInfo};
 use crate::ids::OperationId;
 
@@ -299,6 +300,9 @@ pub struct ClosingRecord {
     pub balance_fen: Option<u32>,
     /// What of it was given back.
     pub refunded_fen: u32,
+    /// Whether anything of it moves on by itself.
+    #[serde(default, skip_serializing_if = "RefundStanding::is_on_its_way")]
+    pub standing: RefundStanding,
 }
 
 /// Which card.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::HexBytes;
+use crate::conversation::RefundStanding;
 use crate::endpoint::{Access, Endpoint, EndpointInfo, Nothing};
 use crate::ids::{OperationId, RequestId};
 
@@ -101,6 +102,9 @@ pub struct ReturnedCard {
     pub to_payments_fen: u32,
     /// What of it is paid out at a hall.
     pub at_hall_fen: u32,
+    /// Whether it goes back by itself.
+    #[serde(default, skip_serializing_if = "RefundStanding::is_on_its_way")]
+    pub standing: RefundStanding,
 }
 
 /// How far a migration has come.

@@ -11,11 +11,12 @@ use tsm_api::clearing::closing::{
     BeginClosing, ClosingPurpose as WirePurpose, ClosingQuery, ClosingRecord, ClosingStage as WireStage,
     UndoClosing, UndoEvidence,
 };
+use tsm_api::conversation::RefundStanding;
 use tsm_api::ids::OperationId as WireOperation;
 use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::money::{
-    AccountKind, CardAccountState, Closing, ClosingMove, ClosingPurpose, ClosingRefusal, ClosingStage,
-    Transfer, TransferCode, TransferRefusal,
+    AccountKind, CardAccount, CardAccountState, Closing, ClosingMove, ClosingPurpose, ClosingRefusal,
+    ClosingStage, Transfer, TransferCode, TransferRefusal,
 };
 use tsm_domain::{CardNumber, Fen, OperationId, OrderId, SeId, TransferId};
 use tsm_storage::StorageError;
@@ -117,7 +118,7 @@ pub(super) async fn closing(
     let closings = centre.closings(card).await?;
     let found = closings.iter().find(|known| operation.is_none_or(|wanted| known.operation == wanted));
     let found = found.ok_or(ProblemCode::UnknownId)?;
-    Ok(record(found, &row.account.state))
+    Ok(record(found, &row.account))
 }
 
 impl Decided {
@@ -146,11 +147,11 @@ impl Clearing {
             let known = known.map_err(|error| stored::problem(&error))?;
             let Some(decided) = decide(&row, known.as_ref())? else {
                 let known = known.ok_or(ProblemCode::Internal)?;
-                return Ok(record(&known, &row.account.state));
+                return Ok(record(&known, &row.account));
             };
             let step = self.step(institution, known, &decided);
             match self.store.step_closing(step).await {
-                Ok(account) => return Ok(record(&decided.made.closing, &account.state)),
+                Ok(account) => return Ok(record(&decided.made.closing, &account)),
                 Err(StorageError::Conflict { .. }) => {}
                 Err(error) => return Err(refused_step(&error)),
             }
@@ -240,7 +241,7 @@ pub(super) const fn purpose_from_wire(purpose: WirePurpose) -> ClosingPurpose {
 }
 
 /// A closing as institutions see it.
-pub(super) fn record(closing: &Closing, account: &CardAccountState) -> ClosingRecord {
+pub(super) fn record(closing: &Closing, account: &CardAccount) -> ClosingRecord {
     let paid_out = closing.stage.paid_out();
     ClosingRecord {
         card: card_to_wire(closing.card),
@@ -258,9 +259,13 @@ pub(super) fn record(closing: &Closing, account: &CardAccountState) -> ClosingRe
             ClosingStage::Refunding { parking, .. } if paid_out == parking.balance => WireStage::Refunded,
             ClosingStage::Refunding { .. } => WireStage::RefundOrdered,
         },
-        state: AccountState::of(account),
+        state: AccountState::of(&account.state),
         balance_fen: closing.stage.parking().map(|parking| to_wire(parking.balance)),
         refunded_fen: to_wire(paid_out),
+        standing: match (&account.freeze, &account.state) {
+            (None, _) | (Some(_), CardAccountState::Refunded) => RefundStanding::OnItsWay,
+            (Some(_), _) => RefundStanding::Held,
+        },
     }
 }
 

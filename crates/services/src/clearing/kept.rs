@@ -89,7 +89,7 @@ impl Clearing {
 }
 
 fn line(closing: &Closing, row: &AccountRow) -> KeptClosing {
-    let told = record(closing, &row.account.state);
+    let told = record(closing, &row.account);
     KeptClosing {
         operation: told.operation,
         purpose: told.purpose,

@@ -45,6 +45,7 @@ impl SpTsm {
             balance_fen: to_wire(back.balance),
             to_payments_fen: to_wire(back.to_payments),
             at_hall_fen: to_wire(back.at_hall),
+            standing: back.standing,
         }))
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tsm_api::clearing::closing::{ClosingQuery, ClosingStage};
+use tsm_api::conversation::RefundStanding;
 use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::sp_tsm::migration::{ParkedReturn, ReturnedCard};
 use tsm_domain::card::{CardRecord, CardState, ClosingProgress};
@@ -31,6 +32,7 @@ pub(super) struct GoesBack {
     pub balance: Fen,
     pub to_payments: Fen,
     pub at_hall: Fen,
+    pub standing: RefundStanding,
 }
 
 /// Returns a parked card of the caller's number.
@@ -50,6 +52,7 @@ pub(super) async fn return_parked(
             balance_fen: to_wire(back.balance),
             to_payments_fen: to_wire(back.to_payments),
             at_hall_fen: to_wire(back.at_hall),
+            standing: back.standing,
         })
     };
     returned.await.map_err(Stop::into_problem)
@@ -135,7 +138,16 @@ impl SpTsm {
         let shares = shares(&*self.store, card.card, balance).await?;
         let to_payments: Fen = shares.iter().map(|share| share.amount).sum();
         let at_hall = balance.checked_sub(to_payments).unwrap_or(Fen::ZERO);
-        Ok(GoesBack { balance, to_payments, at_hall })
+        let standing = self.refund_standing(card).await?;
+        Ok(GoesBack { balance, to_payments, at_hall, standing })
+    }
+
+    /// Whether the centre lets the balance go back. One that froze the card keeps it until two people have looked; one
+    /// that does not answer now is asked by the refund's own order.
+    async fn refund_standing(&self, card: &CardRecord) -> Result<RefundStanding, Stop> {
+        let operation = Some(operation_to_wire(closing_of(card)?.operation));
+        let query = ClosingQuery { card: card_to_wire(card.card), operation };
+        Ok(self.links.centre.closing(&query).await.map(|known| known.standing).unwrap_or_default())
     }
 }
 

@@ -2,7 +2,7 @@
 //! its issuer; when the centre has it, the platform lets this wallet delete what is left of it.
 
 use tsm_api::HexBytes;
-use tsm_api::conversation::OutcomeDetail;
+use tsm_api::conversation::{OutcomeDetail, RefundStanding};
 use tsm_api::sp_tsm::migration::{ParkedReturn, RETURN_PARKED};
 use tsm_api::sp_tsm::wallet::Operation;
 
@@ -21,6 +21,8 @@ pub struct Returned {
     pub to_payments_fen: u32,
     /// What of it is paid out at a hall.
     pub at_hall_fen: u32,
+    /// Whether it goes back by itself, or is held until people have looked at the card.
+    pub standing: RefundStanding,
 }
 
 impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
@@ -32,8 +34,8 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         shown: &mut dyn Interaction,
     ) -> Result<Returned, WalletError> {
         match self.card_operation(Operation::Return, aid, shown).await {
-            Ok(OutcomeDetail::Returned { balance_fen, to_payments_fen, at_hall_fen }) => {
-                Ok(Returned { balance_fen, to_payments_fen, at_hall_fen })
+            Ok(OutcomeDetail::Returned { balance_fen, to_payments_fen, at_hall_fen, standing }) => {
+                Ok(Returned { balance_fen, to_payments_fen, at_hall_fen, standing })
             }
             Ok(_) => Err(WalletError::UnexpectedOutcome),
             // There is no such card here, and the rider may have one parked at the centre.
@@ -57,6 +59,7 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
             balance_fen: back.balance_fen,
             to_payments_fen: back.to_payments_fen,
             at_hall_fen: back.at_hall_fen,
+            standing: back.standing,
         })
     }
 

@@ -1,6 +1,7 @@
 //! A card leaves a phone of a whole city: returned or parked, then deleted; and what was interrupted is
 //! continued or cancelled, whichever the rider chooses.
 
+use tsm_api::conversation::RefundStanding;
 use tsm_wallet::service::{Cancellation, Continued, Interrupted, InterruptedKind, Returned};
 
 use super::super::centre::Centre;
@@ -51,7 +52,15 @@ async fn a_returned_card_is_gone_and_its_money_is_back() {
     let mut phone = with_money(&town, "phone-60", 60, &element, 1_000).await;
     let first = phone.wallet.view_card(&transit()).await.unwrap().number_ending;
     let returned = phone.wallet.return_card(&aid(), &mut Quiet).await.unwrap();
-    assert_eq!(returned, Returned { balance_fen: 1_000, to_payments_fen: 1_000, at_hall_fen: 0 });
+    assert_eq!(
+        returned,
+        Returned {
+            balance_fen: 1_000,
+            to_payments_fen: 1_000,
+            at_hall_fen: 0,
+            standing: RefundStanding::OnItsWay
+        }
+    );
     assert_eq!(deleted(&mut phone).await, [aid()]);
     assert!(phone.wallet.view_card(&transit()).await.is_err(), "the application is gone");
     assert!(phone.wallet.record().installed.is_empty());
@@ -117,7 +126,12 @@ async fn after_a_power_cut_the_rider_continues_or_cancels() {
     phone.wallet.login(&mut Quiet).await.unwrap();
     let works = phone.wallet.interrupted().await.unwrap();
     let continued = phone.wallet.continue_interrupted(&works[0], &mut Quiet).await.unwrap();
-    let expected = Returned { balance_fen: 1_000, to_payments_fen: 1_000, at_hall_fen: 0 };
+    let expected = Returned {
+        balance_fen: 1_000,
+        to_payments_fen: 1_000,
+        at_hall_fen: 0,
+        standing: RefundStanding::OnItsWay,
+    };
     assert_eq!(continued, Continued::Returned(expected));
     assert_eq!(deleted(&mut phone).await, [aid()]);
 }

@@ -1,6 +1,6 @@
 //! The desk's sentences in both languages.
 
-use tsm_api::conversation::{Outcome, OutcomeDetail, OutcomeResult};
+use tsm_api::conversation::{Outcome, OutcomeDetail, OutcomeResult, RefundStanding};
 use tsm_api::se_tsm::migrations::{MigrationStage, OrderedMigration};
 use tsm_api::sp_tsm::desk::{DeskMatterKind, DeskRecord, DeskState, PayoutRecord, PayoutState};
 use tsm_api::sp_tsm::migration::MigrationRecord;
@@ -83,9 +83,18 @@ impl Spoken {
             (OutcomeResult::Done, OutcomeDetail::LockChanged { .. }) => {
                 ("the card is unlocked".to_owned(), "卡片已解锁".to_owned())
             }
-            (OutcomeResult::Done, OutcomeDetail::Returned { balance_fen, .. }) => {
+            (OutcomeResult::Done, OutcomeDetail::Returned { balance_fen, standing, .. }) => {
                 let balance = yuan(i64::from(*balance_fen));
-                (format!("the card is closed; {balance} go back"), format!("卡片已退，{balance} 将退回"))
+                match standing {
+                    RefundStanding::OnItsWay => (
+                        format!("the card is closed; {balance} go back"),
+                        format!("卡片已退，{balance} 将退回"),
+                    ),
+                    RefundStanding::Held => (
+                        format!("the card is closed; {balance} are held until two people have looked at it"),
+                        format!("卡片已退，{balance} 暂缓退款，待两人核实后退回"),
+                    ),
+                }
             }
             (OutcomeResult::Done, OutcomeDetail::MigratedOut { balance_fen }) => {
                 let balance = yuan(i64::from(*balance_fen));

@@ -1,5 +1,6 @@
 //! A card leaves the phone, and work that was interrupted is continued or cancelled.
 
+use tsm_api::conversation::RefundStanding;
 use tsm_api::se_tsm::wallet::CatalogueList;
 use tsm_wallet::service::{Cancellation, Continued, Interrupted, Returned, Rights, TopUpResult};
 
@@ -139,10 +140,19 @@ impl Session {
         let balance = yuan(i64::from(returned.balance_fen));
         let (payments, hall) =
             (yuan(i64::from(returned.to_payments_fen)), yuan(i64::from(returned.at_hall_fen)));
-        self.say(
-            format!("the card is closed; {payments} of {balance} go back to your payments"),
-            format!("卡片已退；余额 {balance} 中 {payments} 将原路退回"),
-        );
+        match returned.standing {
+            RefundStanding::OnItsWay => self.say(
+                format!("the card is closed; {payments} of {balance} go back to your payments"),
+                format!("卡片已退；余额 {balance} 中 {payments} 将原路退回"),
+            ),
+            RefundStanding::Held => self.say(
+                format!(
+                    "the card is closed; its {balance} are held until the issuer has clarified a contradiction: \
+                     nothing is lost, and {payments} go back to your payments after that"
+                ),
+                format!("卡片已退；余额 {balance} 因记录不符暂缓退款，待核实后 {payments} 将原路退回，资金不会丢失"),
+            ),
+        }
         if returned.at_hall_fen > 0 {
             self.say(
                 format!("{hall} came in cash and are paid out at a service hall"),

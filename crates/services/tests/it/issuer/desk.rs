@@ -5,7 +5,7 @@ use tsm_api::HexBytes;
 use tsm_api::clearing::evidence::ReceiptQuery;
 use tsm_api::clearing::lists::{WireListKind, WireListReason, WireStanding};
 use tsm_api::client::ClientError;
-use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
+use tsm_api::conversation::{OutcomeDetail, OutcomeResult, RefundStanding};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskMatterKind, DeskState, LostCard, PayoutState};
@@ -38,7 +38,12 @@ pub async fn returned(city: &City) -> HexBytes {
     city.settled(5_000).await;
     let card = city.card_number(&phone.card_number().await);
     let outcome = phone.operate(Operation::Return, None).await;
-    let detail = OutcomeDetail::Returned { balance_fen: 5_000, to_payments_fen: 1_000, at_hall_fen: 4_000 };
+    let detail = OutcomeDetail::Returned {
+        balance_fen: 5_000,
+        to_payments_fen: 1_000,
+        at_hall_fen: 4_000,
+        standing: RefundStanding::OnItsWay,
+    };
     assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, detail));
     books_where(city, |books| books.refunded_fen == 1_000).await;
     card

@@ -3,7 +3,7 @@
 use tsm_api::HexBytes;
 use tsm_api::clearing::AccountState;
 use tsm_api::clearing::closing::ClaimParked;
-use tsm_api::conversation::{OutcomeDetail, OutcomeResult};
+use tsm_api::conversation::{OutcomeDetail, OutcomeResult, RefundStanding};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::Operation;
@@ -75,7 +75,12 @@ async fn a_parked_card_can_be_returned() {
             break outcome;
         }
     };
-    let expected = OutcomeDetail::Returned { balance_fen: 5000, to_payments_fen: 5000, at_hall_fen: 0 };
+    let expected = OutcomeDetail::Returned {
+        balance_fen: 5000,
+        to_payments_fen: 5000,
+        at_hall_fen: 0,
+        standing: RefundStanding::OnItsWay,
+    };
     assert_eq!((outcome.detail, phone.sent), (expected, 0));
     books_where(&city, |books| books.refunded_fen == 5000).await;
     let refused = phone.operate(Operation::MigrateOut, None).await;

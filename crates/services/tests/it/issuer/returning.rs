@@ -3,7 +3,9 @@
 use tsm_api::HexBytes;
 use tsm_api::clearing::closing::{ClosingQuery, ClosingStage};
 use tsm_api::clearing::{Books, ConsumptionVerdict as Verdict};
-use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::conversation::{
+    ConversationReply, Outcome, OutcomeDetail, OutcomeResult, RefundStanding, TurnRequest,
+};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::peer::OperationKind;
@@ -63,7 +65,12 @@ async fn may_delete(city: &City, phone: &Phone) -> Result<(), ProblemCode> {
 }
 
 fn returned(fen: u32) -> OutcomeDetail {
-    OutcomeDetail::Returned { balance_fen: fen, to_payments_fen: fen, at_hall_fen: 0 }
+    OutcomeDetail::Returned {
+        balance_fen: fen,
+        to_payments_fen: fen,
+        at_hall_fen: 0,
+        standing: RefundStanding::OnItsWay,
+    }
 }
 
 /// The script, then the centre, then the deletion; a tap under way finds its money; nothing goes back twice.

@@ -4,9 +4,12 @@
 use futures_util::future::join;
 use tsm_api::HexBytes;
 use tsm_api::clearing::AccountState;
+use tsm_api::conversation::RefundStanding;
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::migration::{MigrationOrder, MigrationState, ParkedReturn, ReturnedCard};
+use tsm_storage::ClearingStore as _;
 use tsm_storage::memory::Crash;
+use tsm_storage::shared::Outbox as _;
 
 use crate::issuer::city::{City, PURSE};
 use crate::issuer::migrating_in::{BALANCE, parked, state};
@@ -117,4 +120,31 @@ async fn an_sp_tsm_that_crashes_at_any_commit_of_it_refunds_once() {
             money_is_back(&city).await;
         }
     }
+}
+
+/// The centre has frozen a card that it keeps. Whoever returns it is told that its money is held; nothing goes back
+/// until people have looked, and then all of it, once.
+#[tokio::test]
+async fn the_refund_of_a_frozen_card_is_held_and_said_to_be() {
+    let mut city = City::new().await;
+    let (old, _, card) = parked(&city, 1).await;
+    old.delete(&city).await.unwrap();
+    let number = card.to_string()[1..].parse().unwrap();
+    let books = tsm_storage::clearing::Books::default();
+    city.centre_store.set_frozen(number, Some("a tap too many".into()), books.clone()).await.unwrap();
+    let held = old.return_parked().await.unwrap();
+    assert_eq!((held.balance_fen, held.standing), (BALANCE, RefundStanding::Held));
+    assert_eq!(old.return_parked().await.unwrap(), held, "and again the same");
+    let owed = city.centre_peer(&city.sp_tsm).books().await.unwrap();
+    assert_eq!((owed.refunded_fen, owed.parked_fen), (0, u64::from(BALANCE)), "nothing moves");
+
+    city.centre_store.set_frozen(number, None, books).await.unwrap();
+    for waiting in city.store.due_deliveries(jiff::Timestamp::MAX, 100).await.unwrap() {
+        city.store.postpone_delivery(waiting.id, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    }
+    city.restart_sp_tsm().await;
+    money_is_back(&city).await;
+    let wallet = city.wallet_of(&old.se_id, old.number);
+    let order = ParkedReturn { request: request_id(), aid: PURSE.into(), card_number: None };
+    assert_eq!(wallet.return_parked(&order).await.unwrap().standing, RefundStanding::OnItsWay);
 }

@@ -1,7 +1,7 @@
 //! Returning a card whose domain has no R-MAC: its whole balance is debited online, and MAC3 is the proof.
 
 use tsm_api::clearing::closing::{ClosingQuery, ClosingStage};
-use tsm_api::conversation::{ConversationReply, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::conversation::{ConversationReply, OutcomeDetail, OutcomeResult, RefundStanding, TurnRequest};
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::{Operation, WorkKind};
 use tsm_globalplatform::security_level::SecurityLevel;
@@ -33,7 +33,12 @@ async fn with_money(city: &City, number: u8, fen: u32) -> Phone {
 }
 
 fn returned(fen: u32) -> OutcomeDetail {
-    OutcomeDetail::Returned { balance_fen: fen, to_payments_fen: fen, at_hall_fen: 0 }
+    OutcomeDetail::Returned {
+        balance_fen: fen,
+        to_payments_fen: fen,
+        at_hall_fen: 0,
+        standing: RefundStanding::OnItsWay,
+    }
 }
 
 /// The balance goes back once; a tap under way finds its money; a migration is for a hall.
