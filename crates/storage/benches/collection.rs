@@ -59,6 +59,7 @@ async fn measure(name: &str, store: &dyn ClearingStore) {
         taken: 0,
         begun_at: at(0),
         refusals: 0,
+        last_byte_at: None,
     };
     store.record_file(file, Vec::new()).await.expect("a new file");
     let began = Instant::now();

@@ -78,7 +78,33 @@ pub struct FileRow {
     /// How often what came under this name was refused or had to be forgotten.
     #[serde(default)]
     pub refusals: u32,
+    /// When a byte of it came last; none yet, or an older version did not say.
+    #[serde(default)]
+    pub last_byte_at: Option<jiff::Timestamp>,
 }
+
+/// Bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// Where they begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// When they came.
+    pub at: jiff::Timestamp,
+}
+
+/// What the announcement of a file finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileBegun {
+    /// The file, which is new, goes on where it was, or is known whole.
+    Here(FileRow),
+    /// Another content is coming under its name, and a byte of that came a moment ago.
+    Busy,
+}
+
+/// For how long the bytes of one content keep another from its name.
+const QUIET: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
 
 /// Why a row was kept aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -248,15 +274,19 @@ pub struct AsidePlace {
 /// The collection of terminal transactions.
 #[async_trait]
 pub trait Collection: Send + Sync {
-    /// A file begins to come, or goes on: gives the row that is there. One that was refused, or of which no byte is
-    /// here, gives way to another of its name; any other is a conflict.
-    async fn begin_file(&self, file: FileRow) -> Result<FileRow>;
-    /// Bytes of a file that is being received. Those that do not begin where the last ended change nothing.
-    async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow>;
-    /// Forgets the bytes of a file that is being received: they were not what was promised.
-    async fn restart_file(&self, key: FileKey) -> Result<FileRow>;
-    /// Moves a file to a later stage; moving it there again changes nothing.
-    async fn move_file(&self, key: FileKey, stage: FileStage, rows: u64) -> Result<FileRow>;
+    /// A file begins to come, or goes on. What another content has left under its name gives way when nothing was
+    /// taken of it and no byte of it came for two minutes, at once when it was refused, and for a file of signatures
+    /// until `upload`, the file that it is about, is received. A content that stays is a conflict.
+    async fn begin_file(&self, file: FileRow, upload: Option<FileKey>) -> Result<FileBegun>;
+    /// Bytes of a file that is being received. Those that do not begin where the last ended change nothing; when
+    /// another content has taken the place of `file`, that is a conflict.
+    async fn append_file(&self, file: &FileRow, part: FilePart) -> Result<FileRow>;
+    /// Forgets the bytes of a file that is being received: they were not what was promised. Another content in its
+    /// place is a conflict.
+    async fn restart_file(&self, file: &FileRow) -> Result<FileRow>;
+    /// Moves a file to a later stage, or one that was refused and is looked at again to received; moving it there
+    /// again changes nothing. Another content in its place is a conflict.
+    async fn move_file(&self, file: &FileRow, stage: FileStage, rows: u64) -> Result<FileRow>;
     /// Records a whole file in one step. One with this name and this digest is the same and stays; one with
     /// another digest is a conflict. The number of a terminal's batch is counted.
     async fn record_file(&self, file: FileRow, content: Vec<u8>) -> Result<FileRow>;
@@ -264,6 +294,8 @@ pub trait Collection: Send + Sync {
     async fn file(&self, key: FileKey) -> Result<Option<FileRow>>;
     /// Bytes of a file from `from` on, at most `length`.
     async fn file_bytes(&self, key: FileKey, from: u64, length: usize) -> Result<Vec<u8>>;
+    /// Files that were announced and have not ended, oldest first.
+    async fn unfinished_files(&self, limit: usize) -> Result<Vec<FileRow>>;
     /// Received files whose rows are not all taken, oldest first.
     async fn files_to_take(&self, limit: usize) -> Result<Vec<FileRow>>;
     /// An institution's files in order of name, from `after` on.
@@ -418,47 +450,83 @@ impl AsideRow {
     }
 }
 
-/// A file that begins to come, when there is one of its name.
+/// What a file that begins to come does to the one of its name.
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// It is the same and goes on.
     Known(FileRow),
     /// It takes the place of one that is worth nothing; what came of that one is forgotten.
     Anew(FileRow),
+    /// It has to wait.
+    Busy,
+}
+
+/// Whether a received file is needed as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// It is.
+    AsItIs,
+    /// It is a file of signatures, and its upload is not received.
+    NotYet,
+}
+
+impl Needed {
+    /// Whether a file of signatures is, for its upload.
+    pub(crate) fn by(upload: Option<FileRow>) -> Self {
+        match upload.map(|upload| upload.stage) {
+            Some(FileStage::Received | FileStage::Taken | FileStage::Made) => Self::AsItIs,
+            Some(FileStage::Receiving | FileStage::Refused(_)) | None => Self::NotYet,
+        }
+    }
 }
 
 /// What a file does that begins to come to the one of its name.
-pub(crate) fn begun(stored: FileRow, again: FileRow) -> Result<Begun> {
-    if (stored.size, stored.digest) == (again.size, again.digest) {
+pub(crate) fn begun(stored: FileRow, again: FileRow, needed: Needed) -> Result<Begun> {
+    if stored.is_same(&again) {
         return Ok(Begun::Known(stored));
     }
-    match stored.stage {
-        FileStage::Receiving if stored.held == 0 => {
-            Ok(Begun::Anew(FileRow { refusals: stored.refusals, ..again }))
-        }
-        FileStage::Refused(_) => {
-            Ok(Begun::Anew(FileRow { refusals: stored.refusals.saturating_add(1), ..again }))
-        }
-        FileStage::Receiving | FileStage::Received | FileStage::Taken | FileStage::Made => {
+    let anew = |refusals| Ok(Begun::Anew(FileRow { refusals, ..again.clone() }));
+    let one_more = stored.refusals.saturating_add(1);
+    match &stored.stage {
+        FileStage::Receiving if stored.held == 0 => anew(stored.refusals),
+        FileStage::Receiving if stored.is_quiet(again.begun_at) => anew(one_more),
+        FileStage::Receiving => Ok(Begun::Busy),
+        FileStage::Refused(_) => anew(one_more),
+        FileStage::Received | FileStage::Taken if needed == Needed::NotYet => anew(one_more),
+        FileStage::Received | FileStage::Taken | FileStage::Made => {
             Err(StorageError::conflict("file", &again.key.name))
         }
     }
 }
 
-/// A file that is recorded again must be the same; gives the row that stays.
-pub(crate) fn same_file(stored: FileRow, again: &FileRow) -> Result<FileRow> {
-    if (stored.size, stored.digest) == (again.size, again.digest) {
-        Ok(stored)
-    } else {
-        Err(StorageError::conflict("file", &again.key.name))
+impl FileRow {
+    /// Since when no byte of it has come.
+    pub fn idle_since(&self) -> jiff::Timestamp {
+        self.last_byte_at.unwrap_or(self.begun_at)
+    }
+
+    /// Whether what another announces is this file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.size, self.digest) == (other.size, other.digest)
+    }
+
+    // A clock that was put back must not keep a name for ever.
+    fn is_quiet(&self, now: jiff::Timestamp) -> bool {
+        now.duration_since(self.idle_since()).abs() >= QUIET
     }
 }
 
-/// A file after bytes that begin at `offset`; none when they are not the next ones.
-pub(crate) fn appended(file: &FileRow, offset: u64, bytes: usize) -> Option<FileRow> {
-    let held = file.held.checked_add(bytes as u64)?;
-    let fits = file.stage == FileStage::Receiving && offset == file.held && held <= file.size && bytes > 0;
-    fits.then(|| FileRow { held, ..file.clone() })
+/// A file that is recorded again, or goes on, must be the same; gives the row that stays.
+pub(crate) fn same_file(stored: FileRow, again: &FileRow) -> Result<FileRow> {
+    if stored.is_same(again) { Ok(stored) } else { Err(StorageError::conflict("file", &again.key.name)) }
+}
+
+/// A file after bytes; none when they are not the next ones.
+pub(crate) fn appended(file: &FileRow, part: &FilePart) -> Option<FileRow> {
+    let held = file.held.checked_add(part.bytes.len() as u64)?;
+    let is_next = file.stage == FileStage::Receiving && part.offset == file.held;
+    let fits = is_next && held <= file.size && !part.bytes.is_empty();
+    fits.then(|| FileRow { held, last_byte_at: Some(part.at), ..file.clone() })
 }
 
 /// A file at a later stage.
@@ -467,7 +535,8 @@ pub(crate) fn moved(file: FileRow, stage: FileStage, rows: u64) -> Result<FileRo
         return Ok(file);
     }
     let fits = match (&file.stage, &stage) {
-        (FileStage::Receiving, FileStage::Received | FileStage::Refused(_)) => file.held == file.size,
+        (FileStage::Receiving, FileStage::Received | FileStage::Refused(_))
+        | (FileStage::Refused(_), FileStage::Received) => file.held == file.size,
         (FileStage::Received, FileStage::Taken) => file.taken == file.rows,
         _ => false,
     };
@@ -481,7 +550,10 @@ pub(crate) fn moved(file: FileRow, stage: FileStage, rows: u64) -> Result<FileRo
 /// A file whose bytes are forgotten.
 pub(crate) fn restarted(file: FileRow) -> Result<FileRow> {
     match file.stage {
-        FileStage::Receiving => Ok(FileRow { held: 0, refusals: file.refusals.saturating_add(1), ..file }),
+        FileStage::Receiving => {
+            let refusals = file.refusals.saturating_add(1);
+            Ok(FileRow { held: 0, refusals, last_byte_at: None, ..file })
+        }
         FileStage::Received | FileStage::Taken | FileStage::Refused(_) | FileStage::Made => {
             Err(StorageError::conflict("file", &file.key.name))
         }

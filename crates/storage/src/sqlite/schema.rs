@@ -4,7 +4,7 @@
 //! AIDs are upper-case hexadecimal, and `body` is the JSON of the record.
 
 use super::clearing::closing::CLOSING_2;
-use super::clearing::collection::{ASIDE_3, COLLECTION_2};
+use super::clearing::collection::{ASIDE_3, COLLECTION_2, FILES_6};
 use super::clearing::fares::FARES_3;
 use super::clearing::lists::{LISTS_2, LOSSES_5 as CARD_LOSSES_5};
 use super::clearing::payouts::PAYOUTS_4;
@@ -69,6 +69,7 @@ impl Schema for ClearingSchema {
         &[CLERKS, ASIDE_3, FARES_3],
         &[PAYOUTS_4, STANDINGS_4],
         &[CARD_LOSSES_5],
+        &[FILES_6],
     ];
 }
 

@@ -38,6 +38,7 @@ fn file(name: &str, content: &[u8]) -> FileRow {
         taken: 0,
         begun_at: at(1),
         refusals: 0,
+        last_byte_at: None,
     }
 }
 
@@ -117,24 +118,35 @@ async fn purse(store: &dyn ClearingStore) -> u64 {
     store.balance(card_number(1), AccountKind::Purse).await.unwrap().posted.get()
 }
 
+async fn begin(store: &dyn ClearingStore, row: FileRow) -> Result<FileRow, StorageError> {
+    match store.begin_file(row, None).await? {
+        FileBegun::Here(row) => Ok(row),
+        FileBegun::Busy => panic!("another content is coming"),
+    }
+}
+
+fn part(offset: u64, bytes: &[u8]) -> FilePart {
+    FilePart { offset, bytes: bytes.to_vec(), at: at(5) }
+}
+
 #[tokio::test]
 async fn a_file_comes_in_pieces_and_only_in_order() {
     on_clearing(async |store| {
         let content = b"0123456789";
-        let begun = store.begin_file(file("UP1", content)).await.unwrap();
-        assert_eq!(store.begin_file(file("UP1", content)).await, Ok(begun.clone()));
-        assert!(matches!(store.append_file(key("UP9"), 0, vec![1]).await, Err(StorageError::Unknown { .. })));
+        let one = file("UP1", content);
+        let begun = begin(store, one.clone()).await.unwrap();
+        assert_eq!(begin(store, one.clone()).await, Ok(begun.clone()));
+        let nobodys = store.append_file(&file("UP9", content), part(0, b"0")).await;
+        assert!(matches!(nobodys, Err(StorageError::Unknown { .. })));
 
         let piece = async |offset: u64, bytes: &[u8]| {
-            store.append_file(key("UP1"), offset, bytes.to_vec()).await.unwrap().held
+            store.append_file(&one, part(offset, bytes)).await.unwrap().held
         };
         assert_eq!(piece(0, b"012").await, 3);
         assert_eq!(piece(0, b"012").await, 3, "again");
-        let other = store.begin_file(file("UP1", b"another")).await;
-        assert!(matches!(other, Err(StorageError::Conflict { .. })), "one name, one content");
         assert_eq!(piece(5, b"5").await, 3, "a piece is missing before it");
         assert_eq!(piece(3, b"3456789X").await, 3, "longer than the file");
-        let early = store.move_file(key("UP1"), FileStage::Received, 1).await;
+        let early = store.move_file(&one, FileStage::Received, 1).await;
         assert!(matches!(early, Err(StorageError::Conflict { .. })), "bytes are missing");
         assert_eq!(piece(3, b"345").await, 6);
         assert_eq!(piece(6, b"6789").await, 10);
@@ -145,63 +157,146 @@ async fn a_file_comes_in_pieces_and_only_in_order() {
                 assert_eq!(found, content[from as usize..to], "{from} {length}");
             }
         }
-        let restarted = store.restart_file(key("UP1")).await.unwrap();
-        assert_eq!(restarted.held, 0);
+        let restarted = store.restart_file(&one).await.unwrap();
+        assert_eq!((restarted.held, restarted.last_byte_at), (0, None));
         assert_eq!(store.file_bytes(key("UP1"), 0, 100).await.unwrap(), b"");
         assert_eq!(piece(0, content).await, 10);
         assert_eq!(store.files_to_take(10).await, Ok(vec![]));
-        let whole = store.move_file(key("UP1"), FileStage::Received, 3).await.unwrap();
-        assert_eq!(store.move_file(key("UP1"), FileStage::Received, 3).await, Ok(whole.clone()));
+        let open = store.unfinished_files(10).await.unwrap();
+        assert_eq!(
+            open.iter().map(|row| (row.held, row.last_byte_at)).collect::<Vec<_>>(),
+            [(10, Some(at(5)))]
+        );
+        let whole = store.move_file(&one, FileStage::Received, 3).await.unwrap();
+        assert_eq!(store.move_file(&one, FileStage::Received, 3).await, Ok(whole.clone()));
         assert_eq!(store.files_to_take(10).await, Ok(vec![whole]));
-        assert!(store.restart_file(key("UP1")).await.is_err(), "it is received");
-        let early = store.move_file(key("UP1"), FileStage::Taken, 0).await;
+        assert_eq!(store.unfinished_files(10).await, Ok(vec![]));
+        assert!(store.restart_file(&one).await.is_err(), "it is received");
+        let early = store.move_file(&one, FileStage::Taken, 0).await;
         assert!(matches!(early, Err(StorageError::Conflict { .. })), "rows are to be taken");
 
-        store.begin_file(file("UP0", content)).await.unwrap();
+        let zero = begin(store, FileRow { begun_at: at(3), ..file("UP0", content) }).await.unwrap();
+        let later = begin(store, FileRow { begun_at: at(2), ..file("UP2", content) }).await.unwrap();
+        assert_eq!(store.unfinished_files(10).await, Ok(vec![later.clone(), zero.clone()]), "oldest first");
+        assert_eq!(store.unfinished_files(1).await, Ok(vec![later]));
         let names = async |after: &str| {
             let files = store.files_of(&city(), after, 10).await.unwrap();
             files.into_iter().map(|file| file.key.name).collect::<Vec<_>>()
         };
-        assert_eq!(names("").await, ["UP0", "UP1"]);
-        assert_eq!(names("UP0").await, ["UP1"]);
+        assert_eq!(names("").await, ["UP0", "UP1", "UP2"]);
+        assert_eq!(names("UP1").await, ["UP2"]);
         let refused = FileStage::Refused("odd".into());
-        assert!(store.move_file(key("UP0"), refused.clone(), 0).await.is_err(), "it has not come");
-        store.append_file(key("UP0"), 0, content.to_vec()).await.unwrap();
-        assert_eq!(store.move_file(key("UP0"), refused.clone(), 0).await.unwrap().stage, refused);
+        assert!(store.move_file(&zero, refused.clone(), 0).await.is_err(), "it has not come");
+        store.append_file(&zero, part(0, content)).await.unwrap();
+        assert_eq!(store.move_file(&zero, refused.clone(), 0).await.unwrap().stage, refused);
+        let looked_at_again = store.move_file(&zero, FileStage::Received, 2).await.unwrap();
+        assert_eq!((looked_at_again.stage, looked_at_again.rows), (FileStage::Received, 2));
+        assert!(store.move_file(&zero, refused, 0).await.is_err(), "it is received");
     })
     .await;
 }
 
 /// A name is not burnt by what came under it and was worth nothing: the right file comes under it after all, while
-/// one of which bytes are here, or that was received, stays.
+/// one that is coming, or that was received, stays.
 #[tokio::test]
 async fn a_name_is_free_again_after_a_refusal() {
     on_clearing(async |store| {
-        let (wrong, right) = (b"01234567", b"the right file");
-        store.begin_file(file("UP1", wrong)).await.unwrap();
-        store.append_file(key("UP1"), 0, wrong[..4].to_vec()).await.unwrap();
-        let early = store.begin_file(file("UP1", right)).await;
-        assert!(matches!(early, Err(StorageError::Conflict { .. })), "bytes of another file are here");
-        store.append_file(key("UP1"), 4, wrong[4..].to_vec()).await.unwrap();
+        let (wrong, right) = (file("UP1", b"01234567"), file("UP1", b"the right file"));
+        begin(store, wrong.clone()).await.unwrap();
+        let begun = begin(store, FileRow { refusals: 0, ..right.clone() }).await.unwrap();
+        assert!(begun.is_same(&right), "no byte had come");
+        begin(store, wrong.clone()).await.unwrap();
+        let whole = part(0, b"01234567");
+        store.append_file(&wrong, whole.clone()).await.unwrap();
         let refused = FileStage::Refused("odd".into());
-        store.move_file(key("UP1"), refused.clone(), 0).await.unwrap();
-        let again = store.begin_file(file("UP1", wrong)).await.unwrap();
+        store.move_file(&wrong, refused.clone(), 0).await.unwrap();
+        let again = begin(store, wrong.clone()).await.unwrap();
         assert_eq!((again.stage, again.refusals), (refused, 0), "the same stays refused");
 
-        let anew = FileRow { begun_at: at(9), ..file("UP1", right) };
-        let begun = store.begin_file(anew.clone()).await.unwrap();
+        let anew = FileRow { begun_at: at(9), ..right.clone() };
+        let begun = begin(store, anew.clone()).await.unwrap();
         assert_eq!(begun, FileRow { refusals: 1, ..anew });
         assert_eq!(store.file(key("UP1")).await, Ok(Some(begun.clone())));
         assert_eq!(store.file_bytes(key("UP1"), 0, 100).await.unwrap(), b"", "none of the old bytes");
-        store.append_file(key("UP1"), 0, right.to_vec()).await.unwrap();
-        assert_eq!(store.restart_file(key("UP1")).await.unwrap().refusals, 2);
-        let third = store.begin_file(file("UP1", wrong)).await.unwrap();
+        store.append_file(&right, part(0, b"the right file")).await.unwrap();
+        assert_eq!(store.restart_file(&right).await.unwrap().refusals, 2);
+        let third = begin(store, wrong.clone()).await.unwrap();
         assert_eq!((third.held, third.size, third.refusals), (0, 8, 2), "its bytes were forgotten");
-        store.append_file(key("UP1"), 0, wrong.to_vec()).await.unwrap();
-        let received = store.move_file(key("UP1"), FileStage::Received, 1).await.unwrap();
+        store.append_file(&wrong, whole).await.unwrap();
+        let received = store.move_file(&wrong, FileStage::Received, 1).await.unwrap();
         assert_eq!((received.refusals, received.rows), (2, 1));
-        let late = store.begin_file(file("UP1", right)).await;
+        let late = store.begin_file(right, None).await;
         assert!(matches!(late, Err(StorageError::Conflict { .. })), "it is received");
+    })
+    .await;
+}
+
+/// What was begun under a name keeps another content from it only while its bytes come. Once that has its place, no
+/// late byte and no late word of the first is taken for it.
+#[tokio::test]
+async fn a_content_that_is_not_going_on_gives_way() {
+    on_clearing(async |store| {
+        let (first, second) = (file("UP1", b"01234567"), file("UP1", b"another"));
+        begin(store, first.clone()).await.unwrap();
+        let came_at = FilePart { at: at(1_000), ..part(0, b"0123") };
+        store.append_file(&first, came_at.clone()).await.unwrap();
+        let announced = |seconds| FileRow { begun_at: at(seconds), ..second.clone() };
+        for seconds in [999, 1_000, 1_119] {
+            assert_eq!(store.begin_file(announced(seconds), None).await, Ok(FileBegun::Busy), "{seconds}");
+        }
+        let kept = store.file(key("UP1")).await.unwrap().unwrap();
+        assert_eq!((kept.held, kept.is_same(&first)), (4, true));
+        let begun = begin(store, announced(1_120)).await.unwrap();
+        assert_eq!(begun, FileRow { refusals: 1, ..announced(1_120) });
+        assert_eq!(store.file_bytes(key("UP1"), 0, 100).await.unwrap(), b"");
+
+        for late in [
+            store.append_file(&first, came_at).await,
+            store.append_file(&first, part(4, b"4567")).await,
+            store.restart_file(&first).await,
+            store.move_file(&first, FileStage::Received, 1).await,
+        ] {
+            assert!(matches!(late, Err(StorageError::Conflict { .. })), "{late:?}");
+        }
+        assert_eq!(store.file(key("UP1")).await, Ok(Some(begun)));
+        // A clock that was far ahead when the last byte came keeps nothing out.
+        store.append_file(&second, FilePart { at: at(9_000), ..part(0, b"ano") }).await.unwrap();
+        let back = begin(store, FileRow { begun_at: at(1_200), ..first.clone() }).await.unwrap();
+        assert_eq!((back.held, back.refusals), (0, 2));
+        // The size that was announced is part of what the content is.
+        store.append_file(&first, FilePart { at: at(1_200), ..part(0, b"01") }).await.unwrap();
+        let longer = FileRow { size: 9, begun_at: at(1_201), ..first };
+        assert_eq!(store.begin_file(longer, None).await, Ok(FileBegun::Busy));
+    })
+    .await;
+}
+
+/// What terminals signed gives way to something better until the upload that needs it is received.
+#[tokio::test]
+async fn signatures_give_way_until_their_upload_is_received() {
+    on_clearing(async |store| {
+        let forged = [&b"forged"[..], b"again", b"and again"];
+        let upload = begin(store, file("UP1", b"rows")).await.unwrap();
+        let good = file("SG1", b"signed");
+        let take = async |row: FileRow, bytes: &[u8]| {
+            let begun = store.begin_file(row.clone(), Some(key("UP1"))).await.unwrap();
+            assert!(matches!(begun, FileBegun::Here(_)), "{begun:?}");
+            store.append_file(&row, part(0, bytes)).await.unwrap();
+            store.move_file(&row, FileStage::Received, 0).await.unwrap();
+            store.move_file(&row, FileStage::Taken, 0).await.unwrap();
+        };
+        take(file("SG1", forged[0]), forged[0]).await;
+        take(file("SG1", forged[1]), forged[1]).await;
+        store.append_file(&upload, part(0, b"rows")).await.unwrap();
+        store.move_file(&upload, FileStage::Refused("signatures".into()), 0).await.unwrap();
+        let no_signatures = store.begin_file(good.clone(), None).await;
+        assert!(matches!(no_signatures, Err(StorageError::Conflict { .. })), "of another kind");
+        take(good, b"signed").await;
+        store.move_file(&upload, FileStage::Received, 0).await.unwrap();
+        let late = store.begin_file(file("SG1", forged[2]), Some(key("UP1"))).await;
+        assert!(matches!(late, Err(StorageError::Conflict { .. })), "its upload is received");
+        let alone = store.begin_file(file("SG2", b"signed"), Some(key("UP2"))).await;
+        assert!(matches!(alone, Ok(FileBegun::Here(_))));
     })
     .await;
 }
@@ -317,7 +412,7 @@ async fn a_chunk_and_the_progress_of_its_file_are_one_step() {
         let expected =
             [RowOutcome::Recorded, RowOutcome::Aside(AsideReason::Malformed), RowOutcome::Recorded];
         assert_eq!(store.outcomes(key("UP1")).await.unwrap(), expected);
-        let taken = store.move_file(key("UP1"), FileStage::Taken, 0).await.unwrap();
+        let taken = store.move_file(&received("UP1", 3), FileStage::Taken, 0).await.unwrap();
         assert_eq!((taken.rows, taken.taken, &taken.stage), (3, 3, &FileStage::Taken));
         assert_eq!(store.files_to_take(10).await, Ok(vec![]));
         assert!(store.take_rows(chunk(3, &[])).await.is_err(), "it is taken");

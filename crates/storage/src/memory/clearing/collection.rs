@@ -39,6 +39,15 @@ impl CollectionState {
         row
     }
 
+    /// The files at a stage, oldest first.
+    fn at(&self, stage: &FileStage, limit: usize) -> Vec<FileRow> {
+        let rows = self.files.values().map(|(row, _)| row);
+        let mut found: Vec<_> = rows.filter(|row| row.stage == *stage).cloned().collect();
+        found.sort_by(|a, b| (a.begun_at, &a.key).cmp(&(b.begun_at, &b.key)));
+        found.truncate(limit);
+        found
+    }
+
     fn take(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) {
         let mut numbering = self.numberings.get(&counted).cloned().unwrap_or_default();
         numbering.take(number, at);
@@ -126,42 +135,50 @@ impl ClearingState {
 
 #[async_trait]
 impl Collection for Memory<ClearingState> {
-    async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
-        self.write(|state| match state.collection.files.get(&file.key) {
-            Some((stored, _)) => match begun(stored.clone(), file)? {
-                Begun::Known(row) => Ok(row),
+    async fn begin_file(&self, file: FileRow, upload: Option<FileKey>) -> Result<FileBegun> {
+        self.write(|state| {
+            let files = &mut state.collection.files;
+            let Some((stored, _)) = files.get(&file.key) else {
+                return Ok(FileBegun::Here(state.collection.put(file)));
+            };
+            let needed = match upload {
+                Some(key) => Needed::by(files.get(&key).map(|(row, _)| row.clone())),
+                None => Needed::AsItIs,
+            };
+            match begun(stored.clone(), file, needed)? {
+                Begun::Known(row) => Ok(FileBegun::Here(row)),
                 Begun::Anew(row) => {
-                    state.collection.files.insert(row.key.clone(), (row.clone(), Vec::new()));
-                    Ok(row)
+                    files.insert(row.key.clone(), (row.clone(), Vec::new()));
+                    Ok(FileBegun::Here(row))
                 }
-            },
-            None => Ok(state.collection.put(file)),
+                Begun::Busy => Ok(FileBegun::Busy),
+            }
         })
     }
 
-    async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow> {
+    async fn append_file(&self, file: &FileRow, part: FilePart) -> Result<FileRow> {
         self.write(|state| {
-            let row = state.collection.file(&key)?;
-            let Some(next) = appended(&row, offset, bytes.len()) else { return Ok(row) };
-            if let Some((stored, content)) = state.collection.files.get_mut(&key) {
-                content.extend(bytes);
+            let row = same_file(state.collection.file(&file.key)?, file)?;
+            let Some(next) = appended(&row, &part) else { return Ok(row) };
+            if let Some((stored, content)) = state.collection.files.get_mut(&file.key) {
+                content.extend(part.bytes);
                 *stored = next.clone();
             }
             Ok(next)
         })
     }
 
-    async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
+    async fn restart_file(&self, file: &FileRow) -> Result<FileRow> {
         self.write(|state| {
-            let row = restarted(state.collection.file(&key)?)?;
-            state.collection.files.insert(key, (row.clone(), Vec::new()));
+            let row = restarted(same_file(state.collection.file(&file.key)?, file)?)?;
+            state.collection.files.insert(file.key.clone(), (row.clone(), Vec::new()));
             Ok(row)
         })
     }
 
-    async fn move_file(&self, key: FileKey, stage: FileStage, rows: u64) -> Result<FileRow> {
+    async fn move_file(&self, file: &FileRow, stage: FileStage, rows: u64) -> Result<FileRow> {
         self.write(|state| {
-            let row = moved(state.collection.file(&key)?, stage, rows)?;
+            let row = moved(same_file(state.collection.file(&file.key)?, file)?, stage, rows)?;
             Ok(state.collection.put(row))
         })
     }
@@ -193,14 +210,12 @@ impl Collection for Memory<ClearingState> {
         })
     }
 
+    async fn unfinished_files(&self, limit: usize) -> Result<Vec<FileRow>> {
+        self.read(|state| Ok(state.collection.at(&FileStage::Receiving, limit)))
+    }
+
     async fn files_to_take(&self, limit: usize) -> Result<Vec<FileRow>> {
-        self.read(|state| {
-            let rows = state.collection.files.values().map(|(row, _)| row);
-            let mut open: Vec<_> = rows.filter(|row| row.stage == FileStage::Received).cloned().collect();
-            open.sort_by(|a, b| (a.begun_at, &a.key).cmp(&(b.begun_at, &b.key)));
-            open.truncate(limit);
-            Ok(open)
-        })
+        self.read(|state| Ok(state.collection.at(&FileStage::Received, limit)))
     }
 
     async fn files_of(&self, institution: &InstitutionId, after: &str, limit: usize) -> Result<Vec<FileRow>> {

@@ -50,6 +50,11 @@ UPDATE aside SET card = body::json -> 'reported' ->> 'card';
 CREATE INDEX aside_of_card ON aside (card, at, id) WHERE card IS NOT NULL;
 "#;
 
+/// The files that have not ended.
+pub(in crate::postgres) const FILES_6: &str = r#"
+CREATE INDEX files_unfinished ON files (begun_at, institution, name) WHERE stage = 'receiving';
+"#;
+
 async fn find_file(db: &Db<'_>, key: &FileKey) -> Result<Option<FileRow>> {
     let sql = "SELECT body FROM files WHERE institution = $1 AND name = $2";
     one(db, "file", sql, params![key.institution.as_str(), key.name]).await
@@ -210,45 +215,50 @@ async fn finish(db: &Db<'_>, taking: Taking, file: Option<(FileRow, &TakeStep)>)
 
 #[async_trait]
 impl Collection for Postgres<ClearingTables> {
-    async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
-        step!(
-            self,
-            db,
-            match find_file(db, &file.key).await? {
-                Some(stored) => match begun(stored, file.clone())? {
-                    Begun::Known(row) => Ok(row),
-                    Begun::Anew(row) => {
-                        forget_parts(db, &row.key).await?;
-                        put_file(db, &row).await.map(|()| row)
-                    }
-                },
-                None => put_file(db, &file).await.map(|()| file.clone()),
+    async fn begin_file(&self, file: FileRow, upload: Option<FileKey>) -> Result<FileBegun> {
+        step!(self, db, {
+            let Some(stored) = find_file(db, &file.key).await? else {
+                put_file(db, &file).await?;
+                return Ok(FileBegun::Here(file.clone()));
+            };
+            let needed = match &upload {
+                Some(key) => Needed::by(find_file(db, key).await?),
+                None => Needed::AsItIs,
+            };
+            match begun(stored, file.clone(), needed)? {
+                Begun::Known(row) => Ok(FileBegun::Here(row)),
+                Begun::Anew(row) => {
+                    forget_parts(db, &row.key).await?;
+                    put_file(db, &row).await.map(|()| FileBegun::Here(row))
+                }
+                Begun::Busy => Ok(FileBegun::Busy),
             }
-        )
+        })
     }
 
-    async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow> {
+    async fn append_file(&self, file: &FileRow, part: FilePart) -> Result<FileRow> {
         step!(self, db, {
-            let row = known_file(db, &key).await?;
-            let Some(next) = appended(&row, offset, bytes.len()) else { return Ok(row) };
-            put_part(db, &key, offset, &bytes).await?;
+            let row = same_file(known_file(db, &file.key).await?, file)?;
+            let Some(next) = appended(&row, &part) else { return Ok(row) };
+            put_part(db, &file.key, part.offset, &part.bytes).await?;
             put_file(db, &next).await?;
             Ok(next)
         })
     }
 
-    async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
+    async fn restart_file(&self, file: &FileRow) -> Result<FileRow> {
         step!(self, db, {
-            let row = restarted(known_file(db, &key).await?)?;
-            forget_parts(db, &key).await?;
+            let row = restarted(same_file(known_file(db, &file.key).await?, file)?)?;
+            forget_parts(db, &file.key).await?;
             put_file(db, &row).await?;
             Ok(row)
         })
     }
 
-    async fn move_file(&self, key: FileKey, stage: FileStage, rows: u64) -> Result<FileRow> {
+    async fn move_file(&self, file: &FileRow, stage: FileStage, rows: u64) -> Result<FileRow> {
         step!(self, db, {
-            let row = moved(known_file(db, &key).await?, stage.clone(), rows)?;
+            let row = same_file(known_file(db, &file.key).await?, file)?;
+            let row = moved(row, stage.clone(), rows)?;
             put_file(db, &row).await?;
             Ok(row)
         })
@@ -286,6 +296,12 @@ impl Collection for Postgres<ClearingTables> {
             all(db, sql, params, |row| Ok((column::<i64>(row, 0)?, column::<Vec<u8>>(row, 1)?))).await
         })?;
         Ok(piece(parts, from, to))
+    }
+
+    async fn unfinished_files(&self, most: usize) -> Result<Vec<FileRow>> {
+        let sql =
+            "SELECT body FROM files WHERE stage = 'receiving' ORDER BY begun_at, institution, name LIMIT $1";
+        single!(self, db, many(db, "file", sql, params![limit(most)]).await)
     }
 
     async fn files_to_take(&self, most: usize) -> Result<Vec<FileRow>> {

@@ -49,6 +49,11 @@ UPDATE aside SET card = json_extract(body, '$.reported.card');
 CREATE INDEX aside_of_card ON aside (card, at, id) WHERE card IS NOT NULL;
 ";
 
+/// The files that have not ended.
+pub(in crate::sqlite) const FILES_6: &str = "
+CREATE INDEX files_unfinished ON files (begun_at, institution, name) WHERE stage = 'receiving';
+";
+
 fn find_file(db: &Connection, key: &FileKey) -> Result<Option<FileRow>> {
     let sql = "SELECT body FROM files WHERE institution = ?1 AND name = ?2";
     one(db, "file", sql, params![key.institution.as_str(), key.name])
@@ -183,44 +188,54 @@ fn finish(db: &Connection, taking: Taking, file: Option<(FileRow, &TakeStep)>) -
 
 #[async_trait]
 impl Collection for Sqlite<ClearingSchema> {
-    async fn begin_file(&self, file: FileRow) -> Result<FileRow> {
-        self.write(move |db| match find_file(db, &file.key)? {
-            Some(stored) => match begun(stored, file)? {
-                Begun::Known(row) => Ok(row),
+    async fn begin_file(&self, file: FileRow, upload: Option<FileKey>) -> Result<FileBegun> {
+        self.write(move |db| {
+            let Some(stored) = find_file(db, &file.key)? else {
+                return put_file(db, &file).map(|()| FileBegun::Here(file));
+            };
+            let needed = match upload {
+                Some(key) => Needed::by(find_file(db, &key)?),
+                None => Needed::AsItIs,
+            };
+            match begun(stored, file, needed)? {
+                Begun::Known(row) => Ok(FileBegun::Here(row)),
                 Begun::Anew(row) => {
                     forget_parts(db, &row.key)?;
-                    put_file(db, &row).map(|()| row)
+                    put_file(db, &row).map(|()| FileBegun::Here(row))
                 }
-            },
-            None => put_file(db, &file).map(|()| file),
+                Begun::Busy => Ok(FileBegun::Busy),
+            }
         })
         .await
     }
 
-    async fn append_file(&self, key: FileKey, offset: u64, bytes: Vec<u8>) -> Result<FileRow> {
+    async fn append_file(&self, file: &FileRow, part: FilePart) -> Result<FileRow> {
+        let file = file.clone();
         self.write(move |db| {
-            let row = known_file(db, &key)?;
-            let Some(next) = appended(&row, offset, bytes.len()) else { return Ok(row) };
-            put_part(db, &key, offset, &bytes)?;
+            let row = same_file(known_file(db, &file.key)?, &file)?;
+            let Some(next) = appended(&row, &part) else { return Ok(row) };
+            put_part(db, &file.key, part.offset, &part.bytes)?;
             put_file(db, &next)?;
             Ok(next)
         })
         .await
     }
 
-    async fn restart_file(&self, key: FileKey) -> Result<FileRow> {
+    async fn restart_file(&self, file: &FileRow) -> Result<FileRow> {
+        let file = file.clone();
         self.write(move |db| {
-            let row = restarted(known_file(db, &key)?)?;
-            forget_parts(db, &key)?;
+            let row = restarted(same_file(known_file(db, &file.key)?, &file)?)?;
+            forget_parts(db, &file.key)?;
             put_file(db, &row)?;
             Ok(row)
         })
         .await
     }
 
-    async fn move_file(&self, key: FileKey, stage: FileStage, rows: u64) -> Result<FileRow> {
+    async fn move_file(&self, file: &FileRow, stage: FileStage, rows: u64) -> Result<FileRow> {
+        let file = file.clone();
         self.write(move |db| {
-            let row = moved(known_file(db, &key)?, stage, rows)?;
+            let row = moved(same_file(known_file(db, &file.key)?, &file)?, stage, rows)?;
             put_file(db, &row)?;
             Ok(row)
         })
@@ -260,6 +275,12 @@ impl Collection for Sqlite<ClearingSchema> {
             all(db, sql, params, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
         })?;
         Ok(piece(parts, from, to))
+    }
+
+    async fn unfinished_files(&self, most: usize) -> Result<Vec<FileRow>> {
+        let sql =
+            "SELECT body FROM files WHERE stage = 'receiving' ORDER BY begun_at, institution, name LIMIT ?1";
+        self.read(|db| many(db, "file", sql, [limit(most)]))
     }
 
     async fn files_to_take(&self, most: usize) -> Result<Vec<FileRow>> {
