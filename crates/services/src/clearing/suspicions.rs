@@ -38,7 +38,8 @@ impl Clearing {
         // A row that was kept aside stands for the incident that was opened for it, too.
         let mut of_rows = HashSet::new();
         let rows = self.take_aside(day, &mut of_rows).await?;
-        let others = self.take_gaps(day).await? + self.take_incidents(day, &of_rows).await?;
+        let missing = self.take_gaps(day).await? + self.take_unfinished().await?;
+        let others = missing + self.take_incidents(day, &of_rows).await?;
         Ok((rows + others, self.explain_arrivals(day).await?))
     }
 

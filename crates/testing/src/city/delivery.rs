@@ -21,7 +21,7 @@ use super::fares::InPost;
 use super::keys;
 use super::line::{Cut, LineMac, Lines};
 use super::lock;
-use super::meddling::{DATE, RECEIVER};
+use super::meddling::{DATE, RECEIVER, ending_of};
 use super::random::Random;
 use super::terminals::{self, RAIL, Terminals};
 use super::trace::Event;
@@ -276,7 +276,7 @@ impl Terminals {
             let refused = self.carry_files(batch, &altered.files, centre).await;
             self.heard_of_altered(altered, refused.as_deref());
         }
-        let ending = self.meddled.ending_of(batch);
+        let ending = ending_of(batch);
         let files = upload::files_of(batch, &ending, DATE, RECEIVER).ok()?;
         self.meddled.set_out(&ending);
         let refused = self.carry_files(batch, &files, centre).await?;

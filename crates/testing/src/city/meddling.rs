@@ -28,8 +28,6 @@ use super::world::World;
 #[derive(Default)]
 pub(super) struct Meddled {
     all: Mutex<BTreeMap<String, Known>>,
-    /// How often something else was brought under the name of a batch's file.
-    spoiled: Mutex<BTreeMap<([u8; 6], u64), u32>>,
     /// The endings under which the terminals' own files have set out, signatures first.
     own: Mutex<BTreeSet<String>>,
 }
@@ -75,16 +73,12 @@ impl Meddled {
     pub(super) fn set_out(&self, ending: &str) {
         lock(&self.own).insert(ending.to_owned());
     }
+}
 
-    /// The ending of the names of a batch's files: another one, once a name was used for something else.
-    pub(super) fn ending_of(&self, batch: &TerminalBatch) -> String {
-        let key = key_of(batch);
-        let digits = hex::encode(key.0);
-        match lock(&self.spoiled).get(&key) {
-            None => format!("{digits}{:08}", key.1),
-            Some(times) => format!("{digits}{:08}-{times}", key.1),
-        }
-    }
+/// The ending of the names of a batch's files, whoever brings them.
+pub(super) fn ending_of(batch: &TerminalBatch) -> String {
+    let (number, sequence) = key_of(batch);
+    format!("{}{sequence:08}", hex::encode(number))
 }
 
 fn key_of(batch: &TerminalBatch) -> ([u8; 6], u64) {
@@ -150,7 +144,7 @@ impl Terminals {
     /// A batch's files as somebody alters them; none where they would be the same. Brought whole, they are not
     /// taken.
     pub(super) fn altered_files(&self, batch: &TerminalBatch) -> Option<AlteredFiles> {
-        let ending = self.meddled.ending_of(batch);
+        let ending = ending_of(batch);
         let (how, altered) = self.random.draw(|random| {
             let how = *random.pick(&Alteration::ALL);
             (how, altered(batch, how, random))
@@ -158,10 +152,6 @@ impl Terminals {
         let altered = altered?;
         let files = upload::files_of(&altered, &ending, DATE, RECEIVER).ok()?;
         let what = format!("file-refused: file UP{ending} of");
-        // Without signatures the file waits for them, and its name is still the terminal's; else the name is gone.
-        if how != Alteration::Unsigned {
-            *lock(&self.meddled.spoiled).entry(key_of(batch)).or_default() += 1;
-        }
         self.tally.fault(Kind::Altered(how));
         let signed_before = how == Alteration::Unsigned && lock(&self.meddled.own).contains(&ending);
         Some(AlteredFiles { files, how, what, signed_before })

@@ -67,6 +67,7 @@ causes! {
     Unproven, "unproven", "A reported purchase carries no TAC.", "上报消费没有 TAC。", "The card is asked for its proof at its next contact; ask the terminal's operator for the TAC, too.", "卡片下次联系时将读取其交易证明；并请终端运营方补报带 TAC 的记录。";
     Malformed, "malformed", "A reported row cannot be read.", "上报记录无法解析。", "Ask the operator to send it again.", "请运营方重新上报。";
     BatchRefused, "batch_refused", "A terminal's batch or file was refused as a whole: it was cut or altered on its way, is no file of records, or the terminal did not sign it.", "终端批次或文件被整体拒收：传输中被截断或篡改、不是有效的记录文件，或无终端有效签名。", "Ask the operator for what the terminal itself sent, and who altered this.", "请运营方提供终端原始批次，并查明篡改来源。";
+    FileUnfinished, "file_unfinished", "A file was announced and did not come whole; nothing of it was taken.", "文件已申报但未传完，其中记录均未采用。", "Ask the operator to finish the file, or to bring it again under its name.", "请运营方续传完毕，或以同一文件名重新上传。";
     SuspiciousCard, "suspicious_card", "A card's counters or balance do not follow from its transactions: it was copied, put back to an earlier state, or forged.", "卡片计数或余额与其交易不符：可能被复制、回退或伪造。", "Keep the card frozen and ask its rider to show it.", "保持冻结，请持卡人出示卡片核查。";
     CounterGap, "counter_gap", "Transactions are missing between two that were reported.", "已上报交易之间缺少交易。", "Ask the terminals' operators for what is missing.", "请终端运营方补报缺失的交易。";
     CardCopied, "card_copied", "Two different transactions claim one place in a card's count: the card was restored from a copy.", "两笔不同交易占用同一卡片计数：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
@@ -118,6 +119,7 @@ impl Cause {
             "quarantined" => Self::Quarantined,
             "batch-refused" | "file-refused" => Self::BatchRefused,
             Self::UNREADABLE_ROWS => Self::Malformed,
+            "file-unfinished" => Self::FileUnfinished,
             "statement-overdue" => Self::StatementOverdue,
             "suspicious-card" => Self::SuspiciousCard,
             "counter-gap" | "gap" => Self::CounterGap,

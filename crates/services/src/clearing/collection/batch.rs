@@ -56,6 +56,7 @@ pub(in crate::clearing) async fn batch(
         taken: 0,
         begun_at: centre.now(),
         refusals: 0,
+        last_byte_at: None,
     };
     let key = row.key.clone();
     match centre.store.record_file(row, content.into_bytes()).await {

@@ -11,7 +11,8 @@ use tsm_api::clearing_transport::{FileInfo, Outcome};
 use tsm_api::endpoint::Nothing;
 use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_domain::bytes::Sha256Digest;
-use tsm_storage::clearing::collection::{AsideReason, FileRow, FileStage, RowOutcome};
+use tsm_storage::StorageError;
+use tsm_storage::clearing::collection::{AsideReason, FilePart, FileRow, FileStage, RowOutcome};
 
 use super::{file_key, institution_id, problem};
 use crate::clearing::Clearing;
@@ -44,9 +45,14 @@ pub(in crate::clearing) async fn file_piece(
     let announced = centre.announce(&institution, &info).await.map_err(problem)?;
     let row = announced.map_err(refusal)?;
     let key = row.key.clone();
-    let row = centre.store.append_file(key.clone(), offset, content.0).await.map_err(problem)?;
-    if row.held == row.size && row.stage == FileStage::Receiving {
-        match centre.check_whole(&key).await.map_err(problem)? {
+    let part = FilePart { offset, bytes: content.0, at: centre.now() };
+    let row = match centre.store.append_file(&row, part).await {
+        // Another content took its place since it was announced.
+        Err(StorageError::Conflict { .. }) => return Err(refusal(Outcome::Unavailable)),
+        appended => appended.map_err(problem)?,
+    };
+    if row.held == row.size && matches!(row.stage, FileStage::Receiving | FileStage::Refused(_)) {
+        match centre.check_whole(&row).await.map_err(problem)? {
             Outcome::Done | Outcome::FileRefused => {}
             outcome => return Err(refusal(outcome)),
         }

@@ -16,6 +16,7 @@
 mod batch;
 mod examine;
 mod files;
+mod incoming;
 mod judge;
 mod receive;
 mod refusals;
@@ -23,6 +24,7 @@ mod results;
 mod signatures;
 mod take;
 mod transport;
+mod unfinished;
 mod views;
 
 use tsm_api::problem::{Problem, ProblemCode};

@@ -5,7 +5,7 @@ use tsm_api::clearing_files::{FileHeader, Kind, RECORDS_BEGIN, is_name};
 use tsm_api::clearing_transport::{FileInfo, Outcome};
 use tsm_domain::InstitutionId;
 use tsm_domain::bytes::Sha256Digest;
-use tsm_storage::clearing::collection::{FileKey, FileRow, FileStage};
+use tsm_storage::clearing::collection::{FileBegun, FileRow, FileStage};
 use tsm_storage::{Result, StorageError};
 
 use super::file_key;
@@ -46,29 +46,57 @@ impl Clearing {
             taken: 0,
             begun_at: self.now(),
             refusals: 0,
+            last_byte_at: None,
         };
-        match self.store.begin_file(row).await {
-            Ok(FileRow { stage: FileStage::Refused(_), .. }) => Ok(Err(Outcome::FileRefused)),
-            Ok(row) => Ok(Ok(row)),
-            Err(StorageError::Conflict { .. }) => Ok(Err(Outcome::SizeConflict)),
-            Err(error) => Err(error),
+        let upload = signatures::upload_of(&row.key);
+        let row = match self.store.begin_file(row, upload).await {
+            Ok(FileBegun::Here(row)) => row,
+            Ok(FileBegun::Busy) => return Ok(Err(Outcome::Unavailable)),
+            Err(StorageError::Conflict { .. }) => return Ok(Err(Outcome::SizeConflict)),
+            Err(error) => return Err(error),
+        };
+        match row.stage {
+            FileStage::Refused(_) if !self.lacks_only_signatures(&row).await? => {
+                Ok(Err(Outcome::FileRefused))
+            }
+            _ => Ok(Ok(row)),
         }
     }
 
-    /// Checks a file whose bytes are all here, and hands it over to be taken. A wrong digest forgets the bytes.
-    pub(super) async fn check_whole(&self, key: &FileKey) -> Result<Outcome> {
+    /// Whether a file that was refused is one of records: then it was refused for its signatures, and others may have
+    /// come since. Nothing of it was taken.
+    async fn lacks_only_signatures(&self, refused: &FileRow) -> Result<bool> {
+        let is_upload = Kind::of_name(&refused.key.name) == Some(Kind::Upload);
+        Ok(is_upload && self.header_of(refused).await?.is_ok())
+    }
+
+    /// Checks a file whose bytes are all here, and hands it over to be taken. A wrong digest forgets the bytes. One
+    /// that was refused for its signatures is checked again.
+    pub(super) async fn check_whole(&self, announced: &FileRow) -> Result<Outcome> {
+        match self.check(announced).await {
+            // Another connection has moved it on meanwhile, or another file has its place. Who asks again is told.
+            Err(StorageError::Conflict { .. }) => Ok(Outcome::Unavailable),
+            checked => checked,
+        }
+    }
+
+    async fn check(&self, announced: &FileRow) -> Result<Outcome> {
+        let key = &announced.key;
         let file = self.store.file(key.clone()).await?;
         let file = file.ok_or_else(|| StorageError::unknown("file", &key.name))?;
         match file.stage {
+            _ if !file.is_same(announced) => return Ok(Outcome::Unavailable),
             FileStage::Receiving if file.held == file.size => {}
-            FileStage::Receiving => return Ok(Outcome::SizeConflict),
+            // Its bytes were forgotten meanwhile.
+            FileStage::Receiving => return Ok(Outcome::Unavailable),
             FileStage::Received | FileStage::Taken | FileStage::Made => return Ok(Outcome::Done),
+            FileStage::Refused(_) if self.lacks_only_signatures(&file).await? => {}
             FileStage::Refused(_) => return Ok(Outcome::FileRefused),
         }
         if self.digest_of(&file).await? != file.digest {
             let why = "the bytes that came do not have the digest that was announced";
             self.report_refusal(&file, Refusal::Refused, why).await?;
-            self.store.restart_file(key.clone()).await?;
+            self.store.restart_file(&file).await?;
             return Ok(Outcome::DigestWrong);
         }
         if Kind::of_name(&key.name) == Some(Kind::Signatures) {
@@ -80,7 +108,7 @@ impl Clearing {
         };
         match self.signed_rows(&file, rows).await? {
             Signed::Fits => {
-                self.store.move_file(key.clone(), FileStage::Received, rows).await?;
+                self.store.move_file(&file, FileStage::Received, rows).await?;
                 Ok(Outcome::Done)
             }
             // It can be taken as soon as they are here.
@@ -97,7 +125,9 @@ impl Clearing {
     async fn refuse(&self, file: &FileRow, flaw: &Flaw) -> Result<Outcome> {
         self.report_refusal(file, Refusal::Refused, &flaw.to_string()).await?;
         self.make_refusal(file, flaw).await?;
-        self.store.move_file(file.key.clone(), FileStage::Refused(flaw.to_string()), 0).await?;
+        if file.stage == FileStage::Receiving {
+            self.store.move_file(file, FileStage::Refused(flaw.to_string()), 0).await?;
+        }
         Ok(Outcome::FileRefused)
     }
 
@@ -106,8 +136,8 @@ impl Clearing {
         if let Some(reason) = self.unreadable_signatures(file).await? {
             return self.refuse(file, &Flaw::of_signatures(reason)).await;
         }
-        self.store.move_file(file.key.clone(), FileStage::Received, 0).await?;
-        self.store.move_file(file.key.clone(), FileStage::Taken, 0).await?;
+        self.store.move_file(file, FileStage::Received, 0).await?;
+        self.store.move_file(file, FileStage::Taken, 0).await?;
         self.file_has_come(file).await?;
         Ok(Outcome::Done)
     }

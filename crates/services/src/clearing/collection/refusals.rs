@@ -22,6 +22,8 @@ use crate::names;
 
 /// The kind of the incident of a refused file.
 const FILE_REFUSED: &str = "file-refused";
+/// The kind of the incident of a file that was announced and does not end.
+pub(super) const FILE_UNFINISHED: &str = "file-unfinished";
 /// Lines that an incident names one by one.
 const NAMED: usize = 5;
 
@@ -123,12 +125,19 @@ pub(in crate::clearing) fn difference_of_unreadable(row: &AsideRow) -> Option<Di
 }
 
 impl Clearing {
-    /// A file is refused as a whole. Reported again, it is the same.
+    /// A file is refused as a whole, whose bytes are all here. Reported again, it is the same.
     pub(super) async fn report_refusal(&self, file: &FileRow, refusal: Refusal, why: &str) -> Result<()> {
         let FileKey { institution, name } = &file.key;
         tracing::warn!(%institution, name, why, "a file is refused");
         self.report_file(incident_of_refusal(&file.key, refusal, file.refusals), FILE_REFUSED, file, why)
-            .await
+            .await?;
+        self.end_unfinished(file).await
+    }
+
+    /// Whether it is told of this file that it waits for what its terminals signed.
+    pub(super) async fn is_told_unsigned(&self, file: &FileRow) -> Result<bool> {
+        let told = incident_of_refusal(&file.key, Refusal::Unsigned, file.refusals);
+        Ok(self.store.difference(difference_of_incident(told)).await?.is_some())
     }
 
     /// Rows of a file cannot be read; each line with the field.
@@ -144,7 +153,13 @@ impl Clearing {
         self.report_file(id, Cause::UNREADABLE_ROWS, file, &why).await
     }
 
-    async fn report_file(&self, id: IncidentId, kind: &str, file: &FileRow, why: &str) -> Result<()> {
+    pub(super) async fn report_file(
+        &self,
+        id: IncidentId,
+        kind: &str,
+        file: &FileRow,
+        why: &str,
+    ) -> Result<()> {
         let FileKey { institution, name } = &file.key;
         let incident = Incident {
             id,
@@ -162,13 +177,14 @@ impl Clearing {
     pub(super) async fn file_has_come(&self, file: &FileRow) -> Result<()> {
         for number in 0..=file.refusals {
             for refusal in [Refusal::Refused, Refusal::Unsigned] {
-                self.end_refusal(incident_of_refusal(&file.key, refusal, number)).await?;
+                self.end_as_arrived(incident_of_refusal(&file.key, refusal, number)).await?;
             }
         }
-        Ok(())
+        self.end_unfinished(file).await
     }
 
-    async fn end_refusal(&self, incident: IncidentId) -> Result<()> {
+    /// What was told of a file is over.
+    pub(super) async fn end_as_arrived(&self, incident: IncidentId) -> Result<()> {
         if let Some(known) = self.store.difference(difference_of_incident(incident)).await? {
             let explained = known.clone().explained(BusinessDay::of(self.now()), Explanation::Arrived);
             if explained != known {
@@ -176,7 +192,7 @@ impl Clearing {
             }
         }
         let centre = "centre".parse().expect("a short word is a name");
-        let closed = IncidentClosed { by: centre, at: self.now(), note: "the right file has come".into() };
+        let closed = IncidentClosed { by: centre, at: self.now(), note: "the file has come".into() };
         match self.store.close_incident(incident, closed).await {
             // Two people have ended it, or it was never told.
             Ok(()) | Err(StorageError::Unknown { .. } | StorageError::Conflict { .. }) => Ok(()),

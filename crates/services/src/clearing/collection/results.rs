@@ -157,6 +157,7 @@ impl Clearing {
             taken: 0,
             begun_at: self.now(),
             refusals: 0,
+            last_byte_at: None,
         };
         self.store.record_file(row, content).await.map(drop)
     }

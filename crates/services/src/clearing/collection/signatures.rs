@@ -32,6 +32,12 @@ pub(super) enum Signed {
     Wrong(String),
 }
 
+/// The upload that a file of signatures is about.
+pub(super) fn upload_of(signatures: &FileKey) -> Option<FileKey> {
+    let rest = signatures.name.strip_prefix(Kind::Signatures.letters())?;
+    Some(file_key(&signatures.institution, &format!("{}{rest}", Kind::Upload.letters())))
+}
+
 impl Clearing {
     /// What its terminals say of an upload whose bytes are all here.
     pub(super) async fn signed_rows(&self, file: &FileRow, rows: u64) -> Result<Signed> {

@@ -75,7 +75,7 @@ impl Clearing {
             if file.taken == file.rows {
                 self.make_results(&file).await?;
                 self.file_has_come(&file).await.map_err(problem)?;
-                return self.store.move_file(key.clone(), FileStage::Taken, 0).await.map_err(problem);
+                return self.store.move_file(&file, FileStage::Taken, 0).await.map_err(problem);
             }
             self.take_chunk(&file).await?;
         }

@@ -27,8 +27,10 @@ use tsm_api::clearing_transport::{
 use tsm_api::{HexBytes, pki};
 use tsm_domain::InstitutionId;
 use tsm_keys::{KeyReference, KeyService};
+use tsm_storage::StorageError;
 use tsm_storage::clearing::collection::{FileKey, FileStage};
 
+use super::incoming::Incoming;
 use crate::clearing::Clearing;
 use crate::server::waiting_room::{Seats, Waiting, WaitingRoom};
 
@@ -42,8 +44,6 @@ const SEATS: Seats = Seats { all: 512, of_one_address: 128 };
 const OF_ONE_INSTITUTION: usize = 32;
 /// How long a refused connection may still send what nobody reads, so that it gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes of a file that are put into the store at once.
-const PART: usize = 64 << 10;
 /// Results in one download.
 const MOST: usize = 9_999;
 
@@ -156,7 +156,7 @@ enum SessionError {
     #[error(transparent)]
     Fault(#[from] TransportFault),
     #[error(transparent)]
-    Store(#[from] tsm_storage::StorageError),
+    Store(#[from] StorageError),
     #[error("nothing came for too long")]
     Silence,
     #[error("it did not say who it is, and others want to")]
@@ -285,9 +285,8 @@ struct Session<'a, S> {
     admission: Option<Admission>,
     /// The block of the frame that is being answered.
     sync: SyncBlock,
-    /// The file that is being received, and bytes of it that are not stored yet.
-    file: Option<(FileKey, u64)>,
-    unstored: Vec<u8>,
+    /// The file that is being received.
+    file: Option<Incoming>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
@@ -299,30 +298,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         admissions: Admissions,
     ) -> Self {
         let mac = SessionMac { keys: &*centre.keys, agreed: &settings.keys, chosen: Mutex::new(None) };
-        let (decoder, unstored) = (Decoder::default(), Vec::new());
-        let (admission, sync) = (None, SyncBlock::numbered(0));
-        Self {
-            centre,
-            stream,
-            settings,
-            certificate,
-            mac,
-            decoder,
-            admissions,
-            admission,
-            sync,
-            file: None,
-            unstored,
-        }
+        let (decoder, sync) = (Decoder::default(), SyncBlock::numbered(0));
+        let (admission, file) = (None, None);
+        Self { centre, stream, settings, certificate, mac, decoder, admissions, admission, sync, file }
     }
 
     async fn run(mut self, opening: Option<Opening>) -> Result<(), SessionError> {
         let ended = self.conversation(opening).await;
         // What came before the connection broke need not come again.
-        let ended = match self.store().await {
-            Ok(()) => ended,
-            Err(error) => ended.and(Err(error)),
+        let stored = match &mut self.file {
+            Some(file) => file.store(self.centre).await,
+            None => Ok(()),
         };
+        let ended = ended.and(stored.map_err(SessionError::from));
         match &ended {
             Ok(()) => drop(self.stream.shutdown().await),
             Err(error) => self.refuse(error).await,
@@ -428,9 +416,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     host.resume(held, outcome)
                 }
                 ReceiverStep::Block { bytes, .. } => {
-                    self.unstored.extend(bytes);
-                    if self.unstored.len() >= PART {
-                        self.store().await?;
+                    if let Some(file) = &mut self.file {
+                        file.push(self.centre, bytes).await?;
                     }
                     host.stored(Outcome::Done)
                 }
@@ -459,34 +446,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let Some(institution) = institution else { return Ok((0, Outcome::NotAdmitted)) };
         match self.centre.announce(institution, info).await? {
             Ok(row) => {
-                self.file = Some((row.key, row.held));
-                Ok((row.held, Outcome::Done))
+                let held = row.held;
+                self.file = Some(Incoming::new(row, self.centre.now()));
+                Ok((held, Outcome::Done))
             }
             Err(outcome) => Ok((0, outcome)),
         }
     }
 
-    /// Puts the bytes that have come into the store.
-    async fn store(&mut self) -> Result<(), SessionError> {
-        let Some((key, held)) = &mut self.file else { return Ok(()) };
-        if self.unstored.is_empty() {
-            return Ok(());
-        }
-        let bytes = std::mem::take(&mut self.unstored);
-        let expected = *held + bytes.len() as u64;
-        let row = self.centre.store.append_file(key.clone(), *held, bytes).await?;
-        *held = row.held;
-        // Another connection brings the same file; its bytes are the same, and this one has to ask again.
-        if row.held != expected {
-            return Err(TransportFault::Size.into());
-        }
-        Ok(())
-    }
-
     async fn whole(&mut self) -> Result<Outcome, SessionError> {
-        self.store().await?;
-        let Some((key, _)) = self.file.take() else { return Ok(Outcome::FileRefused) };
-        let outcome = self.centre.check_whole(&key).await?;
+        let Some(mut file) = self.file.take() else { return Ok(Outcome::FileRefused) };
+        match file.store(self.centre).await {
+            Ok(()) => {}
+            // Its bytes were forgotten, or another file has its place.
+            Err(StorageError::Conflict { .. }) => return Ok(Outcome::Unavailable),
+            Err(error) => return Err(error.into()),
+        }
+        let outcome = self.centre.check_whole(file.file()).await?;
+        let key = file.file().key.clone();
         if outcome == Outcome::Done {
             // It is recorded; its rows are taken while the institution goes on.
             let (centre, spawner) = (self.centre.clone(), self.centre.environment.spawner.clone());

@@ -70,7 +70,7 @@ impl AsyncWrite for Cut {
 }
 
 /// The file when every row has its verdict. The rows are taken beside the transfer; every round here asks.
-async fn taken(world: &World, name: &str) -> FileRecord {
+pub async fn taken(world: &World, name: &str) -> FileRecord {
     world.centre.collect().await.unwrap();
     loop {
         let record = world.peer.file(name).await.unwrap();
@@ -157,7 +157,7 @@ async fn a_file_in_pieces_is_taken_once() {
 }
 
 /// The files of a batch of the terminal with a key: what it signed, and the rows.
-fn signed_files(world: &World, batch: &TerminalBatch, ending: &str) -> [NamedFile; 2] {
+pub fn signed_files(world: &World, batch: &TerminalBatch, ending: &str) -> [NamedFile; 2] {
     let mut header = batch.header.clone();
     header.signature = Some(HexBytes(world.store_key.sign(&header.signed_bytes()).to_vec()));
     let number = terminal(SIGNING);
@@ -328,7 +328,7 @@ async fn a_wrong_digest_or_another_content_is_refused() {
 }
 
 /// What the reconciliation view says of refused files.
-async fn refusals(world: &World, state: &str) -> Vec<String> {
+pub async fn refusals(world: &World, state: &str) -> Vec<String> {
     let query = DifferenceQuery {
         cause: Some(Cause::BatchRefused),
         state: Some(state.into()),

@@ -14,7 +14,7 @@ use super::world::{CITY, CityMac, World, connect, file_of, trips};
 use crate::manual_time::ManualTime;
 
 /// A client that says whatever it likes.
-struct Raw {
+pub struct Raw {
     stream: TcpStream,
     mac: CityMac,
     decoder: Decoder,
@@ -22,7 +22,7 @@ struct Raw {
 }
 
 impl Raw {
-    async fn to(world: &World, server: &FileServer) -> Self {
+    pub async fn to(world: &World, server: &FileServer) -> Self {
         let (stream, mac) = (connect(server).await, world.mac());
         Self { stream, mac, decoder: Decoder::default(), turn: 0 }
     }
@@ -48,7 +48,7 @@ impl Raw {
         }
     }
 
-    async fn say(&mut self, message: &Message) -> Option<Message> {
+    pub async fn say(&mut self, message: &Message) -> Option<Message> {
         self.say_body(message.encode().unwrap()).await
     }
 
@@ -58,7 +58,7 @@ impl Raw {
         self.receive(&mac).await
     }
 
-    async fn announce(&mut self, count: u16) {
+    pub async fn announce(&mut self, count: u16) {
         let request = Message::UploadRequest { organisation: CITY.name.into(), code: CITY.code.into() };
         assert_eq!(self.say(&request).await, Some(Message::Ack(Outcome::Done)));
         let count = Message::Count { files: count, outcome: Outcome::Done };
@@ -70,7 +70,7 @@ impl Raw {
     }
 }
 
-fn info(name: &str, content: &[u8]) -> FileInfo {
+pub fn info(name: &str, content: &[u8]) -> FileInfo {
     FileInfo { name: name.into(), digest: Sha256Digest::of(content), size: content.len() as u64 }
 }
 

@@ -2,6 +2,7 @@
 //! aside and what is missing; cards that were copied; lists on their way to terminals.
 
 mod batches;
+mod broken_lines;
 mod fares;
 mod files;
 mod line;
