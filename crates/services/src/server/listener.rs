@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_api::{HexBytes, pki, timing};
 
+use super::idle::{Moves, Moving};
 use super::waiting_room::{Seats, Waiting, WaitingRoom};
 use crate::runtime::Environment;
 
@@ -36,13 +37,20 @@ pub struct ServerLimits {
     pub connections: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
+    /// How long nothing may move on a connection after its handshake; it ends before this has passed twice.
+    pub idle: Duration,
     /// How long requests may take to end after a stop.
     pub drain: Duration,
 }
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { connections: 4096, handshake: Duration::from_secs(10), drain: Duration::from_secs(10) }
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -188,9 +196,16 @@ impl Front {
         let service = service_fn(move |request| front.clone().request(request, connection.clone()));
         let mut http = hyper::server::conn::http1::Builder::new();
         http.max_buf_size(64 << 10);
-        let serving = http.serve_connection(TokioIo::new(tls), service);
+        let moves = Moves::default();
+        let serving = http.serve_connection(TokioIo::new(Moving::new(tls, moves.clone())), service);
         tokio::pin!(serving);
         let result = tokio::select! {
+            // First, so that whatever moves afterwards counts.
+            biased;
+            () = moves.end(&*self.environment.timer, self.limits.idle) => {
+                debug!(%from, "nothing moved on a connection for too long");
+                return;
+            }
             result = serving.as_mut() => result,
             _ = stopped.changed() => {
                 serving.as_mut().graceful_shutdown();

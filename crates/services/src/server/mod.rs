@@ -7,6 +7,7 @@
 //!
 //! Only what an [`Endpoint`](tsm_api::Endpoint) declares is routed; everything else is refused.
 
+mod idle;
 mod in_process;
 mod listener;
 mod peer;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tsm_api::client::{Client, ClientError, HttpsTransport, Signing};
 use tsm_api::pki::{self, Authority, SigningIdentity, TlsIdentity};
 use tsm_api::problem::{Problem, ProblemCode};
@@ -198,6 +199,48 @@ async fn an_institution_needs_certificate_and_signature() {
             (Ok(reply), None) => assert_eq!(reply, text("0001")),
             (Err(error), Some(code)) => assert_eq!(error.code(), Some(code), "case {index}"),
             (result, _) => panic!("case {index}: {result:?}"),
+        }
+    }
+}
+
+/// Whoever has ended the handshake and then says nothing, from the beginning or in the middle of a request, gives its
+/// place back; a connection on which something moves keeps it, however long.
+#[tokio::test]
+async fn a_silent_connection_ends() {
+    let net = Net::new();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let trust = net.authority.trust().unwrap();
+    let tls = net.authority.issue("server").unwrap().server_config(&trust).unwrap();
+    let time = crate::manual_time::ManualTime::new();
+    let limits = ServerLimits::default();
+    let server = serve(listener, tls, app(None), time.environment(), limits).unwrap();
+    let limit = jiff::SignedDuration::try_from(limits.idle).unwrap();
+    let dial = async || {
+        let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(pki::wallet_config(&trust).unwrap());
+        connector.connect(name, stream).await.unwrap()
+    };
+    for begun in
+        ["", "POST /echo/7 HTTP/1.1\r\n", "POST /echo/7 HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"]
+    {
+        let mut line = dial().await;
+        // The first reply says that the handshake has ended for the server, too.
+        for round in 0..3 {
+            line.write_all(b"GET /missing HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut reply = [0; 4096];
+            assert!(line.read(&mut reply).await.unwrap() > 0, "{begun:?} {round}");
+            assert_eq!(time.end_next_pause().await, limit, "something has moved");
+        }
+        line.write_all(begun.as_bytes()).await.unwrap();
+        let mut ended = [0; 4096];
+        let end = async { while line.read(&mut ended).await.is_ok_and(|count| count > 0) {} };
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                _ = time.end_next_pause() => {}
+            }
         }
     }
 }
