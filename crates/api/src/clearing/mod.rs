@@ -1,5 +1,6 @@
 //! The clearing centre: card accounts, credits, consumption (B-7.2.1.c, B-7.3.1, B-7.4.1.c).
 
+pub mod card_incidents;
 pub mod clerks;
 pub mod closing;
 pub mod collection;
@@ -78,6 +79,7 @@ pub fn endpoints() -> Vec<EndpointInfo> {
     ];
     all.extend(closing::endpoints());
     all.extend(freezes::endpoints());
+    all.extend(card_incidents::endpoints());
     all.extend(payments::endpoints());
     all.extend(purchases::endpoints());
     all.extend(collection::endpoints());

@@ -374,6 +374,8 @@ role_client! {
         closing(; closing::ClosingQuery) -> closing::ClosingRecord = closing::CLOSING;
         /// Tells of a frozen card, and asks whether it was released.
         issuer_freeze(; clearing::freezes::IssuerFreeze) -> clearing::freezes::FreezeStanding = clearing::freezes::ISSUER_FREEZE;
+        /// Reports what a phone tried with a card.
+        card_incident(; clearing::card_incidents::CardIncident) -> Nothing = clearing::card_incidents::CARD_INCIDENT;
         /// Reports what contradicts a payment.
         payment_incident(; clearing::payments::PaymentIncident) -> Nothing = clearing::payments::PAYMENT_INCIDENT;
         /// Reports a payment that nobody could use and that went back.

@@ -29,8 +29,10 @@ use crate::step::ExpectedStatus;
 pub enum UnloadOutcome {
     /// The card debited and proves it.
     Debited,
-    /// Nothing that was said proves anything: observe the card.
+    /// Somebody says that the card debited, and no MAC3 proves it: observe the card.
     Unproven,
+    /// Somebody says that the card refused: observe the card, the word is not the card's.
+    SaidToBeRefused,
 }
 
 /// Begins a debit of `amount`. MAC1 of the card's answer is verified with the card's unload key.
@@ -70,7 +72,7 @@ pub async fn unload(
     let debit = script.transmit(Command::new("DEBIT FOR UNLOAD", command.to_apdu()));
     let mut answers = script.run(card).await?;
     if answers.stopped().is_some() {
-        return Ok(UnloadOutcome::Unproven);
+        return Ok(UnloadOutcome::SaidToBeRefused);
     }
     let response = answers.take_one(&debit)?;
     let Ok(DebitForUnloadResponse { mac3 }) = DebitForUnloadResponse::decode(&response.data) else {

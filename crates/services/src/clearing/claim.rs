@@ -18,6 +18,7 @@ use super::closing::{Decided, operation_from_wire, refused};
 use super::parking::seal_context;
 use crate::purse::{card_from_wire, card_to_wire, se_from_wire, to_wire};
 use crate::server::Call;
+use crate::stored;
 
 /// Claims a parked card.
 pub(super) async fn claim_parked(
@@ -35,13 +36,20 @@ pub(super) async fn claim_parked(
         Problem::because(ProblemCode::StateForbids, both("The card is not parked.", "卡片未寄存。"))
     })?;
     let detail = json!({ "claim": claim.operation, "se": se });
-    centre
+    let claimed = centre
         .step_closing(&institution, card, newest.operation, |_, known| {
             let known = known.ok_or(ProblemCode::StateForbids)?;
             let made = known.claim(claim).map_err(refused)?;
             Ok(made.map(|made| Decided::new(made, "parked-card-claimed", detail.clone())))
         })
-        .await?;
+        .await;
+    if let Err(problem) = claimed {
+        if problem.code == ProblemCode::BoundElsewhere {
+            let noted = centre.note_second_claim(card, newest.operation, claim).await;
+            noted.map_err(|error| stored::problem(&error))?;
+        }
+        return Err(problem);
+    }
     let parking = newest.stage.parking().ok_or(ProblemCode::StateForbids)?;
     centre.claimed(card, WireOperation(newest.operation.as_uuid()), parking)
 }

@@ -31,6 +31,7 @@ mod late_statements;
 mod list_key;
 mod lists;
 mod missing_statements;
+mod noted;
 mod open_account;
 mod operator_payouts;
 mod order_reports;
@@ -151,6 +152,7 @@ pub fn routes(centre: Arc<Clearing>) -> Routes<Clearing> {
         .on(&clearing::closing::CLAIM_EVIDENCE, claim_evidence::evidence)
         .on(&clearing::closing::CLOSING, closing::closing)
         .on(&clearing::freezes::ISSUER_FREEZE, issuer_freezes::issuer_freeze)
+        .on(&clearing::card_incidents::CARD_INCIDENT, noted::card_incident)
         .on(&clearing::payments::PAYMENT_INCIDENT, payment_incidents::payment_incident)
         .on(&clearing::payments::STRAY_PAYMENT, stray_payments::stray_payment)
         .on(&clearing::purchases::PURCHASE, purchases::purchase)

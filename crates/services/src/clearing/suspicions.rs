@@ -199,7 +199,7 @@ impl Clearing {
     }
 
     /// Keeps those that no day has seen.
-    async fn keep_new(&self, all: Vec<Difference>) -> Result<u64, StorageError> {
+    pub(super) async fn keep_new(&self, all: Vec<Difference>) -> Result<u64, StorageError> {
         let mut new = Vec::new();
         for one in all {
             if self.store.difference(one.id).await?.is_none() {
@@ -212,7 +212,8 @@ impl Clearing {
     /// What was taken after all, and what is not missing any more.
     async fn explain_arrivals(&self, day: BusinessDay) -> Result<u64, StorageError> {
         let mut explained = 0;
-        for cause in Cause::ALL.iter().copied().filter(|cause| cause.has_evidence()) {
+        for cause in Cause::ALL.iter().copied().filter(|cause| cause.has_evidence() || cause.ends_by_itself())
+        {
             for state in ["waiting", "open", "proposed"] {
                 explained += self.explain_arrivals_of(day, cause, state).await?;
             }
@@ -238,13 +239,25 @@ impl Clearing {
             let Some(last) = page.last() else { return Ok(explained) };
             after = Some((last.day, last.id));
             for known in &page {
-                if self.has_arrived(known).await? {
-                    let arrived = known.clone().explained(day, Explanation::Arrived);
-                    self.store.change_difference(known, arrived, Books::default()).await?;
-                    explained += 1;
-                }
+                let Some(arrived) = self.explained_by(day, known).await? else { continue };
+                self.store.change_difference(known, arrived, Books::default()).await?;
+                explained += 1;
             }
         }
+    }
+
+    /// The difference with what explains it by now, if something does.
+    async fn explained_by(
+        &self,
+        day: BusinessDay,
+        known: &Difference,
+    ) -> Result<Option<Difference>, StorageError> {
+        if let Some((by, found_out)) = self.ended(known).await? {
+            let text = found_out.map_or_else(|| known.text.clone(), |what| format!("{}; {what}", known.text));
+            return Ok(Some(Difference { text, ..known.clone() }.explained(day, by)));
+        }
+        let arrived = self.has_arrived(known).await?;
+        Ok(arrived.then(|| known.clone().explained(day, Explanation::Arrived)))
     }
 
     async fn has_arrived(&self, known: &Difference) -> Result<bool, StorageError> {

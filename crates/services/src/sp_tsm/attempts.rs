@@ -174,6 +174,7 @@ impl SpTsm {
             return Ok(());
         };
         warn!(card = %card.card, reason, "a card contradicts the records");
+        self.tell_credit_after_cancel(card, OnlineCounter(counter), Fen::new(balance.into())).await?;
         self.freeze(card, &reason).await?;
         Err(suspicious(&reason))
     }

@@ -64,6 +64,9 @@ impl SpTsm {
                     carried
                 }
             };
+            if let Err(Stop::Card(error)) = &carried {
+                self.tell_unproven((se, application), purpose, error).await;
+            }
             let outcome = carried.unwrap_or_else(Stop::into_outcome);
             self.give_link_back(fence, &format!("{:?}", outcome.result)).await;
             outcome

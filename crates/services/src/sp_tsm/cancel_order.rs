@@ -62,7 +62,13 @@ pub(super) async fn cancel_order(
                 notes: vec![note],
                 ..With::default()
             };
-            tsm.store.cancel_top_up(order, with).await.map_err(problem)?;
+            if let Err(error) = tsm.store.cancel_top_up(order, with).await {
+                let refusal = problem(error);
+                if refusal.code == ProblemCode::OutcomeUnknown {
+                    tsm.tell_cancel_in_doubt(order).await.map_err(problem)?;
+                }
+                return Err(refusal);
+            }
             tsm.outbox.kick();
         }
     }

@@ -178,7 +178,8 @@ impl SpTsm {
         let with = With { notes: vec![note], ..With::default() };
         match self.store.order_arrival(arrival, with).await? {
             ArrivalOrdered::Accepted(arrival) => Ok(arrival),
-            ArrivalOrdered::Busy(_) => {
+            ArrivalOrdered::Busy(first) => {
+                self.tell_second_claim(&first, wanted.se).await?;
                 let reason = both(
                     "Another phone is bringing the card to itself; give that up first.",
                     "另一部手机正在迁入该卡，请先放弃。",

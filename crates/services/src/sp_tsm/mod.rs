@@ -24,6 +24,7 @@ mod begin;
 mod cancel_closing;
 mod cancel_opening;
 mod cancel_order;
+mod card_incidents;
 mod card_record;
 mod cash_top_up;
 mod claim_returns;

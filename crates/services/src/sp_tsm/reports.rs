@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use tsm_api::clearing::card_incidents::CardIncident;
 use tsm_api::clearing::closing::{
     ClosingPurpose, ParkedCard, ParkingProof, RefundPayment, RefundRequest, RefundWay, ReleaseClaim,
     UndoClosing, UndoEvidence,
@@ -54,6 +55,7 @@ const REFUND: &str = "refund";
 const STRAY: &str = "stray-payment";
 const CLOSE: &str = "close-payment";
 const INCIDENT: &str = "payment-incident";
+const CARD_INCIDENT: &str = "card-incident";
 const PARK: &str = "park";
 const UNDO_CLOSING: &str = "undo-closing";
 const ORDER_REFUND: &str = "order-refund";
@@ -256,6 +258,11 @@ pub(super) fn incident(
     delivery(CENTRE, INCIDENT, &id.to_string(), &report, at)
 }
 
+/// The centre lists what a phone tried with a card.
+pub(super) fn card_incident(report: &CardIncident, at: Timestamp) -> Delivery {
+    delivery(CENTRE, CARD_INCIDENT, &report.incident.to_string(), report, at)
+}
+
 /// The SE-TSM learns how an operation ended.
 pub(super) fn result(result: &OperationResult, at: Timestamp) -> Delivery {
     delivery(SE_TSM, RESULT, &result.operation.to_string(), result, at)
@@ -421,6 +428,10 @@ impl Carrier for Reports {
             },
             INCIDENT => match read::<PaymentIncident>(delivery) {
                 Ok(report) => Carried::of(self.links.centre.payment_incident(&report).await),
+                Err(refused) => refused,
+            },
+            CARD_INCIDENT => match read::<CardIncident>(delivery) {
+                Ok(report) => Carried::of(self.links.centre.card_incident(&report).await),
                 Err(refused) => refused,
             },
             PAID => match read::<OrderReport>(delivery) {

@@ -114,7 +114,10 @@ impl SpTsm {
         session.progress.say(Stage::Closing, 90);
         let tac = match credited {
             Ok(CreditOutcome::Credited(tac)) => Tac(tac.to_bytes()),
-            Ok(CreditOutcome::Unproven | CreditOutcome::SaidToBeRefused(_)) => {
+            Ok(unproven @ (CreditOutcome::Unproven | CreditOutcome::SaidToBeRefused(_))) => {
+                if unproven == CreditOutcome::Unproven {
+                    self.tell_unproven_credit(card, order, intended.amount).await?;
+                }
                 info!(card = %card.card, "the answer to the credit proves nothing; the card is asked");
                 return self.ask_the_card(session, fence, card, keys, order).await;
             }

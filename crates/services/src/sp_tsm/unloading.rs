@@ -137,14 +137,21 @@ impl SpTsm {
                 let after = OnlineCounter(debit.counter.0.saturating_add(1));
                 self.park_emptied((session, place), fence, card, debit, after).await
             }
-            UnloadOutcome::Unproven => match self.settle_debit(session, fence, card, place).await? {
-                Settled::Debited(parked) => Ok(parked),
-                Settled::NotDebited(..) => {
-                    let reason =
-                        both("The card was not emptied; continue or cancel.", "卡片未清零，请继续或取消。");
-                    Err(Problem::because(ProblemCode::CardUnproven, reason).into())
+            unproven @ (UnloadOutcome::Unproven | UnloadOutcome::SaidToBeRefused) => {
+                if unproven == UnloadOutcome::Unproven {
+                    self.tell_unproven_debit(&card, debit.balance).await?;
                 }
-            },
+                match self.settle_debit(session, fence, card, place).await? {
+                    Settled::Debited(parked) => Ok(parked),
+                    Settled::NotDebited(..) => {
+                        let reason = both(
+                            "The card was not emptied; continue or cancel.",
+                            "卡片未清零，请继续或取消。",
+                        );
+                        Err(Problem::because(ProblemCode::CardUnproven, reason).into())
+                    }
+                }
+            }
         }
     }
 
@@ -200,6 +207,7 @@ impl SpTsm {
         }
         let proven = card.proven.unwrap_or(seen);
         if seen.counter != proven.counter || seen.balance > proven.balance {
+            self.tell_credit_after_cancel(&card, seen.counter, seen.balance).await?;
             let reason = format!(
                 "the purse holds {} yuan at online counter {}, and it held {} at {} before",
                 seen.balance, seen.counter, proven.balance, proven.counter

@@ -21,16 +21,16 @@ use crate::purse_card::PurseCard;
 const ANOTHER_SE: [u8; 8] = [0x10, 0, 0, 0, 0, 0, 0, 2];
 const A_THIRD: [u8; 8] = [0x10, 0, 0, 0, 0, 0, 0, 3];
 
-fn operation(number: u128) -> OperationId {
+pub fn operation(number: u128) -> OperationId {
     OperationId(Uuid::from_u128(number))
 }
 
-fn begin(card: &PurseCard, number: u128, purpose: ClosingPurpose) -> BeginClosing {
+pub fn begin(card: &PurseCard, number: u128, purpose: ClosingPurpose) -> BeginClosing {
     let se_id = HexBytes(SE.to_vec());
     BeginClosing { card: card.wire(), se_id, purpose, operation: operation(number) }
 }
 
-fn parked(card: &PurseCard, number: u128, purpose: ClosingPurpose) -> ParkedCard {
+pub fn parked(card: &PurseCard, number: u128, purpose: ClosingPurpose) -> ParkedCard {
     let image = card.image();
     let state = *image.state();
     ParkedCard {
@@ -46,7 +46,7 @@ fn parked(card: &PurseCard, number: u128, purpose: ClosingPurpose) -> ParkedCard
     }
 }
 
-fn claim(card: &PurseCard, se: [u8; 8], number: u128) -> ClaimParked {
+pub fn claim(card: &PurseCard, se: [u8; 8], number: u128) -> ClaimParked {
     ClaimParked { card: card.wire(), se_id: HexBytes(se.to_vec()), operation: operation(number) }
 }
 

@@ -5,6 +5,7 @@ mod days;
 mod differences;
 mod fare_check;
 mod institutions;
+mod noted;
 mod statements;
 mod suspicions;
 mod watch;

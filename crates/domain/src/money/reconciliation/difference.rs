@@ -82,6 +82,8 @@ pub enum Explanation {
     Settled,
     /// What was missing came, or what was kept aside was taken after all.
     Arrived,
+    /// What it is about has come to its end, and the books account for it.
+    Ended,
 }
 
 /// What a difference about reports stands on.

@@ -80,6 +80,11 @@ causes! {
     NotificationRefused, "notification_refused", "A payment notification was not taken: forged, signed at another time, sent before, or meant for another merchant. It changed nothing.", "支付通知未被采信：系伪造、超时、重放或发给其他商户，未产生任何影响。", "Find out who sent it; nothing has to be booked.", "查明发送方，无需记账。";
     PaymentContradicts, "payment_contradicts", "What was said of a payment contradicts the order that it names, or the payment is another order's. It changed nothing.", "所报支付与其订单矛盾，或该支付属于另一订单，未产生任何影响。", "Ask the payment platform about the order and the payment; correct what the statement shows.", "向支付平台核对该订单与支付，并按对账单更正。";
     RefundRefused, "refund_refused", "The payment platform refuses to give a payment back.", "支付平台拒绝退回一笔支付。", "Ask the payment platform about the payment; pay what is owed to the rider another way.", "向支付平台核对该笔支付，应退款项另行支付给持卡人。";
+    ClaimedTwice, "claimed_twice", "A second phone asked for a parked card that another phone had claimed; it was refused, and nothing was sent to it.", "寄存卡片已被一部手机认领，另一部手机又来认领；后者被拒，未向其发送任何数据。", "Nothing has to be booked. When the first phone's claim does not come to its end, ask the rider which of the two is his.", "无需记账。若先前的认领迟迟未了结，请向持卡人核实哪部手机属于本人。";
+    ProofMissing, "proof_missing", "A phone said that a card had carried out a command, and the card's proof was missing or wrong; nothing was believed.", "手机声称卡片已执行指令，但卡片证明缺失或不符；未予采信。", "Nothing has to be booked: the card itself says at its next contact what it did. When it happens again, examine the phone.", "无需记账：卡片下次联系时自会证实结果。若反复出现，请核查该手机。";
+    CancelInDoubt, "cancel_in_doubt", "An order was asked back while only the card knew whether it had taken its money in; nothing was given back.", "在只有卡片知道是否已入账时，订单被要求撤销；未退款。", "Wait for the card's next contact, which tells; a purchase from that money waits for it, too.", "等待卡片下次联系证实结果；用该笔款项的消费亦随之待定。";
+    CreditAfterCancel, "credit_after_cancel", "A card that had proved that it took in nothing shows a credit after its order was cancelled and given back.", "卡片曾证实未入账，订单已撤销退款，之后卡片却显示已入账。", "Keep the card frozen and ask its rider to show it; the books have given the money back once.", "保持冻结，请持卡人出示卡片核查；账上该笔款项已退还一次。";
+    TapDuringReturn, "tap_during_return", "A card paid at a terminal while its return or migration was under way; the purchase is booked, and what is owed to the rider is less by it.", "卡片在退卡或迁出过程中于终端消费；该笔消费已入账，应退余额相应减少。", "Nothing has to be done; it is over when the card's parking accounts for it.", "无需处理；卡片寄存入账后自行了结。";
     OtherSuspicion, "other_suspicion", "A report contradicts the records.", "上报内容与记录矛盾。", "Examine the card's journal.", "核查卡片日志。";
 }
 
@@ -98,6 +103,11 @@ impl Cause {
                 | Self::CounterGap
                 | Self::CardCopied
         )
+    }
+
+    /// Whether it comes to its end without anybody, when the books or the card's closing say so.
+    pub const fn ends_by_itself(self) -> bool {
+        matches!(self, Self::ClaimedTwice | Self::CancelInDoubt | Self::TapDuringReturn)
     }
 
     /// The kind of the incident of a parking that waits for a load's report.

@@ -8,7 +8,9 @@ use tsm_api::clearing::Consumption;
 use tsm_api::clearing::collection::BatchRow;
 use tsm_api::clearing_files::{LOCK, Record as _, TransactionRecord};
 use tsm_api::problem::{Problem, ProblemCode, both};
-use tsm_domain::money::{CardTransaction, ListVersion, LoadProof, Tac, TransactionKey, TransactionType};
+use tsm_domain::money::{
+    CardAccountState, CardTransaction, ListVersion, LoadProof, Tac, TransactionKey, TransactionType,
+};
 use tsm_domain::{AsideId, CardNumber, Fen, InstitutionId, TerminalNumber};
 use tsm_epurse::host::purchase::PurchaseFacts;
 use tsm_epurse::{Amount, DateTime, TerminalSequence};
@@ -137,7 +139,19 @@ struct KnownCard {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Carried {
     Yes,
+    /// It is being closed: whether it is blocked already is not proven.
+    Closing,
     No,
+}
+
+impl Carried {
+    const fn of(state: &CardAccountState) -> Self {
+        match state {
+            CardAccountState::Closing { .. } => Self::Closing,
+            state if state.carrier().is_some() => Self::Yes,
+            _ => Self::No,
+        }
+    }
 }
 
 /// A purchase in the rules' types.
@@ -253,12 +267,18 @@ impl<'a> Judge<'a> {
         let known = match account {
             Some(row) => Some(KnownCard {
                 tac_key: self.centre.tac_key(card)?,
-                carried: if row.account.state.carrier().is_some() { Carried::Yes } else { Carried::No },
+                carried: Carried::of(&row.account.state),
             }),
             None => None,
         };
         self.cards.insert(card, known.clone());
         Ok(known)
+    }
+
+    /// Whether a card of the rows is being closed, or no SE carries it.
+    pub(in crate::clearing) fn is_closing(&self, card: CardNumber) -> bool {
+        let known = self.cards.get(&card).and_then(Option::as_ref);
+        known.is_some_and(|known| known.carried != Carried::Yes)
     }
 
     /// The cards of the rows that no SE carries.

@@ -131,6 +131,12 @@ impl Clearing {
         };
         for (step, outcome) in steps.iter().zip(&outcomes) {
             self.report_aside(step, *outcome).await?;
+            if let (Judged::Purchase { transaction, .. }, RowOutcome::Recorded | RowOutcome::Duplicate) =
+                (&step.judged, outcome)
+                && judge.is_closing(transaction.key.card)
+            {
+                self.note_tap(transaction).await.map_err(problem)?;
+            }
         }
         for card in judge.uncarried() {
             self.check_closed(card).await?;

@@ -13,20 +13,20 @@ use crate::issuer::city::{City, PURSE};
 use crate::issuer::phone::{Phone, command_of, forged, request_id};
 use crate::issuer::top_up::opened;
 
-struct List {
-    conversation: ConversationId,
-    turn: u32,
-    steps: Vec<Step>,
+pub struct List {
+    pub conversation: ConversationId,
+    pub turn: u32,
+    pub steps: Vec<Step>,
 }
 
-fn list(reply: ConversationReply) -> List {
+pub fn list(reply: ConversationReply) -> List {
     match reply {
         ConversationReply::Steps { conversation, turn, steps, .. } => List { conversation, turn, steps },
         other => panic!("no steps: {other:?}"),
     }
 }
 
-fn outcome(reply: ConversationReply) -> Outcome {
+pub fn outcome(reply: ConversationReply) -> Outcome {
     match reply {
         ConversationReply::Outcome { outcome, .. } => outcome,
         other => panic!("no outcome: {other:?}"),
@@ -34,7 +34,7 @@ fn outcome(reply: ConversationReply) -> Outcome {
 }
 
 /// The first list of a top-up.
-async fn begin(phone: &Phone, order: OrderId) -> List {
+pub async fn begin(phone: &Phone, order: OrderId) -> List {
     let start = Phone::start_request(Operation::TopUp, Some(order));
     match phone.wallet.start(&start).await.unwrap() {
         // The conversation before was still open; it is taken over.
@@ -46,19 +46,19 @@ async fn begin(phone: &Phone, order: OrderId) -> List {
     }
 }
 
-async fn answer(phone: &Phone, list: &List, responses: Vec<HexBytes>) -> ConversationReply {
+pub async fn answer(phone: &Phone, list: &List, responses: Vec<HexBytes>) -> ConversationReply {
     let request = TurnRequest { turn: list.turn, responses, ..TurnRequest::default() };
     phone.wallet.turn(list.conversation, &request).await.unwrap()
 }
 
 /// The list with CREDIT FOR LOAD, after an honest first answer.
-async fn up_to_the_credit(phone: &mut Phone, order: OrderId) -> List {
+pub async fn up_to_the_credit(phone: &mut Phone, order: OrderId) -> List {
     let first = begin(phone, order).await;
     let honest = phone.carry(first.turn, &first.steps, None);
     list(answer(phone, &first, honest.responses).await)
 }
 
-fn credit_command(list: &List) -> CommandApdu {
+pub fn credit_command(list: &List) -> CommandApdu {
     assert_eq!(list.steps.len(), 1);
     command_of(&list.steps[0]).0
 }

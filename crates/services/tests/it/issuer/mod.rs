@@ -15,6 +15,7 @@ mod kept;
 mod locks;
 mod migrating_in;
 mod migrating_out;
+mod noted;
 mod offline;
 mod online;
 mod online_cuts;

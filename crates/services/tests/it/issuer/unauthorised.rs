@@ -179,6 +179,14 @@ fn centre_rows(card: &str) -> Vec<(&'static str, Owner, Value)> {
         ("GET /peer/v1/closings", Issuer, json!({ "card": card })),
         ("GET /peer/v1/parked-cards/claims/evidence", Issuer, json!({ "card": card })),
         ("POST /peer/v1/issuer-freezes", Issuer, json!({ "freeze": ID, "card": card, "reason": "why" })),
+        (
+            "POST /peer/v1/card-incidents",
+            Issuer,
+            json!({
+                "incident": ID, "kind": "proof_missing", "card": card, "text": "why",
+                "at": "2026-11-20T04:00:00Z",
+            }),
+        ),
         ("POST /peer/v1/payment-incidents", Keepers, incident),
         (
             "POST /peer/v1/stray-payments",

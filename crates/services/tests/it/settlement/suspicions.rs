@@ -202,7 +202,7 @@ fn stranger_credit(card: &mut PurseCard) -> tsm_api::clearing::CreditReport {
     card.load(9, 900)
 }
 
-trait Looks {
+pub(super) trait Looks {
     async fn ripen_for(&self, day: tsm_domain::money::settlement::BusinessDay);
     async fn compare(&self);
 }

@@ -29,7 +29,7 @@ use tsm_storage::clerks::ClerkRole;
 use uuid::Uuid;
 
 use crate::centre_clerks::session_of;
-use crate::clearing::sealing_key;
+use crate::clearing::{SE, sealing_key};
 use crate::institution::Institution;
 use crate::purse_card::{PREFIX, PurseCard, TERMINAL, import_tac_root, purse_keys};
 use crate::support::{Net, SystemClock, SystemEntropy, environment};
@@ -275,7 +275,7 @@ fn terminals() -> Terminals {
 }
 
 pub fn account(card: &PurseCard) -> NewAccount {
-    NewAccount { card: card.wire(), se_id: HexBytes(vec![0x10; 8]), aid: HexBytes(vec![0xA0; 8]) }
+    NewAccount { card: card.wire(), se_id: HexBytes(SE.to_vec()), aid: HexBytes(vec![0xA0; 8]) }
 }
 
 pub fn report(order: u128, card: &PurseCard, amount_fen: u32) -> OrderReport {
