@@ -252,7 +252,11 @@ impl Card {
                 inner.fail();
                 return Exchange::Dead;
             }
-            Some(Mishap::Invented) => return Exchange::Answer(StatusWord::SUCCESS.into()),
+            Some(Mishap::Invented) => {
+                drop(inner);
+                self.truth.lied(self.element);
+                return Exchange::Answer(StatusWord::SUCCESS.into());
+            }
             Some(Mishap::Kept) => {
                 inner.kept = Some((interface, command.clone()));
                 inner.mute = inner.random.once_in(2);
@@ -288,6 +292,9 @@ impl Card {
             _ => answer,
         });
         drop(inner);
+        if matches!(mishap, Some(Mishap::Forged | Mishap::Poorer)) {
+            self.truth.lied(self.element);
+        }
         if let Some(number) = announced {
             self.truth.announced(self.element, number);
         }

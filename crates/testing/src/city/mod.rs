@@ -36,6 +36,7 @@ pub mod line;
 mod meddling;
 pub mod network;
 mod nights;
+mod noted;
 pub mod phone;
 pub mod placed;
 pub mod planted;

@@ -86,6 +86,7 @@ impl World {
         let all = clearing.differences(&any, usize::MAX);
         let Some(Ok(all)) = all.now_or_never() else { return };
         self.check_altered(&all);
+        self.check_noted();
         for difference in all {
             self.trace.aside(&Event::Difference(difference.cause.name(), difference.state.name()));
             self.differed(difference.cause);
@@ -100,6 +101,9 @@ impl World {
 
     /// Whether the cause of a difference that nothing explained is the right one.
     fn is_so(&self, difference: &Difference) -> bool {
+        if let Some(is_so) = self.noted_is_so(difference) {
+            return is_so;
+        }
         // What the network has done to the platform's messages, whatever card they were about.
         if difference.cause == Cause::NotificationRefused {
             return TAMPERED.iter().any(|kind| difference.text.starts_with(kind));

@@ -46,6 +46,8 @@ struct Account {
     unproven: BTreeMap<(Body, u16), (u32, [u8; 6])>,
     /// What terminals have forgotten because the card's copy denied it, or the card what its copy had paid.
     denied: BTreeSet<(Body, u16)>,
+    /// Phones that have answered for the card, or changed its answer.
+    liars: BTreeSet<Element>,
     /// What was on copies of the rider's cards when they were made.
     copied: u64,
 }
@@ -385,6 +387,25 @@ impl Truth {
             .filter(|order| order.credited.is_none() && order.money == Money::Platform)
             .map(|order| (order.order, order.amount))
             .collect()
+    }
+
+    /// An order's rider and amount, and whether a card has it.
+    pub fn order(&self, order: OrderId) -> Option<(u32, u32, bool)> {
+        let state = lock(&self.state);
+        let accounts = (0..).zip(&state.accounts);
+        let all = accounts.flat_map(|(rider, account)| account.orders.iter().map(move |one| (rider, one)));
+        let mut of = all.filter(|(_, one)| one.order == order);
+        of.next().map(|(rider, one)| (rider, one.amount, one.credited.is_some()))
+    }
+
+    /// A phone has said something else than its card.
+    pub fn lied(&self, element: Element) {
+        lock(&self.state).accounts[element.rider as usize].liars.insert(element);
+    }
+
+    /// The phones of a rider that have lied.
+    pub fn liars(&self, rider: u32) -> Vec<Element> {
+        lock(&self.state).accounts[rider as usize].liars.iter().copied().collect()
     }
 
     /// How an order stands at the platform; `None` while the platform cannot be asked.
