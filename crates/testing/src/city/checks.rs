@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tsm_api::HexBytes;
 use tsm_api::se_tsm::wallet::OperationLists;
-use tsm_domain::money::AccountKind;
+use tsm_domain::money::{AccountKind, MoneyTotals};
 use tsm_domain::se::MirrorKind;
 use tsm_domain::se_application::SeState;
 use tsm_domain::{CardNumber, SeId};
@@ -37,7 +37,7 @@ impl World {
             self.truth.find(None, Violation::Books { sums: (imbalance.paid, imbalance.found) });
         }
         let Some(sums) = self.truth.sums() else { return };
-        let found = sums.on_cards + sums.spent + sums.in_flight - sums.returned - sums.copied;
+        let found = sums.on_cards + sums.spent + sums.in_flight - sums.returned - sums.copied - sums.disputed;
         if sums.held != found {
             let term = ("paid and not given back", found, sums.held);
             self.truth.find(None, Violation::BooksUntrue { term });
@@ -182,7 +182,7 @@ impl World {
             // What the centre did not take of copied cards is still in its books.
             let refused = self.refused_at(|_| true);
             let unspent = sums.on_cards + sums.unproven + sums.in_flight - sums.returned;
-            let unspent = unspent + refused - sums.copied;
+            let unspent = unspent + refused - sums.copied - sums.disputed;
             let spent = totals.spent + totals.operator_payable + totals.operator_paid;
             let terms = [
                 ("paid in and not given back", totals.paid_in + totals.cash_in - totals.refunded, sums.held),
@@ -191,6 +191,7 @@ impl World {
             ];
             for term in terms {
                 if term.1 != term.2 {
+                    self.find_untrue_payments();
                     self.find_untrue_card();
                     self.truth.find(None, Violation::BooksUntrue { term });
                 }
@@ -209,6 +210,20 @@ impl World {
             if let Some(books) = books.filter(|books| *books != truth) {
                 let term = ("of this card that it holds", books, truth);
                 return self.truth.find(Some(rider), Violation::BooksUntrue { term });
+            }
+        }
+    }
+
+    /// Names a card for which the books say another sum paid in and not given back than is true.
+    fn find_untrue_payments(&self) {
+        for (card, held) in self.truth.held_for_cards().unwrap_or_default() {
+            let Some(transfers) = now(self.servers.stores.clearing.transfers_of(card)) else { continue };
+            let totals = MoneyTotals::of_transfers(&transfers);
+            let books = totals.paid_in + totals.cash_in - totals.refunded;
+            if books != held {
+                let term = ("paid in for this card and not given back", books, held);
+                let rider = self.truth.holder(card.application_serial());
+                return self.truth.find(rider, Violation::BooksUntrue { term });
             }
         }
     }

@@ -117,6 +117,9 @@ pub struct Sums {
     pub returned: i128,
     /// On copies of cards when they were made: nobody paid for it.
     pub copied: i128,
+    /// Cash on cards that were copied, for which people have yet to decide whether it is there: it comes into the
+    /// books with the card's proof, and these cards prove two things.
+    pub disputed: i128,
 }
 
 impl Truth {
@@ -534,6 +537,10 @@ impl Truth {
             for order in &account.orders {
                 match (order.money, order.credited) {
                     (Money::Platform, _) => {}
+                    (Money::Kiosk, Some(_)) if self.is_disputed(&state, order)? => {
+                        sums.disputed += i128::from(order.amount);
+                        continue;
+                    }
                     (Money::Kiosk, Some(_)) => {
                         sums.held += i128::from(order.amount);
                         continue;
@@ -555,6 +562,46 @@ impl Truth {
             }
         }
         Some(sums)
+    }
+
+    /// Whether the issuer leaves it to people what became of this cash, because card and copy contradict each
+    /// other. None while the issuer cannot be asked.
+    fn is_disputed(&self, state: &State, order: &Order) -> Option<bool> {
+        let Some(body) = order.credited.filter(|body| state.is_copied(body.serial)) else {
+            return Some(false);
+        };
+        let Ok(card) = CardNumber::from_application_serial(&body.serial) else { return Some(false) };
+        let known = self.issuer.top_ups_of(card, usize::MAX).now_or_never()?.ok()?;
+        let is_disputed = known.iter().any(|known| match &known.state {
+            TopUpOrderState::Paid { payment, stage: TopUpStage::Suspicious(..) } => {
+                payment.as_cash().is_some_and(|(_, operation)| operation == order.order.as_uuid())
+            }
+            _ => false,
+        });
+        Some(is_disputed)
+    }
+
+    /// What was paid in for each card and not given back, by what the riders did; none while issuer or platform
+    /// cannot be asked. What came to no card and that the issuer does not know is nobody's.
+    pub fn held_for_cards(&self) -> Option<BTreeMap<CardNumber, i128>> {
+        let state = lock(&self.state);
+        let mut held = BTreeMap::new();
+        for order in state.accounts.iter().flat_map(|account| &account.orders) {
+            // The number of an order with cash is the kiosk's own.
+            let of_issuer = self.issuer.top_up(order.order).now_or_never()?.ok()?.map(|order| order.card);
+            let of_body =
+                order.credited.and_then(|body| CardNumber::from_application_serial(&body.serial).ok());
+            let Some(card) = of_issuer.or(of_body) else { continue };
+            *held.entry(card).or_default() += match (order.money, order.credited) {
+                (Money::Platform, _) => {
+                    let row = self.payments.order(order.order).now_or_never()?.ok()?;
+                    row.map_or(0, |row| i128::from(row.order.held().get()))
+                }
+                (Money::Kiosk, Some(_)) if !self.is_disputed(&state, order)? => i128::from(order.amount),
+                (Money::Kiosk | Money::GivenBack, _) => 0,
+            };
+        }
+        Some(held)
     }
 
     /// What a rider's cards have spent in all.
