@@ -7,6 +7,9 @@ use tsm_api::endpoint::StaffRole;
 use tsm_api::se_tsm::{operator, provider};
 
 use super::keys::{self, Keys, Organisation};
+use super::lock;
+use super::network::Role;
+use super::world::World;
 
 /// The first administrator's account and password.
 pub const ADMINISTRATOR: (&str, &str) = ("administrator", "the first password of the city");
@@ -104,13 +107,29 @@ pub async fn hall(client: &Client) -> Result<SeTsmStaff, ClientError> {
     log_in(client, HALL, &changed(HALL_PASSWORD)).await
 }
 
+impl World {
+    /// Goes to a hall of the operator, whose staff stays logged in for as long as all goes well.
+    pub(super) async fn at_hall<T>(
+        &self,
+        visit: impl AsyncFnOnce(&SeTsmStaff) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let at_work = lock(&self.hall).clone();
+        let hall = match at_work {
+            Some(hall) => hall,
+            None => hall(&Client::new(self.network.way(Role::SeTsm, None))).await?,
+        };
+        let done = visit(&hall).await;
+        *lock(&self.hall) = done.is_ok().then_some(hall);
+        done
+    }
+}
+
 /// The hall lists a secure element as lost, or takes it off the list; as a person there it looks first how it stands.
 pub async fn list_as_lost(
-    client: &Client,
+    hall: &SeTsmStaff,
     se: &HexBytes,
     listing: operator::Listing,
 ) -> Result<(), ClientError> {
-    let hall = hall(client).await?;
     let record = hall.element(se).await?;
     if record.loss == listing {
         return Ok(());

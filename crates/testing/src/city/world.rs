@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::clearing::lists::LostCard;
-use tsm_api::client::{Client, SpTsmTerminal};
+use tsm_api::client::{Client, SeTsmStaff, SpTsmTerminal};
 use tsm_domain::environment::{Clock, Entropy};
 use tsm_domain::money::reconciliation::Cause;
 use tsm_storage::memory::Crash;
@@ -171,6 +171,8 @@ pub struct World {
     words_of_loss: AtomicU64,
     machines: Arc<Stream>,
     unsettled: Mutex<Vec<(u32, String)>>,
+    /// The staff of a hall, while it is logged in.
+    pub(super) hall: Mutex<Option<SeTsmStaff>>,
     /// The chain of each journal that was looked at last.
     pub(super) looked_at: Mutex<[Option<ChainKey>; 3]>,
 }
@@ -200,6 +202,7 @@ impl World {
             random: Stream::new(seed, 3),
             machines: Arc::new(Stream::new(seed, 4)),
             unsettled: Mutex::default(),
+            hall: Mutex::default(),
             looked_at: Mutex::default(),
             executor,
             tally,

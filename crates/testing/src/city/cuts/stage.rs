@@ -349,7 +349,8 @@ impl Stage {
         let client = Client::new(self.world.network.way(Role::SeTsm, None));
         let se = HexBytes(self.people[person].element.id().to_vec());
         let failed = |error: tsm_api::client::ClientError| Broke::Other(format!("at the desk: {error}"));
-        desk::list_as_lost(&client, &se, listing).await.map_err(failed)?;
+        let hall = desk::hall(&client).await.map_err(failed)?;
+        desk::list_as_lost(&hall, &se, listing).await.map_err(failed)?;
         let rider = self.people[person].element.rider;
         let lost = listing == operator::Listing::On;
         self.world.trace.rider(rider, if lost { Event::Lost } else { Event::Found });

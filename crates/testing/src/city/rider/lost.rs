@@ -2,14 +2,13 @@
 //! it as soon as they have heard of it; some hear of it late, and of its return as well.
 
 use tsm_api::HexBytes;
-use tsm_api::client::{Client, ClientError};
+use tsm_api::client::ClientError;
 use tsm_api::se_tsm::operator::Listing;
 
 use super::Rider;
 use crate::city::counts::Doing;
 use crate::city::desk;
 use crate::city::keys::TRANSIT;
-use crate::city::network::Role;
 use crate::city::trace::{Event, Flow};
 use crate::city::world::News;
 
@@ -80,8 +79,7 @@ impl Rider {
 
     /// A hall lists the secure element of the phone in use as lost, or takes it off the list.
     async fn list_element(&self, listing: Listing) -> Result<(), ClientError> {
-        let client = Client::new(self.world.network.way(Role::SeTsm, None));
         let se = HexBytes(self.element_of(self.at).id().to_vec());
-        desk::list_as_lost(&client, &se, listing).await
+        self.world.at_hall(async |hall| desk::list_as_lost(hall, &se, listing).await).await
     }
 }

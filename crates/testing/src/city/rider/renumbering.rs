@@ -2,7 +2,6 @@
 //! it at their next logins, and the card, which holds its holder's number, is personalised again.
 
 use tsm_api::HexBytes;
-use tsm_api::client::Client;
 use tsm_api::se_tsm::operator::NumberChange;
 use tsm_domain::{CardNumber, SeId};
 use tsm_storage::SeTsmStore as _;
@@ -15,8 +14,6 @@ use super::{Rider, work_of};
 use crate::city::PHONES;
 use crate::city::checks::now;
 use crate::city::counts::Doing;
-use crate::city::desk;
-use crate::city::network::Role;
 use crate::city::trace::{Event, Flow};
 use crate::city::violation::Violation;
 
@@ -60,14 +57,12 @@ impl Rider {
 
     /// Gives the phones for which nobody knows whether the hall has recorded it.
     async fn go_to_hall(&mut self, phones: Vec<usize>) -> Vec<usize> {
-        let client = Client::new(self.world.network.way(Role::SeTsm, None));
-        let Ok(hall) = desk::hall(&client).await else { return phones };
         let (old, new) = (self.number_after(self.numbers - 1), self.msisdn());
         let mut left = Vec::new();
         for phone in phones {
             let se = HexBytes(self.element_of(phone).id().to_vec());
             let change = NumberChange { old: old.clone(), new: new.clone() };
-            match hall.change_number(&se, &change).await {
+            match self.world.at_hall(async |hall| hall.change_number(&se, &change).await).await {
                 Ok(_) => {}
                 Err(error) => {
                     self.last_failure = format!("at the hall: {error}");
