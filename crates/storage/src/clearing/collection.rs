@@ -305,6 +305,8 @@ pub trait Collection: Send + Sync {
     async fn take_rows(&self, step: TakeStep) -> Result<Vec<RowOutcome>>;
     /// The outcomes of a file's rows, in order.
     async fn outcomes(&self, key: FileKey) -> Result<Vec<RowOutcome>>;
+    /// Rows that were kept aside until another report comes, and are not dealt with, oldest first.
+    async fn waiting_aside(&self, after: Option<AsidePlace>, limit: usize) -> Result<Vec<AsideRow>>;
     /// Rows that were kept aside and are not dealt with, oldest first, of one institution or of all.
     async fn kept_aside(
         &self,
@@ -355,14 +357,12 @@ impl AsideReason {
         }
     }
 
-    /// Whether the row may be taken later: a report that comes first is still on its way.
-    pub const fn may_heal(self) -> bool {
-        match self {
-            Self::UnknownCard | Self::NotYet => true,
-            Self::TacWrong | Self::UnknownTerminal | Self::Contradicts | Self::Unproven | Self::Malformed => {
-                false
-            }
-        }
+    /// The reasons of rows that may be taken later: a report that comes first is still on its way.
+    pub const WAITING: [Self; 2] = [Self::UnknownCard, Self::NotYet];
+
+    /// Whether the reason is one of those.
+    pub fn may_heal(self) -> bool {
+        Self::WAITING.contains(&self)
     }
 }
 

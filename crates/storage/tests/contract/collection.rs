@@ -361,6 +361,9 @@ async fn rows_are_taken_once_with_an_outcome_each() {
         let reasons: Vec<_> = aside.iter().map(|row| row.reason).collect();
         assert_eq!(reasons, [AsideReason::TacWrong, AsideReason::NotYet, AsideReason::Contradicts]);
         assert_eq!(store.kept_aside(Some(&city()), Some(aside[0].place()), 1).await.unwrap(), aside[1..2]);
+        assert_eq!(store.waiting_aside(None, 10).await.unwrap(), aside[1..2], "one waits for its credit");
+        assert_eq!(store.waiting_aside(Some(aside[1].place()), 10).await.unwrap(), []);
+        assert_eq!(store.waiting_aside(None, 0).await.unwrap(), []);
         let other: InstitutionId = "OTHER".parse().unwrap();
         assert_eq!(store.kept_aside(Some(&other), None, 10).await.unwrap(), []);
         assert_eq!(store.aside_of(card_number(1), 10).await.unwrap(), aside);

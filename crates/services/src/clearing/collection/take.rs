@@ -19,7 +19,7 @@ use crate::clearing::Clearing;
 
 /// Rows of one step. A step is one commit; more rows share its cost, and hold other steps up longer.
 const CHUNK: u64 = 200;
-/// Rows kept aside that one round looks at again.
+/// Rows kept aside that one look at the store gives.
 const AGAIN: usize = 1_000;
 /// The pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -187,10 +187,10 @@ impl Clearing {
     async fn take_again(&self) -> Result<(), Problem> {
         let mut after = None;
         loop {
-            let kept = self.store.kept_aside(None, after, AGAIN).await.map_err(problem)?;
-            let Some(last) = kept.last() else { return Ok(()) };
+            let waiting = self.store.waiting_aside(after, AGAIN).await.map_err(problem)?;
+            let Some(last) = waiting.last() else { return Ok(()) };
             after = Some(last.place());
-            for row in kept.iter().filter(|row| row.reason.may_heal()) {
+            for row in &waiting {
                 self.take_rows(&row.reported.institution, &[Row::kept(&row.reported)]).await?;
             }
         }

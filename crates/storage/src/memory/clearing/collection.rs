@@ -234,6 +234,17 @@ impl Collection for Memory<ClearingState> {
         self.read(|state| Ok(state.collection.outcomes.get(&key).cloned().unwrap_or_default()))
     }
 
+    async fn waiting_aside(&self, after: Option<AsidePlace>, limit: usize) -> Result<Vec<AsideRow>> {
+        self.read(|state| {
+            let open = state.collection.aside.values().filter(|row| row.closed.is_none());
+            let waiting = open.filter(|row| row.reason.may_heal());
+            let later = waiting.filter(|row| after.is_none_or(|after| row.place() > after));
+            let mut found: Vec<_> = later.collect();
+            found.sort_by_key(|row| row.place());
+            Ok(found.into_iter().take(limit).cloned().collect())
+        })
+    }
+
     async fn kept_aside(
         &self,
         institution: Option<&InstitutionId>,
@@ -244,10 +255,9 @@ impl Collection for Memory<ClearingState> {
             let open = state.collection.aside.values().filter(|row| row.closed.is_none());
             let of = open.filter(|row| institution.is_none_or(|of| row.reported.institution == *of));
             let later = of.filter(|row| after.is_none_or(|after| row.place() > after));
-            let mut found: Vec<_> = later.cloned().collect();
-            found.sort_by_key(AsideRow::place);
-            found.truncate(limit);
-            Ok(found)
+            let mut found: Vec<_> = later.collect();
+            found.sort_by_key(|row| row.place());
+            Ok(found.into_iter().take(limit).cloned().collect())
         })
     }
 

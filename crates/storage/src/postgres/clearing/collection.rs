@@ -326,6 +326,16 @@ impl Collection for Postgres<ClearingTables> {
         RowOutcome::from_letters(&letters.concat())
     }
 
+    async fn waiting_aside(&self, after: Option<AsidePlace>, most: usize) -> Result<Vec<AsideRow>> {
+        let at = after.map_or(i64::MIN, |after| nanoseconds(after.at));
+        let id = after.map(|after| after.id.to_string()).unwrap_or_default();
+        let sql = "SELECT body FROM aside WHERE open AND (at, id) > ($1, $2)
+             AND body::json ->> 'reason' IN (SELECT json_array_elements_text($3::text::json))
+             ORDER BY at, id LIMIT $4";
+        let reasons = serde_json::json!(AsideReason::WAITING).to_string();
+        single!(self, db, many(db, "row kept aside", sql, params![at, id, reasons, limit(most)]).await)
+    }
+
     async fn kept_aside(
         &self,
         institution: Option<&InstitutionId>,

@@ -305,6 +305,15 @@ impl Collection for Sqlite<ClearingSchema> {
         RowOutcome::from_letters(&letters.concat())
     }
 
+    async fn waiting_aside(&self, after: Option<AsidePlace>, most: usize) -> Result<Vec<AsideRow>> {
+        let at = after.map_or(i64::MIN, |after| nanoseconds(after.at));
+        let id = after.map(|after| after.id.to_string()).unwrap_or_default();
+        let sql = "SELECT body FROM aside WHERE open = 1 AND (at, id) > (?1, ?2)
+             AND body ->> '$.reason' IN (SELECT value FROM json_each(?3)) ORDER BY at, id LIMIT ?4";
+        let reasons = serde_json::json!(AsideReason::WAITING).to_string();
+        self.read(|db| many(db, "row kept aside", sql, params![at, id, reasons, limit(most)]))
+    }
+
     async fn kept_aside(
         &self,
         institution: Option<&InstitutionId>,
