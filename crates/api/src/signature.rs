@@ -10,9 +10,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
-use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::DecodePrivateKey as _;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -101,20 +102,22 @@ impl fmt::Debug for SoftwareSigner {
     }
 }
 
-/// A public key that checks an organisation's messages.
+/// A public key that checks an organisation's messages: a point on P-256, uncompressed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MessageVerifier(VerifyingKey);
+pub struct MessageVerifier([u8; 65]);
 
 impl MessageVerifier {
     /// Reads an uncompressed P-256 point.
     pub fn from_point(point: &[u8]) -> Result<Self, SignatureError> {
-        VerifyingKey::from_sec1_bytes(point).map(Self).map_err(|_| SignatureError::Key)
+        let on_curve = VerifyingKey::from_sec1_bytes(point).map_err(|_| SignatureError::Key)?;
+        let bytes = on_curve.to_sec1_point(false).as_bytes().try_into();
+        bytes.map(Self).map_err(|_| SignatureError::Key)
     }
 
     /// Checks a signature, r and s, over a message.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        let signature = Signature::from_slice(signature).map_err(|_| SignatureError::Wrong)?;
-        self.0.verify(message, &signature).map_err(|_| SignatureError::Wrong)
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.0);
+        key.verify(message, signature).map_err(|_| SignatureError::Wrong)
     }
 }
 
