@@ -100,10 +100,11 @@ impl World {
         let number = reading.and_then(|reading| CardNumber::from_application_serial(&reading.serial).ok());
         let ours = number.map(|number| {
             let issued = now(stores.sp_tsm.card(number)).flatten();
-            let issued =
-                issued.map(|row| (row.se == se, row.state, row.closing.map(|closing| closing.progress)));
-            let account = now(stores.clearing.account(number)).flatten().map(|row| row.account.state);
-            format!("card {number}, issuer (here, state) {issued:?}, centre {account:?}")
+            let issued = issued.map(|row| {
+                (row.se == se, row.state, row.closing.map(|closing| closing.progress), row.frozen)
+            });
+            let account = now(stores.clearing.account(number)).flatten().map(|row| row.account);
+            format!("card {number}, issuer (here, state, closing, frozen) {issued:?}, centre {account:?}")
         });
         let arrival = now(stores.sp_tsm.open_arrival(se, TRANSIT)).flatten().map(|arrival| arrival.state);
         format!(
