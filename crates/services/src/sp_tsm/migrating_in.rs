@@ -95,9 +95,9 @@ impl SpTsm {
             // A purse that was written works. One that does not was blocked when the card left this phone.
             Seen::Identical if status.availability == PurseAvailability::Blocked => return Err(left_behind()),
             Seen::Identical => {}
-            // Only a run whose end was lost leaves a purse that can have been used.
-            Seen::Used if arrival.state != ArrivalState::Claimed => {}
-            Seen::Used => return self.contradicted(&card, "it was used before it was written").await,
+            // Since the writing, which this run or one whose end was lost has made durable before: between its
+            // last command and the reading a rider may hold his phone to a gate.
+            Seen::Used => {}
             Seen::LeftBehind => return Err(left_behind()),
             Seen::Contradicts(parts) => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
@@ -133,7 +133,7 @@ impl SpTsm {
             if counter < state.online() || was_emptied {
                 return Err(left_behind());
             }
-            if !was_used || arrival.state == ArrivalState::Claimed {
+            if !was_used {
                 let reason = format!("it shows {balance} yuan at online counter {counter}");
                 return self.contradicted(&card, &reason).await;
             }

@@ -2,6 +2,7 @@
 //! migrates, proved by MAC1 before and MAC3 after.
 
 use tsm_api::HexBytes;
+use tsm_api::clearing::ConsumptionVerdict as Verdict;
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskState, HallSession, HallWork};
@@ -11,6 +12,7 @@ use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_storage::memory::Crash;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
 
+use crate::issuer::centre::report;
 use crate::issuer::city::City;
 use crate::issuer::migrating_in::{BALANCE, live, used};
 use crate::issuer::phone::{Lost, Phone, installed, request_id};
@@ -102,6 +104,26 @@ async fn a_card_without_r_mac_migrates_in_a_hall() {
     new.reset();
     assert_eq!(new.top_up(&city, 700).await.result, OutcomeResult::Done);
     assert_eq!(new.balance().await, BALANCE + 700);
+    assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
+}
+
+/// Such a card is used at a gate between its writing and its MAC1, and has arrived.
+#[tokio::test]
+async fn a_card_without_r_mac_is_used_while_it_arrives() {
+    let city = city().await;
+    let (mut old, card) = with_card(&city, 1).await;
+    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(outcome.result, OutcomeResult::Done);
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    let (arrived, tap) = new.open_with_tap(&city, 300, 3).await;
+    assert!(installed(&arrived), "{arrived:?}");
+    live(&city, &card).await;
+    let gates = city.centre_peer(&city.gate_operator);
+    assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
+    new.reset();
+    assert_eq!(new.top_up(&city, 700).await.result, OutcomeResult::Done, "it is not frozen");
+    assert_eq!(new.balance().await, BALANCE + 400);
     assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
 }
 

@@ -1,7 +1,7 @@
 //! Migration: a card goes from phone to phone, byte by byte the same, and never spends twice.
 
 use tsm_api::HexBytes;
-use tsm_api::clearing::{AccountState, ConsumptionVerdict as Verdict};
+use tsm_api::clearing::{AccountState, Consumption, ConsumptionVerdict as Verdict};
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
@@ -46,6 +46,20 @@ impl Phone {
 
     pub async fn migrate_out(&mut self) -> Outcome {
         self.operate(Operation::MigrateOut, None).await
+    }
+
+    /// Opens the card, and pays at a gate as soon as the list that writes it was carried.
+    pub async fn open_with_tap(
+        &mut self,
+        city: &City,
+        fen: u32,
+        terminal_counter: u32,
+    ) -> (Outcome, Consumption) {
+        let handed = self.hand_over(city, OperationId(uuid())).await.unwrap();
+        let written = self.carry(handed.turn, &handed.steps, Some(&handed.ticket));
+        let tap = purchase(city, self, fen, terminal_counter).await;
+        let reply = self.wallet.turn(handed.conversation, &written).await.unwrap();
+        (self.converse(reply, Some(&handed.ticket)).await, tap)
     }
 
     /// Deletes the purse as the SE-TSM has it deleted: consent, DELETE, its word.
@@ -390,6 +404,25 @@ async fn a_card_that_is_used_before_its_arrival_is_known() {
     let gates = city.centre_peer(&city.gate_operator);
     assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
     assert_eq!(city.settled(u64::from(BALANCE - 300)).await.spent_fen, 1_000);
+}
+
+/// The rider holds his phone to a gate while his card is coming, between the list that writes it and the list that
+/// reads it: it has arrived, and nobody freezes it.
+#[tokio::test]
+async fn a_card_that_is_used_between_its_writing_and_its_reading_has_arrived() {
+    let city = City::new().await;
+    let (old, _, card) = parked(&city, 1).await;
+    old.delete(&city).await.unwrap();
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    let (outcome, tap) = new.open_with_tap(&city, 300, 3).await;
+    assert!(installed(&outcome), "{outcome:?}");
+    live(&city, &card).await;
+    assert_eq!(new.balance().await, BALANCE - 300);
+    let gates = city.centre_peer(&city.gate_operator);
+    assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
+    assert_eq!(new.top_up(&city, 700).await.result, OutcomeResult::Done, "it is not frozen");
+    assert_eq!(city.settled(u64::from(BALANCE + 400)).await.spent_fen, 1_000);
 }
 
 /// A card comes back to a phone that never deleted what was left of it there, changed since or not: the old
