@@ -63,6 +63,10 @@ pub enum ProcedureError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// A terminal used the card between two commands, as the card itself shows: what was read is of two moments. It is
+    /// read again.
+    #[error("the card was used at a terminal between two commands; it must be read again")]
+    UsedMeanwhile,
     /// The channel's other end answered with something that is no answer to the list.
     #[error("the channel gave no answer to the list: {0}")]
     Channel(String),
@@ -79,7 +83,11 @@ impl ProcedureError {
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::OutcomeUnknown | Self::Session(_) | Self::Answer { .. } | Self::Channel(_) => true,
-            Self::NotSent | Self::Status { .. } | Self::Impossible(_) | Self::Key(_) => false,
+            Self::NotSent
+            | Self::Status { .. }
+            | Self::UsedMeanwhile
+            | Self::Impossible(_)
+            | Self::Key(_) => false,
         }
     }
 
@@ -91,6 +99,7 @@ impl ProcedureError {
             | Self::OutcomeUnknown
             | Self::Session(_)
             | Self::Answer { .. }
+            | Self::UsedMeanwhile
             | Self::Channel(_)
             | Self::Impossible(_)
             | Self::Key(_) => None,

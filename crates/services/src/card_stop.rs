@@ -5,7 +5,7 @@ use std::error::Error as _;
 use tracing::{error, warn};
 use tsm_api::HexBytes;
 use tsm_api::conversation::{CardRefusal, Outcome};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::ProcedureError;
 use tsm_iso7816::StatusWord;
 use tsm_keys::{KeyError, SessionError};
@@ -60,6 +60,13 @@ pub(crate) fn card_outcome(error: &ProcedureError, refused: impl FnOnce(StatusWo
         ProcedureError::Answer { .. } | ProcedureError::Channel(_) => {
             Outcome::failed(Problem::because(ProblemCode::CardUnproven, error))
         }
+        ProcedureError::UsedMeanwhile => Outcome::failed(Problem::because(
+            ProblemCode::Busy,
+            both(
+                "The card was used at a terminal meanwhile; nothing was changed.",
+                "卡片其间在终端上使用，未作任何更改。",
+            ),
+        )),
         ProcedureError::Session(SessionError::Key(key)) | ProcedureError::Key(key) => stopped_by_key(key),
         ProcedureError::Session(reason) => {
             Outcome::failed(Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {reason}.")))

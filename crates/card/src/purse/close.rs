@@ -235,7 +235,7 @@ fn records(sfi: Sfi, count: usize) -> Vec<Command> {
     numbers.map(read).collect()
 }
 
-/// The records of a cyclic file; there are as many as the purse proved.
+/// The records of a cyclic file; there are as many as the purse proved. More under the card's MAC were written since.
 fn take_records<T>(
     channel: &mut SecureChannel,
     answers: &mut Answers,
@@ -246,7 +246,10 @@ fn take_records<T>(
     let name = answers.name(ticket, 0);
     let taken = channel.take(answers, ticket)?;
     let found = taken.iter().take_while(|response| response.status.is_success()).count();
-    if found != usize::from(count) {
+    if found > usize::from(count) {
+        return Err(ProcedureError::UsedMeanwhile);
+    }
+    if found < usize::from(count) {
         let reason = format!("{found} records came and the purse has {count}");
         return Err(SecureChannel::unreadable(name, reason));
     }

@@ -10,7 +10,9 @@ use tsm_epurse::{Amount, CardImage, DateTime, KeyIndex, KeyRole, OnlineCounter, 
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_iso7816::{ResponseApdu, StatusWord};
 use tsm_keys::SessionRequest;
+use tsm_se::Interface;
 
+use crate::purchase::buy;
 use crate::support::*;
 
 const APPLICATION_BLOCK: u8 = 0x1E;
@@ -133,6 +135,28 @@ fn a_record_that_the_phone_leaves_out_or_changes_is_missed() {
         let refused = run(close(&world, card)).unwrap_err();
         assert!(refused.is_outcome_unknown(), "{refused}");
     }
+}
+
+/// A terminal takes money while the purse is read, after it has told how many records there are.
+#[test]
+fn a_purchase_between_two_commands_is_no_lie_of_the_phone() {
+    let world = topped_up();
+    let session = world.provider_session();
+    let mut till = Some(world.card.channel_over(Interface::Contactless));
+    let forge = |step: &Step| {
+        let comes = (step.to_apdu().ins == READ_RECORD).then(|| till.take()).flatten();
+        if let Some(mut till) = comes {
+            let key = world.purse_key(KeyRole::Purchase);
+            run(buy(&world, &mut till, &key, &mut None)).unwrap();
+        }
+        None
+    };
+    let card = &mut Forging { card: world.card.channel(), forge };
+    let stopped = run(read_proven(card, &world.provider, &session, PURSE)).unwrap_err();
+    assert!(matches!(stopped, ProcedureError::UsedMeanwhile), "{stopped}");
+    world.card.restart();
+    let (_, image) = run(read_proven(&mut world.card.channel(), &world.provider, &session, PURSE)).unwrap();
+    assert_eq!(image.log.len(), 2, "the load and the purchase");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn check_tac(world: &World, attempt: &PurchaseAttempt, tac: Tac) {
     assert_eq!(world.provider.verify_purchase_tac(&key, &attempt.facts, tac), Ok(()), "the centre takes it");
 }
 
-async fn buy(
+pub async fn buy(
     world: &World,
     card: &mut impl CardChannel,
     key: &KeyHandle,

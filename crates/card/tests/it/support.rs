@@ -114,12 +114,16 @@ impl Card {
     }
 
     pub fn channel(&self) -> DirectChannel<Reach> {
-        DirectChannel::new(Reach { card: self.clone(), left: u64::MAX, lose: Lost::Command })
+        self.channel_over(Interface::Contact)
+    }
+
+    pub fn channel_over(&self, interface: Interface) -> DirectChannel<Reach> {
+        DirectChannel::new(Reach { card: self.clone(), interface, left: u64::MAX, lose: Lost::Command })
     }
 
     /// A channel that breaks at the APDU that follows the next `left` ones.
     pub fn channel_breaking_after(&self, left: u64, lose: Lost) -> DirectChannel<Reach> {
-        DirectChannel::new(Reach { card: self.clone(), left, lose })
+        DirectChannel::new(Reach { card: self.clone(), interface: Interface::Contact, left, lose })
     }
 }
 
@@ -134,6 +138,7 @@ pub enum Lost {
 
 pub struct Reach {
     card: Card,
+    interface: Interface,
     left: u64,
     lose: Lost,
 }
@@ -143,7 +148,7 @@ impl Transmit for Reach {
         if self.left == 0 && self.lose == Lost::Command {
             return Err(CardGone);
         }
-        let response = self.card.se(|se| se.transmit(Interface::Contact, command));
+        let response = self.card.se(|se| se.transmit(self.interface, command));
         if self.left == 0 || response.is_empty() {
             return Err(CardGone);
         }

@@ -68,6 +68,7 @@ fn card_outcome(error: ProcedureError, intent: Intent) -> Outcome {
             Intent::None => Outcome::failed(problem(ProblemCode::CardUnproven)),
             Intent::Open => Outcome::unknown(problem(ProblemCode::CardUnproven)),
         },
+        ProcedureError::UsedMeanwhile => Outcome::failed(problem(ProblemCode::Busy)),
         ProcedureError::Impossible(_) => Outcome::failed(problem(ProblemCode::StateForbids)),
         ProcedureError::Key(_) => {
             error!(%error, "the key service stopped a procedure");

@@ -183,6 +183,7 @@ const fn lacks_proof(error: &ProcedureError) -> bool {
         ProcedureError::NotSent
         | ProcedureError::OutcomeUnknown
         | ProcedureError::Status { .. }
+        | ProcedureError::UsedMeanwhile
         | ProcedureError::Channel(_)
         | ProcedureError::Impossible(_)
         | ProcedureError::Key(_) => false,
