@@ -18,6 +18,8 @@ use crate::memory::Memory;
 #[derive(Debug, Default)]
 pub(super) struct CollectionState {
     files: BTreeMap<FileKey, (FileRow, Vec<u8>)>,
+    /// Those of which bytes are missing or rows are to be taken.
+    moving: BTreeSet<FileKey>,
     outcomes: BTreeMap<FileKey, Vec<RowOutcome>>,
     pub(super) aside: BTreeMap<AsideId, AsideRow>,
     aside_of: BTreeSet<(CardNumber, AsideId)>,
@@ -35,13 +37,27 @@ impl CollectionState {
     }
 
     fn put(&mut self, row: FileRow) -> FileRow {
+        self.note_stage(&row);
         self.files.entry(row.key.clone()).or_insert_with(|| (row.clone(), Vec::new())).0 = row.clone();
         row
     }
 
-    /// The files at a stage, oldest first.
+    fn put_with(&mut self, row: FileRow, content: Vec<u8>) -> FileRow {
+        self.note_stage(&row);
+        self.files.insert(row.key.clone(), (row.clone(), content));
+        row
+    }
+
+    fn note_stage(&mut self, row: &FileRow) {
+        match row.stage {
+            FileStage::Receiving | FileStage::Received => self.moving.insert(row.key.clone()),
+            FileStage::Taken | FileStage::Refused(_) | FileStage::Made => self.moving.remove(&row.key),
+        };
+    }
+
+    /// The files at a stage before the last, oldest first.
     fn at(&self, stage: &FileStage, limit: usize) -> Vec<FileRow> {
-        let rows = self.files.values().map(|(row, _)| row);
+        let rows = self.moving.iter().filter_map(|key| self.files.get(key)).map(|(row, _)| row);
         let mut found: Vec<_> = rows.filter(|row| row.stage == *stage).cloned().collect();
         found.sort_by(|a, b| (a.begun_at, &a.key).cmp(&(b.begun_at, &b.key)));
         found.truncate(limit);
@@ -137,7 +153,7 @@ impl ClearingState {
 impl Collection for Memory<ClearingState> {
     async fn begin_file(&self, file: FileRow, upload: Option<FileKey>) -> Result<FileBegun> {
         self.write(|state| {
-            let files = &mut state.collection.files;
+            let files = &state.collection.files;
             let Some((stored, _)) = files.get(&file.key) else {
                 return Ok(FileBegun::Here(state.collection.put(file)));
             };
@@ -147,10 +163,7 @@ impl Collection for Memory<ClearingState> {
             };
             match begun(stored.clone(), file, needed)? {
                 Begun::Known(row) => Ok(FileBegun::Here(row)),
-                Begun::Anew(row) => {
-                    files.insert(row.key.clone(), (row.clone(), Vec::new()));
-                    Ok(FileBegun::Here(row))
-                }
+                Begun::Anew(row) => Ok(FileBegun::Here(state.collection.put_with(row, Vec::new()))),
                 Begun::Busy => Ok(FileBegun::Busy),
             }
         })
@@ -160,19 +173,17 @@ impl Collection for Memory<ClearingState> {
         self.write(|state| {
             let row = same_file(state.collection.file(&file.key)?, file)?;
             let Some(next) = appended(&row, &part) else { return Ok(row) };
-            if let Some((stored, content)) = state.collection.files.get_mut(&file.key) {
+            if let Some((_, content)) = state.collection.files.get_mut(&file.key) {
                 content.extend(part.bytes);
-                *stored = next.clone();
             }
-            Ok(next)
+            Ok(state.collection.put(next))
         })
     }
 
     async fn restart_file(&self, file: &FileRow) -> Result<FileRow> {
         self.write(|state| {
             let row = restarted(same_file(state.collection.file(&file.key)?, file)?)?;
-            state.collection.files.insert(file.key.clone(), (row.clone(), Vec::new()));
-            Ok(row)
+            Ok(state.collection.put_with(row, Vec::new()))
         })
     }
 
@@ -191,8 +202,7 @@ impl Collection for Memory<ClearingState> {
             if let Some(batch) = file.batch {
                 state.collection.take(Counted::Batches(batch.terminal), batch.sequence, file.begun_at);
             }
-            state.collection.files.insert(file.key.clone(), (file.clone(), content));
-            Ok(file)
+            Ok(state.collection.put_with(file, content))
         })
     }
 
