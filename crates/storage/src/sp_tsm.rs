@@ -30,6 +30,8 @@ pub enum ConsentTo {
     Download,
     /// A deletion (B-8.5.3).
     Deletion,
+    /// The word that an application is not on the card.
+    Absence,
 }
 
 /// What the SP-TSM answered to a request of the SE-TSM. Asked again for the same conversation, it answers

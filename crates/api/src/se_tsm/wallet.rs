@@ -381,7 +381,7 @@ pub struct StartRequest {
     pub options: StartOptions,
     /// What to do.
     pub operation: Operation,
-    /// On which application.
+    /// On which application. With a synchronisation: the one whose provider waits to hear that it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aid: Option<HexBytes>,
     /// The ticket of the list it was chosen from.

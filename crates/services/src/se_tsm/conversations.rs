@@ -95,7 +95,8 @@ impl SeTsm {
                 ("unlock", Box::new(run))
             }
             Operation::Synchronise => {
-                ("synchronise", Box::new(move |session| synchronisation::run(tsm, session, se).boxed()))
+                let aid = request.aid.as_ref().map(convert::aid).transpose()?;
+                ("synchronise", Box::new(move |session| synchronisation::run(tsm, session, se, aid).boxed()))
             }
             Operation::RenewToken => {
                 ("renew token", Box::new(move |session| token_renewal::run(tsm, session, se).boxed()))

@@ -145,13 +145,7 @@ pub(super) fn believe(observation: &Observation, recorded: &Inventory, proof: Pr
         .chain(entries(recorded, MirrorKind::SecurityDomain))
         .filter(|entry| observation.application(&entry.aid).is_none())
         .any(|entry| !files_proven || entry.load_file.is_none_or(|file| seen_file(&file)));
-    // An empty list is proven by the card's own count of what is installed (FF21, tag 81).
-    let none_installed = observation.applications.value.is_empty()
-        && observation
-            .resources
-            .as_ref()
-            .is_some_and(|resources| resources.trust == Trust::Proven && resources.value.applications == 0);
-    let applications_proven = observation.applications.trust == Trust::Proven || none_installed;
+    let applications_proven = observation.applications.trust == Trust::Proven || none_installed(observation);
     if (lost_files && !files_proven) || (lost_instances && !applications_proven) {
         return Err(Problem::because(
             ProblemCode::CardUnproven,
@@ -159,6 +153,22 @@ pub(super) fn believe(observation: &Observation, recorded: &Inventory, proof: Pr
         ));
     }
     Ok(())
+}
+
+/// Whether the card itself says that no instance of the application is there, under its MAC.
+pub(super) fn proves_absence(application: &Application, observation: &Observation) -> bool {
+    let is_gone = |aid: &Aid| observation.proves_absence(aid);
+    none_installed(observation)
+        || (is_gone(&application.aid) && application.instances().all(|instance| is_gone(&instance.aid)))
+}
+
+/// An empty list is proven by the card's own count of what is installed (FF21, tag 81).
+fn none_installed(observation: &Observation) -> bool {
+    observation.applications.value.is_empty()
+        && observation
+            .resources
+            .as_ref()
+            .is_some_and(|resources| resources.trust == Trust::Proven && resources.value.applications == 0)
 }
 
 fn entries(inventory: &Inventory, kind: MirrorKind) -> impl Iterator<Item = &MirrorEntry> {

@@ -10,7 +10,8 @@
 //!
 //! From *writing* on the phone may hold a copy that can spend. A break there is settled by the next contact:
 //! a purse that holds the card proves it, and has arrived; one that does not is written again. When the rider
-//! gives up then, the claim goes back only after the phone's registry showed that the application is gone.
+//! gives up then, the claim goes back only after the phone's registry showed that the application is gone. Where
+//! the issuer's domain has no R-MAC, the SE-TSM looks with its own.
 
 use serde_json::json;
 use tracing::warn;
@@ -31,7 +32,7 @@ use tsm_epurse::{CardImage, KeyRole};
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
-use tsm_storage::sp_tsm::{SpChange, With};
+use tsm_storage::sp_tsm::{Consent, SpChange, With};
 
 use super::attempts::suspicious;
 use super::migration_orders::state_to_wire;
@@ -241,6 +242,9 @@ impl SpTsm {
                 both("This card cannot prove its content to a server.", "此卡无法向服务器证实其内容。"),
             )
         })?;
+        if !access.level.has_r_mac() {
+            return Ok(false);
+        }
         let request = access.session(product.domain, se);
         let mut script = Script::new();
         let mut channel = open_channel(&mut session.card, &*self.keys, &request, &mut script).await?;
@@ -248,13 +252,17 @@ impl SpTsm {
         Ok(seen.proves_absence(&product.application))
     }
 
-    /// The SE-TSM saw the application go. An arrival that is being given up ends with it.
-    pub(super) async fn arrival_deleted(&self, se: SeId, application: Aid) -> Result<(), Stop> {
-        match self.store.open_arrival(se, application).await? {
-            Some(arrival) if arrival.state == ArrivalState::GivingUp => {
-                self.give_up_arrival(&arrival).await.map(drop)
-            }
-            Some(_) | None => Ok(()),
+    /// The SE-TSM saw the application go, or that it is not there. The arrival that was being given up when it asked
+    /// ends with it; a word that was long under way says nothing of a later one.
+    pub(super) async fn arrival_is_gone(&self, consent: &Consent) -> Result<(), Stop> {
+        let arrival = self.store.open_arrival(consent.se, consent.application).await?;
+        let meant = arrival.filter(|arrival| {
+            let was_asked = consent.refused.is_none() && arrival.created_at <= consent.at;
+            was_asked && arrival.state == ArrivalState::GivingUp
+        });
+        match meant {
+            Some(arrival) => self.give_up_arrival(&arrival).await.map(drop),
+            None => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Consent before a download or a deletion (B-8.5.2.b and c, B-8.5.3.b), and what the SE-TSM needs from the
 //! issuer for a download: the domain's keys under the shared KEK, and the INITIALIZE UPDATE of the channel
-//! that the SP-TSM will open after the hand-over.
+//! that the SP-TSM will open after the hand-over. Before it looks at a card the SE-TSM can ask whether it is
+//! awaited that an application is not there; its word counts only when it asked before it looked.
 //!
 //! The session behind that INITIALIZE UPDATE lives in memory only. After a restart the hand-over is
 //! refused and the wallet begins again: nothing was changed by it.
@@ -90,10 +91,8 @@ pub(super) async fn pre_operation(
     let (to, decision) = match request.kind {
         OperationKind::Download => (ConsentTo::Download, tsm.consent_to_download(&wanted).await?),
         OperationKind::Delete => (ConsentTo::Deletion, tsm.consent_to_deletion(&wanted).await?),
-        OperationKind::Personalise
-        | OperationKind::Lock
-        | OperationKind::Unlock
-        | OperationKind::Synchronise => {
+        OperationKind::Synchronise => (ConsentTo::Absence, tsm.consent_to_absence(&wanted).await?),
+        OperationKind::Personalise | OperationKind::Lock | OperationKind::Unlock => {
             return Err(Problem::because(
                 ProblemCode::ValueRefused,
                 both("Only a download or deletion needs consent.", "仅下载或删除需要授权。"),
@@ -103,7 +102,7 @@ pub(super) async fn pre_operation(
     let decision = tsm.recorded(&wanted, to, decision).await?;
     match (decision, to) {
         (Err(problem), _) => Ok(PreOperationReply::Refused { problem }),
-        (Ok(()), ConsentTo::Deletion) => Ok(PreOperationReply::Allowed {
+        (Ok(()), ConsentTo::Deletion | ConsentTo::Absence) => Ok(PreOperationReply::Allowed {
             domain_keys: None,
             initialize_update: None,
             way: HandoverWay::Nothing,
@@ -255,6 +254,18 @@ impl SpTsm {
                 both("Its balance is not known.", "其余额未知。"),
             )),
         })
+    }
+
+    /// Whether something ends when the SE-TSM sees that an application is not on the card: a migration that is
+    /// being given up, of a card whose own domain cannot prove it.
+    async fn consent_to_absence(&self, wanted: &Wanted) -> Result<Decision, Problem> {
+        let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
+        let arrival = arrival.map_err(|error| stored::problem(&error))?;
+        if arrival.is_some_and(|arrival| arrival.state == ArrivalState::GivingUp) {
+            return Ok(Ok(()));
+        }
+        let reason = both("Nothing waits for that word.", "没有等待该证实的事项。");
+        Ok(Err(Problem::because(ProblemCode::StateForbids, reason)))
     }
 
     /// Keeps the decision, and gives the one that was kept for the same operation before.

@@ -26,15 +26,21 @@ pub(super) async fn result(tsm: Arc<SpTsm>, call: Call<Caller, OperationResult>)
     let to = match report.kind {
         OperationKind::Download | OperationKind::Personalise => ConsentTo::Download,
         OperationKind::Delete => ConsentTo::Deletion,
-        // Locks and looks need no consent, so there is nothing here to close.
-        OperationKind::Lock | OperationKind::Unlock | OperationKind::Synchronise => return Ok(Nothing {}),
+        OperationKind::Synchronise => ConsentTo::Absence,
+        // Locks need no consent, so there is nothing here to close.
+        OperationKind::Lock | OperationKind::Unlock => return Ok(Nothing {}),
     };
     let problem = |error: StorageError| stored::problem(&error);
     let conversation = ConversationId::from_uuid(report.operation.0);
     let consent = tsm.store.consent(conversation, to).await.map_err(problem)?;
     let consent = consent.ok_or(ProblemCode::UnknownId)?;
-    if (to, report.result, &consent.result) == (ConsentTo::Deletion, OutcomeResult::Done, &None) {
-        tsm.close_deleted(report.operation, &consent).await.map_err(Stop::into_problem)?;
+    if (report.result, &consent.result) == (OutcomeResult::Done, &None) {
+        match to {
+            ConsentTo::Download => Ok(()),
+            ConsentTo::Deletion => tsm.close_deleted(report.operation, &consent).await,
+            ConsentTo::Absence => tsm.arrival_is_gone(&consent).await,
+        }
+        .map_err(Stop::into_problem)?;
     }
     let words = format!("{:?}", report.result).to_lowercase();
     tsm.store.report_result(conversation, to, words, With::default()).await.map_err(problem)?;
@@ -46,7 +52,7 @@ impl SpTsm {
     /// value, and no card with value is closed by a report.
     async fn close_deleted(&self, operation: OperationId, consent: &Consent) -> Result<(), Stop> {
         let (se, application) = (consent.se, consent.application);
-        self.arrival_deleted(se, application).await?;
+        self.arrival_is_gone(consent).await?;
         let card = self.card_on(se, application).await?;
         let order = self.store.open_card_order(se, application).await?;
         let cards: Vec<CardRecord> = card.and_then(closed).into_iter().collect();

@@ -335,6 +335,29 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
     assert_eq!(impostor.whoami().await.unwrap_err().code(), Some(ProblemCode::PeerCertificateRequired));
 }
 
+/// A provider whose domain cannot prove it hears that its application is not on a card: when the wallet names it, when
+/// it said before that it waits for the word, and when the card itself says so.
+#[tokio::test]
+async fn a_provider_hears_that_its_application_is_not_there() {
+    let opening = Opening::new().await;
+    let mut phone = opening.phone(1).await;
+    let (aid, ticket) = (opening.aid(), opening.ticket(&phone).await);
+    let told = || opening.served.provider.told.lock().unwrap().len();
+    opening.served.provider.set_mood(Mood::Refusing);
+    done(phone.operate(Operation::Synchronise, &aid, "").await);
+    assert_eq!(told(), 0, "it does not wait for the word");
+    opening.served.provider.set_mood(Mood::Willing);
+    done(phone.operate(Operation::Synchronise, &aid, "").await);
+    let word = opening.served.provider.told.lock().unwrap()[0].clone();
+    let said = (word.kind, word.result, word.aid, word.se_id);
+    let se_id = HexBytes(phone.se_id.clone());
+    assert_eq!(said, (OperationKind::Synchronise, OutcomeResult::Done, aid.clone(), se_id));
+
+    done(phone.operate(Operation::Download, &aid, &ticket).await);
+    done(phone.operate(Operation::Synchronise, &aid, "").await);
+    assert_eq!(told(), 1, "it is there");
+}
+
 /// Of two reports about a lock the later counts, whichever arrives first; and a lock that is the provider's own,
 /// which no registry shows, outlasts the operator's look at the card.
 ///

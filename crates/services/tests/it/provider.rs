@@ -172,7 +172,7 @@ async fn pre_operation(
     }
     let request = call.request;
     let (se, domain) = (SeId::new(&request.se_id.0).unwrap(), request.domain_aid.to_aid().unwrap());
-    if request.kind == OperationKind::Delete {
+    if matches!(request.kind, OperationKind::Delete | OperationKind::Synchronise) {
         return Ok(PreOperationReply::Allowed {
             domain_keys: None,
             initialize_update: None,

@@ -57,6 +57,7 @@ const fn consent_key(to: ConsentTo) -> ConsentKey {
     match to {
         ConsentTo::Download => 0,
         ConsentTo::Deletion => 1,
+        ConsentTo::Absence => 2,
     }
 }
 

@@ -26,6 +26,7 @@ const fn purpose(to: ConsentTo) -> &'static str {
     match to {
         ConsentTo::Download => "download",
         ConsentTo::Deletion => "deletion",
+        ConsentTo::Absence => "absence",
     }
 }
 

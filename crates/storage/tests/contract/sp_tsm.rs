@@ -56,8 +56,11 @@ async fn a_consent_is_given_once() {
             Ok(allowed.clone()),
             "asked again: the same answer"
         );
+        let absence = Consent { to: ConsentTo::Absence, ..refused.clone() };
         let deletion = Consent { to: ConsentTo::Deletion, ..refused };
-        assert_eq!(store.record_consent(deletion.clone()).await, Ok(deletion.clone()));
+        for other in [&deletion, &absence] {
+            assert_eq!(store.record_consent(other.clone()).await, Ok(other.clone()));
+        }
         for result in ["installed", "failed"] {
             let reported =
                 store.report_result(conversation, ConsentTo::Download, result.into(), with(1)).await;
@@ -66,6 +69,7 @@ async fn a_consent_is_given_once() {
         let stored = store.consent(conversation, ConsentTo::Download).await.unwrap().unwrap();
         assert_eq!(stored.result.as_deref(), Some("installed"), "the first report counts");
         assert_eq!(store.consent(conversation, ConsentTo::Deletion).await.unwrap(), Some(deletion));
+        assert_eq!(store.consent(conversation, ConsentTo::Absence).await.unwrap(), Some(absence));
         let unknown = ConversationId::from_uuid(uuid(9));
         let reported = store.report_result(unknown, ConsentTo::Download, "x".into(), With::default()).await;
         assert!(matches!(reported, Err(StorageError::Unknown { .. })));

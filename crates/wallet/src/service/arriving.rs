@@ -73,8 +73,8 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
                 Ok(Cancellation::WasDone)
             }
             MigrationState::GivingUp => {
-                // The platform offers to delete what it has seen, and it may not have seen this yet.
-                self.synchronise(shown).await?;
+                // The platform tells the issuer that nothing is there; what is there it offers to delete.
+                self.show_whether_gone(aid, shown).await?;
                 self.delete_if_offered(aid, shown).await?;
                 Ok(Cancellation::Cancelled)
             }

@@ -1,5 +1,6 @@
 //! Making the platform's records equal to the card (P-5.8.4.5).
 
+use tsm_api::HexBytes;
 use tsm_api::conversation::StartOptions;
 use tsm_api::conversation::{OutcomeDetail, Party};
 use tsm_api::se_tsm::wallet::{Operation, START, StartRequest};
@@ -13,10 +14,23 @@ use crate::storage::WalletStorage;
 impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     /// Lets the platform look at the card. Returns how many records it corrected.
     pub async fn synchronise(&mut self, shown: &mut dyn Interaction) -> Result<u32, WalletError> {
+        self.look(None, shown).await
+    }
+
+    /// The same; the issuer of this application waits to hear whether it is gone.
+    pub(super) async fn show_whether_gone(
+        &mut self,
+        aid: &HexBytes,
+        shown: &mut dyn Interaction,
+    ) -> Result<(), WalletError> {
+        self.look(Some(aid.clone()), shown).await.map(drop)
+    }
+
+    async fn look(&mut self, aid: Option<HexBytes>, shown: &mut dyn Interaction) -> Result<u32, WalletError> {
         let request = StartRequest {
             options: StartOptions { request: self.request_id(), if_busy: ONLY_THIS_WALLET },
             operation: Operation::Synchronise,
-            aid: None,
+            aid,
             ticket: None,
             order: None,
         };

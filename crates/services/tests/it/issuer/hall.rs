@@ -2,10 +2,14 @@
 //! migrates, proved by MAC1 before and MAC3 after.
 
 use tsm_api::HexBytes;
-use tsm_api::clearing::ConsumptionVerdict as Verdict;
+use tsm_api::clearing::{AccountState, ConsumptionVerdict as Verdict};
 use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
+use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
 use tsm_api::sp_tsm::desk::{CardMatter, CasesQuery, DeskState, HallSession, HallWork};
+use tsm_api::sp_tsm::migration::MigrationState;
+use tsm_api::sp_tsm::peer::{PreOperationReply, PreOperationRequest};
 use tsm_api::sp_tsm::wallet::Operation;
 use tsm_epurse::image::ImagePart;
 use tsm_globalplatform::security_level::SecurityLevel;
@@ -13,9 +17,9 @@ use tsm_storage::memory::Crash;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
 
 use crate::issuer::centre::report;
-use crate::issuer::city::City;
-use crate::issuer::migrating_in::{BALANCE, live, used};
-use crate::issuer::phone::{Lost, Phone, installed, request_id};
+use crate::issuer::city::{City, PURSE};
+use crate::issuer::migrating_in::{BALANCE, live, state, used};
+use crate::issuer::phone::{Lost, Phone, installed, request_id, uuid};
 
 /// SELECT and INITIALIZE FOR LOAD, SELECT and INITIALIZE FOR UNLOAD, DEBIT FOR UNLOAD come before the reading.
 const DEBIT: usize = 5;
@@ -125,6 +129,76 @@ async fn a_card_without_r_mac_is_used_while_it_arrives() {
     assert_eq!(new.top_up(&city, 700).await.result, OutcomeResult::Done, "it is not frozen");
     assert_eq!(new.balance().await, BALANCE + 400);
     assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
+}
+
+/// The arrival of such a card breaks before anything of it is on the phone, and its rider cancels. Its domain cannot
+/// show that nothing is there, so the SE-TSM looks: its word ends the arrival for which it asked before, and no other.
+///
+/// req: W-9.3.b
+#[tokio::test]
+async fn the_word_of_the_platform_ends_an_arrival_that_left_nothing() {
+    let city = city().await;
+    let (mut old, card) = with_card(&city, 1).await;
+    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(outcome.result, OutcomeResult::Done);
+    let peer = city.sp_peer(&city.se_tsm);
+    let mut new = Phone::new(&city, 2);
+    let ask = async |phone: &Phone| {
+        let asked = phone.pre_operation(OperationId(uuid()), OperationKind::Synchronise, PURSE);
+        let reply = peer.pre_operation(&asked).await.unwrap();
+        (asked, matches!(reply, PreOperationReply::Allowed { .. }))
+    };
+    let (early, is_awaited) = ask(&new).await;
+    assert!(!is_awaited, "nothing is under way");
+
+    let mut late = None;
+    for _ in 0..2 {
+        new.order_migration().await;
+        // The first command after the hand-over is lost.
+        (new.lost, new.sent) = (Lost::Command(0), 0);
+        assert!(!installed(&new.open(&city).await.unwrap()));
+        new.lost = Lost::Nothing;
+        assert!(!ask(&new).await.1, "the rider may still go on");
+        let asked = new.operate(Operation::GiveUpMigrationIn, None).await;
+        let OutcomeDetail::MigrationIn { state: so_far, .. } = asked.detail else { panic!("{asked:?}") };
+        assert_eq!(so_far, MigrationState::GivingUp, "its own domain proves nothing");
+        for word in [Some(&early), late.as_ref()].into_iter().flatten() {
+            peer.result(&absent(word)).await.unwrap();
+            assert_eq!(
+                state(&city, &card).await,
+                AccountState::Opening,
+                "that word was not about this arrival"
+            );
+        }
+        let (first, is_awaited) = ask(&new).await;
+        assert!(is_awaited);
+        let (second, _) = ask(&new).await;
+        for _ in 0..2 {
+            peer.result(&absent(&second)).await.unwrap();
+            assert_eq!(state(&city, &card).await, AccountState::Parked);
+        }
+        assert_eq!(new.wallet.interrupted().await.unwrap().works, []);
+        // Its word is still on its way.
+        late = Some(first);
+    }
+    new.order_migration().await;
+    assert!(installed(&new.open(&city).await.unwrap()));
+    live(&city, &card).await;
+}
+
+/// What the SE-TSM says when the application is not on the card.
+fn absent(asked: &PreOperationRequest) -> OperationResult {
+    OperationResult {
+        operation: asked.operation,
+        se_id: asked.se_id.clone(),
+        aid: asked.aid.clone(),
+        kind: OperationKind::Synchronise,
+        result: OutcomeResult::Done,
+        problem: None,
+        observation: None,
+        moved_from: None,
+        number: None,
+    }
 }
 
 /// The visit breaks at every command, before and after the card acted. The rider comes back to the hall, or
