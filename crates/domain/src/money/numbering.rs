@@ -12,7 +12,7 @@ pub struct MissingNumbers {
     pub from: u64,
     /// The last.
     pub to: u64,
-    /// Since when a higher number is known.
+    /// Since when it, or a higher number, is known to have been given.
     pub since: jiff::Timestamp,
 }
 
@@ -33,12 +33,12 @@ pub enum Arrival {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Numbering {
     highest: u64,
-    /// In order, apart from each other, all below `highest`.
+    /// In order, apart from each other, none above `highest`.
     missing: Vec<MissingNumbers>,
 }
 
 impl Numbering {
-    /// The highest number that has come; 0 for none.
+    /// The highest number that is known to have been given; 0 for none.
     pub const fn highest(&self) -> u64 {
         self.highest
     }
@@ -77,6 +77,15 @@ impl Numbering {
         self.missing.splice(index..=index, before.into_iter().chain(after));
         Arrival::Late
     }
+
+    /// A number is known to have been given, though nothing came with it: all up to it that have not come are
+    /// missing.
+    pub fn expect(&mut self, number: u64, at: jiff::Timestamp) {
+        if number > self.highest {
+            self.missing.push(MissingNumbers { from: self.highest + 1, to: number, since: at });
+            self.highest = number;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +119,29 @@ mod tests {
         assert!(numbering.is_whole());
         assert_eq!((numbering.highest(), numbering.whole_up_to()), (6, 6));
         assert_eq!(numbering.take(0, at(6)), Arrival::Known);
+    }
+
+    #[test]
+    fn what_is_expected_is_missing_until_it_comes() {
+        let mut numbering = Numbering::default();
+        numbering.expect(0, at(1));
+        assert_eq!(numbering, Numbering::default());
+        numbering.take(1, at(1));
+        numbering.expect(3, at(2));
+        assert_eq!(missing(&numbering), [(2, 3, at(2))]);
+        assert_eq!((numbering.highest(), numbering.whole_up_to()), (3, 1));
+        for again in [1, 2, 3] {
+            numbering.expect(again, at(3));
+        }
+        assert_eq!(missing(&numbering), [(2, 3, at(2))], "since when stays");
+        assert_eq!(numbering.take(5, at(4)), Arrival::Ahead);
+        assert_eq!(missing(&numbering), [(2, 3, at(2)), (4, 4, at(4))]);
+        for late in [3, 4, 2] {
+            assert_eq!(numbering.take(late, at(5)), Arrival::Late);
+        }
+        assert!(numbering.is_whole());
+        numbering.expect(5, at(6));
+        assert!(numbering.is_whole(), "it has come");
     }
 
     proptest! {

@@ -19,7 +19,9 @@ use tsm_domain::money::{
 };
 use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, TerminalNumber};
 use tsm_epurse::CardImage;
+use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
+use tsm_storage::clearing::collection::Counted;
 use tsm_storage::shared::Incident;
 
 use super::Clearing;
@@ -75,6 +77,7 @@ pub(super) async fn park(
         })
         .await?;
     centre.close_wait(card, operation).await?;
+    centre.expect_taps(card, &parking).await?;
     centre.check_closed(card).await?;
     Ok(parked)
 }
@@ -185,6 +188,17 @@ impl Clearing {
         let why = "the loads before it were reported, and the card is parked";
         let ended = self.end_incident(waiting_incident(card, operation), why).await;
         ended.map_err(|error| stored::problem(&error))
+    }
+
+    /// The card proved how many purchases it has made: those that nobody has reported are missing, also when no
+    /// later one ever shows it.
+    async fn expect_taps(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
+        let problem = |error: StorageError| stored::problem(&error);
+        let (of, Some(made)) = (Counted::Card(card), parking.offline) else { return Ok(()) };
+        if self.store.numbering(of).await.map_err(problem)?.highest() >= u64::from(made) {
+            return Ok(());
+        }
+        self.store.expect_number(of, made.into(), self.now()).await.map_err(problem)
     }
 
     /// Once every tap that a card on no SE made has come, nothing is left on its purse.

@@ -322,6 +322,8 @@ pub trait Collection: Send + Sync {
     async fn close_aside(&self, id: AsideId, closed: AsideClosed, books: Books) -> Result<AsideRow>;
     /// What is known of a sequence.
     async fn numbering(&self, of: Counted) -> Result<Numbering>;
+    /// A number of a sequence is known to have been given, though nothing came with it.
+    async fn expect_number(&self, of: Counted, number: u64, at: jiff::Timestamp) -> Result<()>;
     /// Sequences with missing numbers, in order, from `after` on.
     async fn gaps(&self, after: Option<Counted>, limit: usize) -> Result<Vec<(Counted, Numbering)>>;
     /// Cards that have to be examined, longest first, from after `after` on.

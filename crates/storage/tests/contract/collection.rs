@@ -2,8 +2,8 @@
 
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::{
-    AccountKind, CardTransaction, Doubt, ListKind, ListReason, LoadProof, Tac, TransactionKey,
-    TransactionType, Transfer, TransferCode,
+    AccountKind, CardTransaction, Doubt, ListKind, ListReason, LoadProof, MissingNumbers, Tac,
+    TransactionKey, TransactionType, Transfer, TransferCode,
 };
 use tsm_domain::{AsideId, Fen, InstitutionId, TerminalNumber, TransferId};
 use tsm_storage::clearing::collection::*;
@@ -321,6 +321,16 @@ async fn a_batch_is_recorded_whole_and_counted() {
         assert_eq!(store.gaps(None, 10).await.unwrap(), [(counted, numbering)]);
         assert_eq!(store.gaps(Some(counted), 10).await.unwrap(), []);
         for late in [3, 2] {
+            store.record_file(batch(late), b"abcd".to_vec()).await.unwrap();
+        }
+        assert_eq!(store.gaps(None, 10).await.unwrap(), []);
+        for number in [4, 6, 5] {
+            store.expect_number(counted, number, at(number as i64)).await.unwrap();
+        }
+        let numbering = store.numbering(counted).await.unwrap();
+        assert_eq!(numbering.missing(), [MissingNumbers { from: 5, to: 6, since: at(6) }]);
+        assert_eq!(store.gaps(None, 10).await.unwrap(), [(counted, numbering)]);
+        for late in [6, 5] {
             store.record_file(batch(late), b"abcd".to_vec()).await.unwrap();
         }
         assert_eq!(store.gaps(None, 10).await.unwrap(), []);

@@ -12,12 +12,15 @@ use tsm_api::se_tsm::peer::OperationKind;
 use tsm_api::sp_tsm::peer::PreOperationReply;
 use tsm_api::sp_tsm::wallet::Operation;
 use tsm_iso7816::StatusWord;
-use tsm_storage::ClearingStore as _;
+use tsm_storage::clearing::Collection as _;
+use tsm_storage::clearing::collection::Counted;
 use tsm_storage::memory::Crash;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
+use tsm_storage::{ClearingStore as _, OnlinePurchases as _};
 
 use crate::issuer::centre::{purchase, report};
 use crate::issuer::city::{City, PURSE};
+use crate::issuer::online::{PRICE, loaded, order_of, ordered, pays};
 use crate::issuer::phone::{Lost, Phone, command_of, forged, uuid};
 use crate::issuer::top_up::opened;
 
@@ -113,6 +116,34 @@ async fn a_return_gives_the_balance_back_once() {
     let refused = phone.operate(Operation::CancelClosing, None).await;
     assert_eq!(refused.result, OutcomeResult::Refused, "a card that was returned stays returned");
     assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 10).await.unwrap(), []);
+}
+
+/// Nobody heard the end of a payment over the network, and its card was returned: no card can prove it any more. What
+/// it took stays on the purse for two people to decide, the centre says which purchase it misses, and nobody guesses
+/// whether the shop was paid.
+///
+/// req: B-7.5.1.b, B-7.3.1.a
+#[tokio::test]
+async fn a_payment_whose_end_nobody_heard_is_missed_when_its_card_is_returned() {
+    let city = City::new().await;
+    let mut phone = loaded(&city, 5_000).await;
+    let card = phone.card_number().await.parse().unwrap();
+    phone.reset();
+    let payment = ordered(&city, PRICE).await;
+    (phone.lost, phone.sent) = (Lost::Response(2), 0);
+    let torn = pays(&mut phone, &city, payment).await;
+    assert_eq!(torn.result, OutcomeResult::Unknown, "{torn:?}");
+    (phone.lost, phone.sent) = (Lost::Nothing, 0);
+    let left = 5_000 - PRICE;
+    let outcome = phone.operate(Operation::Return, None).await;
+    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, returned(left)));
+    let books = books_where(&city, |books| books.refunded_fen == u64::from(left)).await;
+    assert_eq!((books.purses_fen, books.spent_fen), (u64::from(PRICE), 0));
+    let gaps = city.centre_store.gaps(None, 9).await.unwrap();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let missing: Vec<_> = gaps[0].1.missing().iter().map(|gap| (gap.from, gap.to)).collect();
+    assert_eq!((gaps[0].0, missing), (Counted::Card(card), vec![(1, 1)]));
+    assert_eq!(city.payment_store.purse_card(card).await.unwrap().open, Some(order_of(payment)));
 }
 
 /// The card is lost at every APDU, before and after it acted; each time the rider cancels, and it works as

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use tsm_api::HexBytes;
+use tsm_api::clearing::closing::ClosingPurpose;
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::clearing::{Consumption, ConsumptionReport};
 use tsm_api::endpoint::Nothing;
@@ -14,6 +15,7 @@ use tsm_storage::memory::MemoryClearing;
 use tsm_storage::shared::{IncidentFilter, Incidents as _};
 
 use super::world::{World, account, day};
+use crate::centre_closing::parked;
 use crate::collection::world::{batch, file_of, row};
 use crate::purse_card::{PurseCard, TERMINAL};
 
@@ -103,6 +105,42 @@ async fn each_report_that_was_not_taken_is_in_the_view_with_its_cause() {
     world.store.ripen_for(day().plus(2)).await;
     let open = list(&world, "open").await;
     assert_eq!(causes(&open), ["counter_gap", "suspicious_card"], "the examination found the copy, too");
+    world.store.compare().await;
+}
+
+/// The last purchases of a card that is parked show in no later counter. The card proved how many it made, so what
+/// nobody reported is missing, until it comes.
+///
+/// req: B-7.5.1.b
+#[tokio::test]
+async fn what_a_parked_card_spent_and_nobody_reported_is_in_the_view() {
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    world.spend(&mut card, 100).await;
+    let last = [200, 300].map(|fen| card.pay(PurchaseKind::Simple, fen));
+    let parking = parked(&card, 7, ClosingPurpose::Return);
+    for _ in 0..2 {
+        world.peer(&world.city).park(&parking).await.unwrap();
+        world.centre.work().await;
+    }
+    let waiting = list(&world, "waiting").await;
+    assert_eq!((causes(&waiting), waiting[0].card.as_ref()), (vec!["counter_gap"], Some(&card.wire())));
+    assert!(waiting[0].text.contains("2 to 3 missing"), "{}", waiting[0].text);
+    assert_eq!(world.store.totals().await.unwrap().purses, 500, "what was spent is still on the purse");
+    world.clock.set("2026-11-22T20:00:00Z");
+    world.store.ripen_for(day().plus(2)).await;
+    assert_eq!(causes(&list(&world, "open").await), ["counter_gap"]);
+    report(&world, last.to_vec()).await;
+    world.centre.work().await;
+    let (explained, open) = (list(&world, "explained").await, list(&world, "open").await);
+    assert!(
+        causes(&explained).contains(&"counter_gap") && !causes(&open).contains(&"counter_gap"),
+        "{open:?}"
+    );
+    let totals = world.store.totals().await.unwrap();
+    let spent = totals.spent + totals.operator_payable;
+    assert_eq!((totals.check(), totals.purses, spent), (Ok(()), 0, 600));
     world.store.compare().await;
 }
 

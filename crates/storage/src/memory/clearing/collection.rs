@@ -306,6 +306,15 @@ impl Collection for Memory<ClearingState> {
         self.read(|state| Ok(state.collection.numberings.get(&of).cloned().unwrap_or_default()))
     }
 
+    async fn expect_number(&self, of: Counted, number: u64, at: jiff::Timestamp) -> Result<()> {
+        self.write(|state| {
+            let mut known = state.collection.numberings.get(&of).cloned().unwrap_or_default();
+            known.expect(number, at);
+            state.collection.count(of, known);
+            Ok(())
+        })
+    }
+
     async fn gaps(&self, after: Option<Counted>, limit: usize) -> Result<Vec<(Counted, Numbering)>> {
         self.read(|state| {
             let after = after.map(Counted::key).unwrap_or_default();

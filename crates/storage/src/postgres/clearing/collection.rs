@@ -376,6 +376,14 @@ impl Collection for Postgres<ClearingTables> {
         single!(self, db, numbering(db, of).await)
     }
 
+    async fn expect_number(&self, of: Counted, number: u64, at: jiff::Timestamp) -> Result<()> {
+        step!(self, db, {
+            let mut known = numbering(db, of).await?;
+            known.expect(number, at);
+            put_numberings(db, std::iter::once((of, &known))).await
+        })
+    }
+
     async fn gaps(&self, after: Option<Counted>, most: usize) -> Result<Vec<(Counted, Numbering)>> {
         let after = after.map(Counted::key).unwrap_or_default();
         let sql =

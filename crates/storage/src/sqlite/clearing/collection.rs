@@ -355,6 +355,15 @@ impl Collection for Sqlite<ClearingSchema> {
         self.read(|db| numbering(db, of))
     }
 
+    async fn expect_number(&self, of: Counted, number: u64, at: jiff::Timestamp) -> Result<()> {
+        self.write(move |db| {
+            let mut known = numbering(db, of)?;
+            known.expect(number, at);
+            put_numbering(db, of, &known)
+        })
+        .await
+    }
+
     async fn gaps(&self, after: Option<Counted>, most: usize) -> Result<Vec<(Counted, Numbering)>> {
         let after = after.map(Counted::key).unwrap_or_default();
         let sql =
