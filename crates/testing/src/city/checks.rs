@@ -174,6 +174,7 @@ impl World {
     /// Everything, when all is quiet.
     pub(super) fn check_everything(&self) {
         self.check_settled();
+        self.take_beyond_proof();
         self.check_paid_once();
         self.check_parked_once();
         self.check_locks();

@@ -145,7 +145,7 @@ impl World {
 
 impl World {
     /// What is listed of a card, that which waits included.
-    fn listed(&self, card: CardNumber) -> Vec<Difference> {
+    pub(super) fn listed(&self, card: CardNumber) -> Vec<Difference> {
         let states = [None, Some("waiting".to_owned())];
         let listed = states.into_iter().filter_map(|state| {
             let prefix = Some(card.as_str().to_owned());

@@ -11,7 +11,7 @@
 //! network         in process, with faults               network.rs
 //! servers         the real roles over memory stores     servers.rs, shop.rs
 //! executor        tasks, timers, processes, time        executor.rs
-//! checks          what must always be true              checks.rs, truth.rs, copied.rs
+//! checks          what must always be true              checks.rs, truth.rs, copied.rs, beyond_proof.rs
 //! cuts            one fault at each place, in turn      cuts/, placed.rs
 //! nights          settlement and reconciliation         nights.rs
 //! trace           what happened, in sentences           trace.rs
@@ -21,6 +21,7 @@
 //! The services, the wallet core, the terminals and the cards are the ones that ship. The city gives them
 //! their time, their randomness, their tasks, their network and their power, and takes each of them away.
 
+mod beyond_proof;
 pub mod card;
 mod checks;
 mod copied;

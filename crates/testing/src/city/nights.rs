@@ -108,6 +108,9 @@ impl World {
         if difference.cause == Cause::NotificationRefused {
             return TAMPERED.iter().any(|kind| difference.text.starts_with(kind));
         }
+        if difference.cause == Cause::WrongTac {
+            return self.was_falsified(difference);
+        }
         if difference.card.is_some_and(|card| self.truth.is_copied(card.application_serial())) {
             return Self::may_be_of_copied(difference.cause);
         }

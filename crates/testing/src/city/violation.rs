@@ -149,6 +149,11 @@ pub enum Violation {
         /// What the centre did not notice.
         what: String,
     },
+    /// A card cannot prove any more what it paid, and the centre does not say that it is missing.
+    MissingUnlisted {
+        /// Which purchase.
+        what: String,
+    },
     /// A journal's chain is broken.
     Journal {
         /// Which one and where.
@@ -235,6 +240,9 @@ impl fmt::Display for Violation {
             Self::CopyPaid { what } => write!(f, "the centre pays for a copied card twice: {what}"),
             Self::CopyUnnoticed { what } => {
                 write!(f, "a card was copied, and nobody is told or nothing is done: {what}")
+            }
+            Self::MissingUnlisted { what } => {
+                write!(f, "a card cannot prove any more what it paid, and nobody is told: {what}")
             }
             Self::Journal { place } => write!(f, "the journal is broken: {place}"),
             Self::Unjournalled { what } => write!(f, "the journal does not say {what}"),

@@ -441,6 +441,7 @@ impl World {
             self.check_settlements(Until::TheEnd);
             self.check_reconciliation();
             self.check_copied();
+            self.check_beyond_proof();
         }
     }
 

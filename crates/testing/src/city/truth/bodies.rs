@@ -3,7 +3,7 @@
 
 use tsm_se::inspect::PurseReading;
 
-use super::{Purse, Serial, State, Truth};
+use super::{Account, Purse, Serial, State, Truth};
 use crate::city::trace::Event;
 use crate::city::violation::Violation;
 use crate::city::{Element, lock};
@@ -45,6 +45,15 @@ pub struct Bought {
     pub by_copy: bool,
     /// Whether the terminal has asked the other of the two, and forgotten it.
     pub is_denied: bool,
+}
+
+/// Whether anybody can prove a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Somebody can, or may still.
+    Here,
+    /// Nobody can.
+    Gone,
 }
 
 impl Body {
@@ -128,6 +137,29 @@ impl Truth {
         let denied = payers.iter().filter(|body| **body != asked).map(|body| (*body, debit.counter));
         let account = &mut state.accounts[by.rider as usize];
         account.denied.extend(denied);
+    }
+
+    /// Whether a card has paid something after this.
+    pub fn has_paid_after(&self, serial: [u8; 10], counter: u16) -> bool {
+        let state = lock(&self.state);
+        let body = Body::own(serial);
+        let later = (body, counter.saturating_add(1))..=(body, u16::MAX);
+        let account = state.holder(serial).map(|rider| &state.accounts[rider as usize]);
+        account.is_some_and(|account| account.paid.range(later).next().is_some())
+    }
+
+    /// What cards that nobody copied have paid at a terminal: the card's number, the offline counter after it, and how
+    /// much. Those that are proven, or those that are not.
+    pub fn paid_at(&self, terminal: [u8; 6], proof: Proof) -> Vec<([u8; 10], u16, u32)> {
+        let state = lock(&self.state);
+        let of_account = |account: &Account| {
+            let paid = account.paid.iter().filter(|(place, (_, at))| {
+                let is_proven = !account.unproven.contains_key(place);
+                *at == terminal && is_proven == (proof == Proof::Here) && !state.is_copied(place.0.serial)
+            });
+            paid.map(|((body, counter), (amount, _))| (body.serial, *counter, *amount)).collect::<Vec<_>>()
+        };
+        state.accounts.iter().flat_map(of_account).collect()
     }
 
     /// What a card and its copy have paid and a terminal has proven.
