@@ -60,13 +60,15 @@ pub enum Flow {
     HallReturn,
     /// A card whose answers carry no MAC is parked on the hall's reader; afterwards it comes to another phone.
     HallMigrate,
+    /// Such a card, parked in a hall, comes to the other phone.
+    HallArrive,
     /// A card whose arrival on another phone was given up is returned from the phone that it left.
     ReturnUnclaimed,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Register,
         Self::Open,
         Self::TopUp,
@@ -93,6 +95,7 @@ impl Flow {
         Self::HallReturn,
         Self::ReturnUnclaimed,
         Self::HallMigrate,
+        Self::HallArrive,
     ];
 
     /// As the command line writes it.
@@ -123,23 +126,25 @@ impl Flow {
             Self::HallUnlock => "hall-unlock",
             Self::HallReturn => "hall-return",
             Self::HallMigrate => "hall-migrate",
+            Self::HallArrive => "hall-arrive",
             Self::ReturnUnclaimed => "return-unclaimed",
         }
     }
 
     /// The rider with the phone that the flow is on.
     pub(super) const fn person(self) -> usize {
-        matches!(self, Self::MigrateIn) as usize
+        matches!(self, Self::MigrateIn | Self::HallArrive) as usize
     }
 
     /// Whether the issuer's domains answer without a MAC in it.
     pub(super) const fn proves_nothing(self) -> bool {
-        matches!(self, Self::HallMigrate)
+        matches!(self, Self::HallMigrate | Self::HallArrive)
     }
 
     /// How many phones it needs.
     pub(super) const fn phones(self) -> u8 {
-        1 + matches!(self, Self::MigrateIn | Self::ReturnUnclaimed | Self::HallMigrate) as u8
+        1 + matches!(self, Self::MigrateIn | Self::ReturnUnclaimed | Self::HallMigrate | Self::HallArrive)
+            as u8
     }
 
     /// Whether the rider can cancel something of it at the next contact.
@@ -152,6 +157,7 @@ impl Flow {
                 | Self::ReturnParked
                 | Self::MigrateOut
                 | Self::MigrateIn
+                | Self::HallArrive
                 | Self::Renumber
                 | Self::PayOnline
         )
@@ -216,10 +222,13 @@ impl Stage {
                 self.lock(0).await?;
                 self.staff_hall().await?;
             }
-            Flow::HallMigrate => {
+            Flow::HallMigrate | Flow::HallArrive => {
                 self.buy(0, 1, 700)?;
                 self.deliver().await;
                 self.staff_hall().await?;
+                if flow == Flow::HallArrive {
+                    self.leave_at_hall(0).await?;
+                }
                 self.register(1).await?;
             }
             _ => {}
@@ -261,7 +270,7 @@ impl Stage {
                 self.park(0).await?;
                 self.clean_up(0).await
             }
-            Flow::MigrateIn => self.migrate_in(1).await,
+            Flow::MigrateIn | Flow::HallArrive => self.migrate_in(1).await,
             Flow::Renumber => self.renumber(0).await,
             Flow::Synchronise => {
                 self.synchronise_purse(0).await?;

@@ -8,8 +8,9 @@ use crate::city::planted::Plant;
 const SHARE: usize = 47;
 
 /// Places at which something was once not in order: a cancelled opening that stayed open, a hand-over that nobody
-/// settled, the word of a deletion that was lost, a notice that was refused for ever.
-const MENDED: [(Flow, &str, Next); 8] = [
+/// settled, the word of a deletion that was lost, a notice that was refused for ever, an arrival that was given up
+/// and of which nobody could prove that it left nothing.
+const MENDED: [(Flow, &str, Next); 10] = [
     (Flow::Open, "apdu:9:phone-before", Next::Cancel),
     (Flow::Open, "apdu:29:phone-before", Next::Cancel),
     (Flow::Open, "apdu:39:phone-before", Next::Cancel),
@@ -18,6 +19,8 @@ const MENDED: [(Flow, &str, Next); 8] = [
     (Flow::Open, "commit:sp-tsm:8:before", Next::Continue),
     (Flow::ReturnParked, "commit:sp-tsm:10:after", Next::Continue),
     (Flow::MigrateOut, "message:7:reply-dropped", Next::Cancel),
+    (Flow::HallArrive, "apdu:25:phone-before", Next::Cancel),
+    (Flow::HallArrive, "apdu:27:command-lost", Next::Cancel),
 ];
 
 #[test]
