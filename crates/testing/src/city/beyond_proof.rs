@@ -39,8 +39,8 @@ impl World {
             let purse = now(platform.order(order))??.purse?;
             let after = Some(OfflineCounter(counter));
             let attempts = purse.attempts().iter().filter(|one| one.begun.card == card);
-            let of_it = attempts.filter(|one| one.begun.counter.next() == after).map(|one| one.stage);
-            stage = of_it.last().or(stage);
+            let mut of_it = attempts.filter(|one| one.begun.counter.next() == after).map(|one| one.stage);
+            stage = of_it.next_back().or(stage);
         }
         let closings = now(centre.closings_of(card))?;
         let parkings = closings.iter().filter_map(|closing| closing.stage.parking());
