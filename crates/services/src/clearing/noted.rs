@@ -216,14 +216,14 @@ impl Clearing {
 }
 
 /// Whether the terminal says that it took the money after the closing had begun, of what the card proved to have
-/// made before it was blocked. Terminals know seconds.
+/// made before it was blocked. Terminals know seconds: within the one in which it began nobody can tell.
 fn is_during(closing: &Closing, tap: &CardTransaction) -> bool {
     let is_blocked_before = || {
         let made = closing.stage.parking().and_then(|parking| parking.offline);
         made.is_some_and(|made| tap.key.counter > made)
     };
     closing.stage != ClosingStage::Undone
-        && tap.at.as_second() >= closing.begun_at.as_second()
+        && tap.at.as_second() > closing.begun_at.as_second()
         && !is_blocked_before()
 }
 

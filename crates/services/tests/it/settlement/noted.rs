@@ -88,18 +88,19 @@ async fn the_second_claim_of_a_parked_card_is_in_the_view() {
 }
 
 /// A gate takes money after the return has begun and before the block: the purchase is booked, and the view says so
-/// with card, terminal, amount and return until the parking accounts for it. One from before is any purchase.
+/// with card, terminal, amount and return until the parking accounts for it. One from the very second in
+/// which it begins, or from before, is any purchase.
 #[tokio::test]
 async fn a_tap_between_the_begin_and_the_reading_of_a_return_is_noted_once() {
     let world = World::on(MemoryClearing::new()).await;
     let mut card = world.card(1).await;
     world.top_up(&mut card, 1, 5_000).await;
     let issuer = world.peer(&world.city);
-    let before = card.pay_at(PurchaseKind::Simple, 100, at(11, 59));
+    let before = card.pay_at(PurchaseKind::Simple, 100, at(12, 0));
     issuer.begin_closing(&begin(&card, 7, ClosingPurpose::Return)).await.unwrap();
-    let during = card.pay_at(PurchaseKind::Simple, 200, at(12, 0));
-    let entry = card.pay_at(PurchaseKind::Composite, 0, at(12, 1));
-    let late = card.pay_at(PurchaseKind::Simple, 300, at(12, 2));
+    let during = card.pay_at(PurchaseKind::Simple, 200, at(12, 1));
+    let entry = card.pay_at(PurchaseKind::Composite, 0, at(12, 2));
+    let late = card.pay_at(PurchaseKind::Simple, 300, at(12, 3));
     consume(&world, vec![before, during.clone()]).await;
     world.centre.work().await;
     let waiting = list(&world, Some("waiting")).await;
