@@ -64,6 +64,20 @@ impl CollectionState {
         found
     }
 
+    /// Rows kept aside and not dealt with, oldest first.
+    fn open_aside(
+        &self,
+        wanted: impl Fn(&AsideRow) -> bool,
+        after: Option<AsidePlace>,
+        limit: usize,
+    ) -> Vec<AsideRow> {
+        let open = self.aside.values().filter(|row| row.closed.is_none() && wanted(row));
+        let later = open.filter(|row| after.is_none_or(|after| row.place() > after));
+        let mut found: Vec<_> = later.collect();
+        found.sort_by_key(|row| row.place());
+        found.into_iter().take(limit).cloned().collect()
+    }
+
     fn take(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) {
         let mut numbering = self.numberings.get(&counted).cloned().unwrap_or_default();
         numbering.take(number, at);
@@ -245,14 +259,7 @@ impl Collection for Memory<ClearingState> {
     }
 
     async fn waiting_aside(&self, after: Option<AsidePlace>, limit: usize) -> Result<Vec<AsideRow>> {
-        self.read(|state| {
-            let open = state.collection.aside.values().filter(|row| row.closed.is_none());
-            let waiting = open.filter(|row| row.reason.may_heal());
-            let later = waiting.filter(|row| after.is_none_or(|after| row.place() > after));
-            let mut found: Vec<_> = later.collect();
-            found.sort_by_key(|row| row.place());
-            Ok(found.into_iter().take(limit).cloned().collect())
-        })
+        self.read(|state| Ok(state.collection.open_aside(|row| row.reason.may_heal(), after, limit)))
     }
 
     async fn kept_aside(
@@ -261,14 +268,8 @@ impl Collection for Memory<ClearingState> {
         after: Option<AsidePlace>,
         limit: usize,
     ) -> Result<Vec<AsideRow>> {
-        self.read(|state| {
-            let open = state.collection.aside.values().filter(|row| row.closed.is_none());
-            let of = open.filter(|row| institution.is_none_or(|of| row.reported.institution == *of));
-            let later = of.filter(|row| after.is_none_or(|after| row.place() > after));
-            let mut found: Vec<_> = later.collect();
-            found.sort_by_key(|row| row.place());
-            Ok(found.into_iter().take(limit).cloned().collect())
-        })
+        let is_of = |row: &AsideRow| institution.is_none_or(|of| row.reported.institution == *of);
+        self.read(|state| Ok(state.collection.open_aside(is_of, after, limit)))
     }
 
     async fn aside_of(&self, card: CardNumber, limit: usize) -> Result<Vec<AsideRow>> {
