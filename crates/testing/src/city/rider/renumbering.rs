@@ -3,6 +3,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::se_tsm::operator::NumberChange;
+use tsm_domain::se::Binding;
 use tsm_domain::{CardNumber, SeId};
 use tsm_storage::SeTsmStore as _;
 use tsm_storage::sp_tsm::{Arrivals as _, CardHolder, HolderData};
@@ -37,9 +38,7 @@ impl Rider {
         self.numbers += 1;
         self.world.tally.doing(Doing::ChangeNumber);
         self.world.trace.rider(self.number, Event::Renumbered(self.msisdn()));
-        let is_registered = |phone: &usize| self.hands[*phone].as_ref().is_some_and(|hand| hand.registered);
-        let phones = (0..PHONES).filter(is_registered).collect();
-        self.renumbering = Some(Renumbering::AtHall(phones));
+        self.renumbering = Some(Renumbering::AtHall((0..PHONES).collect()));
         self.take_up_renumbering().await;
     }
 
@@ -60,6 +59,15 @@ impl Rider {
         let (old, new) = (self.number_after(self.numbers - 1), self.msisdn());
         let mut left = Vec::new();
         for phone in phones {
+            // The hall sees on its screen whose a phone is, also one that never heard that it is registered.
+            match self.binding_of(phone) {
+                Some(None) => continue,
+                Some(Some(_)) => {}
+                None => {
+                    left.push(phone);
+                    continue;
+                }
+            }
             let se = HexBytes(self.element_of(phone).id().to_vec());
             let change = NumberChange { old: old.clone(), new: new.clone() };
             match self.world.at_hall(async |hall| hall.change_number(&se, &change).await).await {
@@ -103,6 +111,13 @@ impl Rider {
         self.reading().is_none() || self.holder().is_some_and(is_right)
     }
 
+    /// Whose a phone is, as the SE-TSM has it. None while it cannot be asked.
+    fn binding_of(&self, phone: usize) -> Option<Option<Binding>> {
+        let se = SeId::new(&self.element_of(phone).id()).expect("a SE-ID has a length that fits");
+        let record = now(self.world.servers.stores.se_tsm.se(se))?;
+        Some(record.and_then(|record| record.binding))
+    }
+
     /// Everybody knows the rider by the number that he has.
     pub(super) fn check_holder(&self) {
         if self.holds_card && !self.holds_own_number() {
@@ -111,9 +126,7 @@ impl Rider {
             return self.world.truth.find(Some(self.number), Violation::Holder { what });
         }
         for phone in 0..PHONES {
-            let Ok(se) = SeId::new(&self.element_of(phone).id()) else { continue };
-            let record = now(self.world.servers.stores.se_tsm.se(se)).flatten();
-            let bound = record.and_then(|record| record.binding);
+            let bound = self.binding_of(phone).flatten();
             if let Some(binding) = bound.filter(|binding| binding.number.as_str() != self.msisdn()) {
                 let what =
                     format!("the rider's number is {}, and phone {phone} is {binding:?}", self.msisdn());
