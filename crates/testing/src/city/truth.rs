@@ -535,33 +535,31 @@ impl Truth {
             sums.unproven += i128::from(account.unproven());
             sums.copied += i128::from(account.copied);
             for order in &account.orders {
-                match (order.money, order.credited) {
-                    (Money::Platform, _) => {}
-                    (Money::Kiosk, Some(_)) if self.is_disputed(&state, order)? => {
-                        sums.disputed += i128::from(order.amount);
-                        continue;
-                    }
-                    (Money::Kiosk, Some(_)) => {
-                        sums.held += i128::from(order.amount);
-                        continue;
-                    }
-                    (Money::GivenBack, Some(_)) => {
-                        sums.returned += i128::from(order.amount);
-                        continue;
-                    }
-                    (Money::Kiosk | Money::GivenBack, None) => continue,
-                }
-                let row = self.payments.order(order.order).now_or_never()?.ok()?;
-                let held = row.map_or(0, |row| i128::from(row.order.held().get()));
+                let held = self.held(&state, order)?;
+                let elsewhere = i128::from(order.amount) - held;
                 sums.held += held;
-                if order.credited.is_none() {
-                    sums.in_flight += held;
-                } else {
-                    sums.returned += i128::from(order.amount) - held;
+                match (order.money, order.credited) {
+                    (Money::Platform, None) => sums.in_flight += held,
+                    (Money::Platform | Money::GivenBack, Some(_)) => sums.returned += elsewhere,
+                    (Money::Kiosk, Some(_)) => sums.disputed += elsewhere,
+                    (Money::Kiosk | Money::GivenBack, None) => {}
                 }
             }
         }
         Some(sums)
+    }
+
+    /// What of an order was paid in and not given back: at the platform, or as cash that is on a card. None while
+    /// somebody cannot be asked.
+    fn held(&self, state: &State, order: &Order) -> Option<i128> {
+        Some(match (order.money, order.credited) {
+            (Money::Platform, _) => {
+                let row = self.payments.order(order.order).now_or_never()?.ok()?;
+                row.map_or(0, |row| i128::from(row.order.held().get()))
+            }
+            (Money::Kiosk, Some(_)) if !self.is_disputed(state, order)? => i128::from(order.amount),
+            (Money::Kiosk | Money::GivenBack, _) => 0,
+        })
     }
 
     /// Whether the issuer leaves it to people what became of this cash, because card and copy contradict each
@@ -592,14 +590,7 @@ impl Truth {
             let of_body =
                 order.credited.and_then(|body| CardNumber::from_application_serial(&body.serial).ok());
             let Some(card) = of_issuer.or(of_body) else { continue };
-            *held.entry(card).or_default() += match (order.money, order.credited) {
-                (Money::Platform, _) => {
-                    let row = self.payments.order(order.order).now_or_never()?.ok()?;
-                    row.map_or(0, |row| i128::from(row.order.held().get()))
-                }
-                (Money::Kiosk, Some(_)) if !self.is_disputed(&state, order)? => i128::from(order.amount),
-                (Money::Kiosk | Money::GivenBack, _) => 0,
-            };
+            *held.entry(card).or_default() += self.held(&state, order)?;
         }
         Some(held)
     }
