@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use tsm_testing::city::cuts::sweep::{self, Sweep};
 use tsm_testing::city::cuts::{Flow, Kind, Next};
 use tsm_testing::city::report::{self, Summary};
-use tsm_testing::city::world::Plan;
+use tsm_testing::city::world::{Plan, Town};
 
-const HELP: &str = "city [--first-seed S] [--seeds N] [--riders R] [--hours H] [--json]
+const HELP: &str = "city [--first-seed S] [--seeds N] [--town usual|small|harsh] [--riders R] [--hours H] [--json]
 city cuts [--flow F] [--kind K] [--point P] [--then continue|cancel] [--every N] [--double N] [--seed S] [--json]";
 
 struct Arguments {
     first_seed: u64,
     seeds: u64,
+    town: Town,
     riders: Option<u32>,
     hours: Option<u32>,
     form: Form,
@@ -105,10 +106,10 @@ fn read_cuts(mut words: impl Iterator<Item = String>) -> Result<(Sweep, Form), S
 }
 
 fn plan(seed: u64, arguments: &Arguments) -> Plan {
-    let usual = Plan::of_seed(seed);
-    let riders = arguments.riders.unwrap_or(usual.riders);
-    let hours = arguments.hours.unwrap_or(usual.hours);
-    Plan { riders, hours, ..usual }
+    let town = arguments.town.plan(seed);
+    let riders = arguments.riders.unwrap_or(town.riders);
+    let hours = arguments.hours.unwrap_or(town.hours);
+    Plan { riders, hours, ..town }
 }
 
 fn print(summary: &Summary, form: Form) {
@@ -122,15 +123,27 @@ fn print(summary: &Summary, form: Form) {
 }
 
 fn read(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { first_seed: 1, seeds: 1, riders: None, hours: None, form: Form::Table };
+    let mut arguments = Arguments {
+        first_seed: 1,
+        seeds: 1,
+        town: Town::Usual,
+        riders: None,
+        hours: None,
+        form: Form::Table,
+    };
     while let Some(word) = words.next() {
-        let mut number = || {
-            let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
-            value.parse::<u64>().map_err(|_| format!("{word} needs a number, not {value}"))
-        };
+        if word == "--json" {
+            arguments.form = Form::Json;
+            continue;
+        }
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{word} needs a number, not {value}"));
         let small = |value: u64| u32::try_from(value).map_err(|_| format!("{value} is too many"));
         match word.as_str() {
-            "--json" => arguments.form = Form::Json,
+            "--town" => {
+                let town = Town::ALL.into_iter().find(|town| town.name() == value);
+                arguments.town = town.ok_or_else(|| format!("there is no town {value}"))?;
+            }
             "--first-seed" => arguments.first_seed = number()?,
             "--seeds" => arguments.seeds = number()?,
             "--riders" => arguments.riders = Some(small(number()?)?),

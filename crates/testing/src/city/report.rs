@@ -53,7 +53,7 @@ pub fn run_all(plans: Vec<Plan>, threads: usize, heard: impl Fn(&Outcome) + Sync
         }
     });
     let mut outcomes = std::mem::take(&mut *lock(&outcomes));
-    outcomes.sort_by_key(|outcome| outcome.seed);
+    outcomes.sort_by_key(|outcome| outcome.plan.seed);
     Summary { outcomes, took: started.elapsed() }
 }
 
@@ -135,13 +135,13 @@ impl Summary {
 /// A violation as a story, for people.
 pub fn story(outcome: &Outcome) -> Option<String> {
     let report = outcome.violation.as_ref()?;
-    let mut text = format!("seed {}: {}\n", outcome.seed, report.found.violation);
+    let mut text = format!("seed {}: {}\n", outcome.plan.seed, report.found.violation);
     if let Some(rider) = report.found.rider {
         let _ = writeln!(text, "what concerned rider {rider}, in order:");
     }
     for line in &report.story {
         let _ = writeln!(text, "  {line}");
     }
-    let _ = writeln!(text, "again: cargo xtask city --first-seed {} --seeds 1", outcome.seed);
+    let _ = writeln!(text, "again: {}", outcome.plan.again());
     Some(text)
 }

@@ -3,7 +3,7 @@
 use super::planted::Plant;
 use super::report;
 use super::violation::Violation;
-use super::world::{self, Outcome, Plan};
+use super::world::{self, Outcome, Plan, Town};
 
 fn run(plan: Plan) -> Outcome {
     world::run(plan)
@@ -108,9 +108,8 @@ fn a_centre_that_asks_for_no_signature_is_found() {
 /// tests.
 #[test]
 fn small_cities_do_everything_and_meet_everything() {
-    let rates = Plan { copiers: 3, phone_faults: 4, tap_faults: 12, variety: 150, ..Plan::small(0) };
-    let plan = |seed| Plan { seed, clock_every_s: 3600, ..rates.clone() };
-    let summary = report::run_all([11, 12, 13, 14, 17].map(plan).to_vec(), 2, |outcome| {
+    let plans = [11, 12, 13, 14, 17].map(|seed| Town::Harsh.plan(seed));
+    let summary = report::run_all(plans.to_vec(), 2, |outcome| {
         if let Some(story) = report::story(outcome) {
             eprintln!("{story}");
         }

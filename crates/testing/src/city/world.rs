@@ -1,6 +1,7 @@
 //! The city as its parts see it, and a whole run of it.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,9 +35,70 @@ use super::violation::Found;
 
 const DAY_S: u64 = 24 * 3600;
 
+/// The cities that there are plans of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Town {
+    /// Two thousand riders for a day and a half.
+    Usual,
+    /// A few riders for a working day, as tests have time for.
+    Small,
+    /// A small one in which far more goes wrong, and rare doings are common.
+    Harsh,
+}
+
+impl Town {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Usual, Self::Small, Self::Harsh];
+
+    /// As the command line writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Small => "small",
+            Self::Harsh => "harsh",
+        }
+    }
+
+    /// A day of it.
+    pub fn plan(self, seed: u64) -> Plan {
+        let usual = Plan {
+            town: self,
+            seed,
+            riders: 2_000,
+            hours: 36,
+            arrivals_s: 2 * 3600,
+            pause_s: 30 * 60,
+            message_faults: 150,
+            phone_faults: 6,
+            tap_faults: 40,
+            copiers: 12,
+            variety: 400,
+            kill_every_s: 1_200,
+            clock_every_s: 3 * 3600,
+            planted: None,
+        };
+        let small =
+            Plan { riders: 24, hours: 8, arrivals_s: 1800, pause_s: 600, kill_every_s: 900, ..usual.clone() };
+        match self {
+            Self::Usual => usual,
+            Self::Small => small,
+            Self::Harsh => Plan {
+                phone_faults: 4,
+                tap_faults: 12,
+                copiers: 3,
+                variety: 150,
+                clock_every_s: 3600,
+                ..small
+            },
+        }
+    }
+}
+
 /// What a run is made of.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Plan {
+    /// The city that this is a day of.
+    pub town: Town,
     /// The seed: all chance follows from it.
     pub seed: u64,
     /// Riders.
@@ -66,43 +128,36 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A city of the usual size.
-    pub fn of_seed(seed: u64) -> Self {
-        Self {
-            seed,
-            riders: 2_000,
-            hours: 36,
-            arrivals_s: 2 * 3600,
-            pause_s: 30 * 60,
-            message_faults: 150,
-            phone_faults: 6,
-            tap_faults: 40,
-            copiers: 12,
-            variety: 400,
-            kill_every_s: 1_200,
-            clock_every_s: 3 * 3600,
-            planted: None,
-        }
-    }
-
     /// A small city, for tests.
     pub fn small(seed: u64) -> Self {
-        Self {
-            riders: 24,
-            hours: 8,
-            arrivals_s: 1800,
-            pause_s: 600,
-            kill_every_s: 900,
-            ..Self::of_seed(seed)
+        Town::Small.plan(seed)
+    }
+
+    /// The command that runs this again.
+    pub fn again(&self) -> String {
+        let town = self.town.plan(self.seed);
+        let mut command = format!("cargo xtask city --first-seed {} --seeds 1", self.seed);
+        let mut say = |argument: &str, value: &dyn Display| {
+            let _ = write!(command, " --{argument} {value}");
+        };
+        if self.town != Town::Usual {
+            say("town", &self.town.name());
         }
+        if self.riders != town.riders {
+            say("riders", &self.riders);
+        }
+        if self.hours != town.hours {
+            say("hours", &self.hours);
+        }
+        command
     }
 }
 
 /// What came of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The seed.
-    pub seed: u64,
+    /// What the run was made of.
+    pub plan: Plan,
     /// Finished flows and taps.
     pub operations: u64,
     /// How often each kind of thing was done or went wrong.
@@ -453,7 +508,7 @@ impl World {
             Report { found, story }
         });
         Outcome {
-            seed: self.plan.seed,
+            plan: self.plan.clone(),
             operations: self.operations.load(Ordering::Relaxed),
             counts: self.tally.counts(),
             days: self.closed_days().len() as u64,
