@@ -265,6 +265,8 @@ impl Truth {
         let Some(Ok(account)) = self.centre.account(card).now_or_never() else { return };
         let kept = account.as_ref().is_some_and(|row| match row.account.state {
             CardAccountState::Parked { balance } => balance.get() == u64::from(held),
+            // What is on its way to an element is the centre's until that element has proven it.
+            CardAccountState::Opening { incoming, .. } => incoming.get() == u64::from(held),
             CardAccountState::RefundPayable { .. } | CardAccountState::Refunded => true,
             _ => false,
         });

@@ -2,6 +2,8 @@
 
 use tsm_api::HexBytes;
 use tsm_api::problem::ProblemCode;
+use tsm_domain::SeId;
+use tsm_storage::sp_tsm::Arrivals as _;
 use tsm_wallet::service::InterruptedKind;
 use tsm_wallet::{Quiet, WalletError};
 
@@ -9,6 +11,7 @@ use super::moving::Arrival;
 use super::wallet::{Ended, code_of};
 use super::{Rider, work_of};
 use crate::city::PHONES;
+use crate::city::checks::now;
 use crate::city::counts::Doing;
 use crate::city::keys::TRANSIT;
 use crate::city::trace::Flow;
@@ -43,7 +46,13 @@ impl Rider {
             Closing::Returning => {
                 let ended =
                     self.flow(Flow::Return, async |wallet| wallet.return_card(&aid, &mut Quiet).await).await;
-                self.after_closing(closing, &ended, Closing::Deleting)
+                match self.forbidding_arrival(&ended) {
+                    Some(arrival) => {
+                        self.arrival = Some(arrival);
+                        Some(Closing::Parked)
+                    }
+                    None => self.after_closing(closing, &ended, Closing::Deleting),
+                }
             }
             Closing::Parking => {
                 let ended = self
@@ -59,6 +68,21 @@ impl Rider {
                 if gone { None } else { Some(Closing::Deleting) }
             }
         };
+    }
+
+    /// A return that is refused because another phone of the rider began to fetch the card, and nobody has ended it.
+    fn forbidding_arrival<T>(&self, ended: &Ended<T>) -> Option<Arrival> {
+        let Ended::Badly(error) = ended else { return None };
+        if code_of(error) != Some(ProblemCode::StateForbids) {
+            return None;
+        }
+        let is_arriving = |phone: &usize| {
+            let se = SeId::new(&self.element_of(*phone).id()).ok();
+            se.and_then(|se| now(self.world.servers.stores.sp_tsm.open_arrival(se, TRANSIT)).flatten())
+                .is_some()
+        };
+        let to = (0..PHONES).filter(|phone| *phone != self.at).find(is_arriving)?;
+        Some(Arrival { from: self.at, to })
     }
 
     /// A parked card is taken to another phone, or returned from the one that it was on.
