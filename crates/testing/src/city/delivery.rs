@@ -17,6 +17,7 @@ use tsm_terminal::round::{Centre as FromCentre, RoundError};
 use tsm_terminal::upload::{self, Delivery};
 
 use super::counts::{Doing, Kind};
+use super::executor::Executor;
 use super::fares::InPost;
 use super::keys;
 use super::line::{Cut, LineMac, Lines};
@@ -91,22 +92,49 @@ impl Way {
     }
 }
 
+/// How a city's days go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Days {
+    /// Anything may go wrong.
+    Rough,
+    /// Nothing does any more, and riders settle.
+    Calm,
+    /// Every rider has.
+    Over,
+}
+
+/// Lets so many rounds pass, while anything may go wrong; else one.
+async fn away(executor: &Executor, rounds: u32, round: Duration, days: impl Fn() -> Days) {
+    for _ in 0..rounds {
+        executor.sleep(round).await;
+        if days() != Days::Rough {
+            return;
+        }
+    }
+}
+
 impl Terminals {
-    /// Lets every terminal deliver to the centre now and then, with hours and days in which it cannot.
-    pub fn deliver(self: &Arc<Self>, centre: &Centre, every: Duration) {
+    /// Lets every terminal deliver to the centre now and then, with hours and days in which it cannot. While riders
+    /// settle none is away: one of them may wait for the word of the till that debited his card.
+    pub fn deliver(
+        self: &Arc<Self>,
+        centre: &Centre,
+        every: Duration,
+        days: impl Fn() -> Days + Clone + Send + Sync + 'static,
+    ) {
         for index in 0..self.posts.len() {
-            let (terminals, centre) = (self.clone(), centre.clone());
+            let (terminals, centre, days) = (self.clone(), centre.clone(), days.clone());
             self.executor.spawn(self.executor.owner(), async move {
                 loop {
-                    let factor = terminals.random.draw(|random| match random.below(200) {
+                    let rounds = terminals.random.draw(|random| match random.below(200) {
                         0 => 150,
                         1..=5 => 30,
                         _ => 1,
                     });
                     let jitter = terminals.random.draw(|random| random.between(50, 150));
-                    terminals.executor.sleep(every * factor * jitter as u32 / 100).await;
-                    // When the days are over, somebody brings what is left.
-                    if !centre.lines.may_break() {
+                    away(&terminals.executor, rounds, every * jitter as u32 / 100, &days).await;
+                    // Somebody brings what is left.
+                    if days() == Days::Over {
                         return;
                     }
                     terminals.deliver_one(index, &centre).await;
@@ -394,5 +422,36 @@ fn received(batch: &TerminalBatch, stage: FileStage) -> BatchReceipt {
         sequence: batch.header.sequence,
         stage,
         verdicts: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    const ROUND: Duration = Duration::from_secs(900);
+
+    /// A terminal that is away for a day and a half is back within a round when riders begin to settle, for one of
+    /// them may wait for its word.
+    #[test]
+    fn a_terminal_that_is_away_comes_back_when_riders_settle() {
+        let executor = Executor::new(Timestamp::UNIX_EPOCH, Random::new(1, 1));
+        let (clock, timer) = (executor.clone(), executor.clone());
+        let days = move || if clock.now().as_second() < 7_000 { Days::Rough } else { Days::Calm };
+        let there = Arc::new(AtomicBool::new(false));
+        let back = there.clone();
+        executor.spawn(executor.owner(), async move {
+            away(&timer, 150, ROUND, days).await;
+            back.store(true, Ordering::Relaxed);
+        });
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        executor.run_until(at(7_100), |_| {});
+        assert!(!there.load(Ordering::Relaxed), "nothing has called it back before");
+        executor.run_until(at(7_900), |_| {});
+        assert!(there.load(Ordering::Relaxed));
     }
 }

@@ -17,7 +17,7 @@ use tsm_storage::shared::ChainKey;
 use super::Element;
 use super::card::Card;
 use super::counts::{Counts, Kind, Tally};
-use super::delivery::Centre;
+use super::delivery::{Centre, Days};
 use super::desk;
 use super::executor::{Executor, Halt, MachineClock};
 use super::lock;
@@ -292,6 +292,15 @@ impl World {
         self.closing.load(Ordering::Relaxed)
     }
 
+    /// How the days go now.
+    fn days_now(&self) -> Days {
+        match self.is_closing() {
+            false => Days::Rough,
+            true if self.settled.load(Ordering::Relaxed) < self.plan.riders => Days::Calm,
+            true => Days::Over,
+        }
+    }
+
     /// A tap succeeded.
     pub fn operation(&self) {
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -351,7 +360,8 @@ impl World {
     }
 
     fn let_terminals_deliver(self: &Arc<Self>) {
-        self.terminals.deliver(&self.centre(400), Duration::from_secs(900));
+        let world = self.clone();
+        self.terminals.deliver(&self.centre(400), Duration::from_secs(900), move || world.days_now());
     }
 
     /// The operators' ways to the centre.
