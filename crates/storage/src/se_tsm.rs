@@ -12,7 +12,7 @@ use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::card::LockChange;
 use tsm_domain::provider::Provider;
 use tsm_domain::se::{Batch, Binding, Inventory, LossReport, NumberChange, SeRecord, SeStanding};
-use tsm_domain::se_application::SeApplication;
+use tsm_domain::se_application::{Actor, SeApplication};
 use tsm_domain::security_domain::{DomainDefinition, DomainOnSe};
 use tsm_domain::staff::Role;
 use tsm_domain::subscription::Subscription;
@@ -159,6 +159,9 @@ pub struct ApplicationOnSe {
     /// What its SP-TSM said last of the application's own lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_lock: Option<ReportedLock>,
+    /// For whom the platform has locked it in the card's registry, until the card is seen without that lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_for: Option<Actor>,
 }
 
 /// What an SP-TSM said of an application's own lock, which no registry shows (B-8.5.4).

@@ -4,25 +4,32 @@
 //! ```text
 //! start | SELECT, INITIALIZE UPDATE | EXTERNAL AUTHENTICATE, observe, SET STATUS..., observe | done
 //! ```
+//!
+//! What the loss of a phone has locked is unlocked at its first login after a hall took it off the loss list: no
+//! wallet could ask for it, and neither the issuer nor a gate reaches an application that the registry locks.
 
 use std::sync::Arc;
 
+use tracing::warn;
 use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::problem::ProblemCode;
+use tsm_card::ProcedureError;
 use tsm_card::lock::{ChangingLocks, LockChange};
 use tsm_card::observe::{ObservationScope, Observing};
 use tsm_card::open_channel::open_channel;
 use tsm_card::script::Script;
 use tsm_domain::SeId;
-use tsm_domain::se_application::{Actor, SeEvent, SeState};
+use tsm_domain::se::SeStanding;
+use tsm_domain::se_application::{Actor, SeEvent, SeState, UnlockPolicy};
 use tsm_iso7816::Aid;
-use tsm_storage::se_tsm::{ApplicationOnSe, Intended, Outcome as Settled};
+use tsm_storage::se_tsm::{ApplicationOnSe, Intended, Outcome as Settled, SeChange};
 
 use super::SeTsm;
 use super::card_access::issuer_session;
 use super::convert::state_to_wire;
+use super::record::{is_locked_by_provider, locked_instances};
 use super::stop::{Stop, forbidden};
-use super::work::{Known, Work};
+use super::work::{Known, Observed, Work};
 use crate::conversation::{Ending, Session};
 
 /// Why everything is locked.
@@ -36,6 +43,31 @@ pub(super) enum Lockdown {
 pub(super) fn lockable(known: &Known) -> Vec<Aid> {
     let useable = known.applications.iter().filter(|on_se| on_se.record.state == SeState::Useable);
     useable.map(|on_se| on_se.application).collect()
+}
+
+/// What the loss of the phone has locked, where taking it off the list unlocks it again.
+pub(super) fn locked_for_loss(known: &Known, unlock: UnlockPolicy) -> Vec<Aid> {
+    // A hall took it off the list.
+    if unlock == UnlockPolicy::ClientOnly {
+        return Vec::new();
+    }
+    let is_there = |state| !matches!(state, SeState::Ready | SeState::Loaded);
+    let locked = known.applications.iter().filter(|on_se| on_se.locked_for == Some(Actor::Loss));
+    locked.filter(|on_se| is_there(on_se.record.state)).map(|on_se| on_se.application).collect()
+}
+
+/// Unlocks what the loss of the phone has locked.
+pub(super) async fn run_found(tsm: Arc<SeTsm>, session: Session, se: SeId) -> Ending {
+    let mut work = Work::new(tsm, session, se);
+    match work.unlock_found().await {
+        Ok(outcome) => outcome.into(),
+        // Nobody is kept from logging in by a lock that his card does not lift; the next login tries again.
+        Err(Stop::Card(error @ ProcedureError::Status { .. })) => {
+            warn!(%se, %error, "a card does not lift the lock of its loss");
+            Outcome::done(OutcomeDetail::Nothing).into()
+        }
+        Err(stop) => work.stopped(stop),
+    }
 }
 
 /// Locks everything that can be locked.
@@ -92,18 +124,23 @@ impl Work {
                 LockChange::Unlock => SeEvent::Unlocked(actor, application.unlock),
             };
             let record = on_se.record.apply(event).map_err(forbidden)?.application;
+            let (record, locked_for) = match change {
+                LockChange::Lock => (record, Some(actor)),
+                // The application's own lock is its provider's to lift.
+                LockChange::Unlock if is_locked_by_provider(&on_se) => (on_se.record, None),
+                LockChange::Unlock => (record, None),
+            };
             instances.extend(application.instances().map(|instance| instance.aid));
-            after.push(ApplicationOnSe { record, changed_at: self.tsm.now(), ..on_se });
+            after.push(ApplicationOnSe { record, locked_for, changed_at: self.tsm.now(), ..on_se });
         }
         let issuer = issuer_session(&known.batch, &self.se)?;
         let mut script = Script::new();
         let mut channel = open_channel(&mut self.session.card, &*self.tsm.keys, &issuer, &mut script).await?;
         for aid in &targets {
-            self.intend(match change {
-                LockChange::Lock => Intended::Lock(*aid),
-                LockChange::Unlock => Intended::Unlock(*aid),
-            })
-            .await?;
+            match change {
+                LockChange::Lock => self.intend_lock(&known, *aid, actor).await?,
+                LockChange::Unlock => self.intend(Intended::Unlock(*aid)).await?,
+            }
         }
         let before = Observing::add(&mut channel, ObservationScope::Card, &mut script)?;
         let changing = ChangingLocks::add(&mut channel, change, &instances, &mut script)?;
@@ -134,5 +171,55 @@ impl Work {
             None => OutcomeDetail::Nothing,
         };
         Ok(Outcome::done(detail))
+    }
+
+    /// Makes durable that an application is about to be locked, and for whom.
+    async fn intend_lock(&mut self, known: &Known, aid: Aid, actor: Actor) -> Result<(), Stop> {
+        let on_se = known.applications.iter().find(|on_se| on_se.application == aid).cloned();
+        let applications = on_se.map(|on_se| ApplicationOnSe { locked_for: Some(actor), ..on_se });
+        let change = SeChange { applications: applications.into_iter().collect(), ..SeChange::default() };
+        self.intend_with(Intended::Lock(aid), change).await
+    }
+
+    /// The card is asked first: an earlier contact whose end was lost may have unlocked some of it.
+    async fn unlock_found(&mut self) -> Result<Outcome, Stop> {
+        self.session.progress.say(Stage::Observing, 10);
+        let known = Known::load(&self.tsm, self.se).await?;
+        if known.record.standing == SeStanding::Lost {
+            return Err(ProblemCode::OnLossList.into());
+        }
+        let Observed { mut channel, known, .. } = self.observe(known).await?;
+        let targets = locked_for_loss(&known, self.tsm.settings.policy.unlock_after_loss);
+        let locked = known.catalogue.iter().filter(|application| targets.contains(&application.aid));
+        let instances: Vec<Aid> =
+            locked.flat_map(|application| locked_instances(application, &known.record.inventory)).collect();
+        if instances.is_empty() {
+            return Ok(Outcome::done(OutcomeDetail::Nothing));
+        }
+        for aid in &targets {
+            self.intend(Intended::Unlock(*aid)).await?;
+        }
+        // With what was just intended, so that the card's answer explains itself.
+        let known = Known::load(&self.tsm, self.se).await?;
+        let mut script = Script::new();
+        let changing = ChangingLocks::add(&mut channel, LockChange::Unlock, &instances, &mut script)?;
+        let behind = Observing::add(&mut channel, ObservationScope::Card, &mut script)?;
+        self.session.progress.say(Stage::Locking, 50);
+        let mut answers = script.run(&mut self.session.card).await?;
+        changing.take(&mut channel, &mut answers)?;
+        let seen = behind.finish(&mut self.session.card, &mut channel, &mut answers).await?;
+        let inventory = self.believed(&seen, &channel, &known)?;
+        let mut stored = self.reconciled(&known, inventory);
+        let names: Vec<_> = targets.iter().map(Aid::to_string).collect();
+        let detail = serde_json::json!({ "applications": names, "reason": "found" });
+        stored.notes.push(self.note("unlocked", &detail));
+        self.settle(Settled::Done, &mut stored);
+        let last = targets.last().copied();
+        let after = stored.applications.iter().find(|on_se| Some(on_se.application) == last);
+        let state = after.map_or(SeState::Useable, |on_se| on_se.record.state);
+        self.commit(stored).await?;
+        let changed =
+            last.map(|aid| OutcomeDetail::LockChanged { aid: aid.into(), state: state_to_wire(state) });
+        Ok(Outcome::done(changed.unwrap_or(OutcomeDetail::Nothing)))
     }
 }

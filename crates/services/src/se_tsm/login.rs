@@ -164,6 +164,9 @@ impl SeTsm {
             (SessionRights::Full, _) if known.record.number_change.is_some() => {
                 ("change number", Box::new(move |session| number_change::run(tsm, session, se).boxed()))
             }
+            (SessionRights::Full, _) if self.is_found(known) => {
+                ("unlock", Box::new(move |session| locks::run_found(tsm, session, se).boxed()))
+            }
             (SessionRights::Full, TokenCheck::RenewFirst) => {
                 ("renew token", Box::new(move |session| token_renewal::run(tsm, session, se).boxed()))
             }
@@ -181,6 +184,11 @@ impl SeTsm {
             flow,
         };
         Ok(Some(self.engine.start(start).await?))
+    }
+
+    /// Whether the phone was lost, and what that has locked is still locked.
+    fn is_found(&self, known: &Known) -> bool {
+        !locks::locked_for_loss(known, self.settings.policy.unlock_after_loss).is_empty()
     }
 
     /// Opens a session of a wallet.

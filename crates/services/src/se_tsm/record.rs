@@ -186,12 +186,15 @@ pub(super) fn reconcile(recorded: &Recorded<'_>, observed: Inventory, environmen
         };
         let seen = seen_as(on_se, presence(application, &observed));
         let reconciled = reconcile_application(on_se.application, on_se.record, seen);
-        if reconciled.application == on_se.record {
+        let locked_for =
+            on_se.locked_for.filter(|_| locked_instances(application, &observed).next().is_some());
+        if (reconciled.application, locked_for) == (on_se.record, on_se.locked_for) {
             continue;
         }
         change.applications.push(ApplicationOnSe {
             record: reconciled.application,
             changed_at: at,
+            locked_for,
             ..on_se.clone()
         });
         let intended = recorded.open.iter().any(|intention| concerns(&intention.what, &on_se.application));
@@ -212,11 +215,24 @@ pub(super) fn reconcile(recorded: &Recorded<'_>, observed: Inventory, environmen
 
 /// An application that is locked by its provider looks in a registry as if it were not.
 fn seen_as(on_se: &ApplicationOnSe, seen: Presence) -> Presence {
-    let locked_by_provider = on_se.reported_lock.is_some_and(|last| last.change == LockChange::Lock);
     match (seen, on_se.record.state) {
-        (Presence::Instantiated, SeState::Locked) if locked_by_provider => Presence::Locked,
+        (Presence::Instantiated, SeState::Locked) if is_locked_by_provider(on_se) => Presence::Locked,
         _ => seen,
     }
+}
+
+/// Whether its provider said last that it has locked it.
+pub(super) fn is_locked_by_provider(on_se: &ApplicationOnSe) -> bool {
+    on_se.reported_lock.is_some_and(|last| last.change == LockChange::Lock)
+}
+
+/// The instances of an application that a registry shows as locked.
+pub(super) fn locked_instances<'a>(
+    application: &'a Application,
+    observed: &'a Inventory,
+) -> impl Iterator<Item = Aid> + 'a {
+    let instances = application.instances().map(|instance| instance.aid);
+    instances.filter(|aid| observed.entry(aid).is_some_and(|entry| entry.life_cycle & LOCKED != 0))
 }
 
 fn reconcile_domains(
@@ -244,10 +260,13 @@ fn reconcile_domains(
     }
 }
 
+// GPC 2.3.1 11.1.1: the highest bit of a life cycle says that it is locked.
+const LOCKED: u8 = 0x80;
+
 // GPC 2.3.1 11.1.1 table 11-5.
 const fn domain_state(life_cycle: u8) -> DomainState {
     match life_cycle {
-        locked if locked & 0x80 != 0 => DomainState::Locked,
+        locked if locked & LOCKED != 0 => DomainState::Locked,
         0x0F => DomainState::Personalized,
         _ => DomainState::Created,
     }

@@ -9,6 +9,7 @@ mod content;
 mod conversation;
 mod desk;
 mod evidence;
+mod found;
 mod hostile;
 mod institution;
 mod issuer;

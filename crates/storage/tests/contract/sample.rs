@@ -190,6 +190,7 @@ pub(crate) fn application_on_se(base: u8) -> ApplicationOnSe {
         record: SeApplication::absent(PersonalisationNeed::Needed, OpeningNeed::NotNeeded),
         changed_at: at(3),
         reported_lock: None,
+        locked_for: None,
     }
 }
 

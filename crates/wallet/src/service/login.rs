@@ -42,8 +42,8 @@ pub enum Entrance {
 impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
     /// Logs in with the stored SE-ID and TOKEN: one request.
     ///
-    /// Work that the platform has waiting (a new TOKEN, deletions of cancelled subscriptions, the
-    /// lock of a lost card) is carried out before this returns.
+    /// Work that the platform has waiting (a new TOKEN, deletions of cancelled subscriptions, the lock of a lost
+    /// card and its end) is carried out before this returns.
     pub async fn login(&mut self, shown: &mut dyn Interaction) -> Result<Entrance, WalletError> {
         self.session = None;
         loop {
@@ -86,11 +86,14 @@ impl<A: SecureElementAccess, S: WalletStorage> Wallet<A, S> {
         applications::replace(&mut self.record, &reply.installed);
         self.forget_finished_opening();
         self.keep().await?;
-        if let Some(first) = reply.first
-            && let OutcomeDetail::NumberChanged { .. } = self.do_first(*first, shown).await?
-        {
-            // The platform takes the new number from now on, and only in a new session.
-            return Ok(None);
+        if let Some(first) = reply.first {
+            match (self.do_first(*first, shown).await?, rights) {
+                // The platform takes the new number from now on, and only in a new session.
+                (OutcomeDetail::NumberChanged { .. }, _) => return Ok(None),
+                // What the loss of the phone had locked is in use again, and the list above is not true any more.
+                (OutcomeDetail::LockChanged { .. }, Rights::Full) => return Ok(None),
+                _ => {}
+            }
         }
         Ok(Some(Entrance::Certified { rights, prompts: reply.prompts }))
     }
