@@ -64,3 +64,19 @@ pub async fn carry(phone: &mut Phone, paid: &PaidTopUp) -> Result<bool, WalletEr
         TopUpResult::NotCredited { .. } => false,
     })
 }
+
+/// Parks the card at the centre, for another phone. Returns its balance in fen.
+pub async fn park(phone: &mut Phone) -> Result<u32, WalletError> {
+    phone.wallet.migrate_out(&HexBytes(TRANSIT_AID.to_vec()), &mut Quiet).await
+}
+
+/// Brings the rider's parked card to this phone.
+pub async fn fetch(phone: &mut Phone) -> Result<(), WalletError> {
+    phone.wallet.migrate_in(&HexBytes(TRANSIT_AID.to_vec()), None, &mut Quiet).await
+}
+
+/// Returns the card. Gives what was on it, in fen.
+pub async fn give_back(phone: &mut Phone) -> Result<u32, WalletError> {
+    let returned = phone.wallet.return_card(&HexBytes(TRANSIT_AID.to_vec()), &mut Quiet).await?;
+    Ok(returned.balance_fen)
+}

@@ -11,6 +11,8 @@ use crate::running::{Folder, Running, Up, assert_money_adds_up, last_line, opent
 /// How often, and after how many milliseconds at most.
 const USUAL_TIMES: usize = 3;
 const LONGEST_LIFE_MS: u64 = 1_500;
+/// What each top-up of `opentsm load` is.
+const TOP_UP_FEN: i64 = 100;
 
 fn times() -> usize {
     std::env::var("OPENTSM_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(USUAL_TIMES)
@@ -40,7 +42,8 @@ fn kill_again_and_again(name: &str, options: &[&str]) {
         Up::of(Running::start(&arguments))
     };
     let mut city = up();
-    let arguments = ["load", "--city", folder.text(), "--phones", "4", "--json", "--until-stdin-closes"];
+    let before = city.ready["money"].clone();
+    let arguments = ["load", "--city", folder.text(), "--riders", "4", "--json", "--until-stdin-closes"];
     let mut load = Running::start(&arguments);
     for life in lives().take(times()) {
         let_it_live(life);
@@ -51,11 +54,22 @@ fn kill_again_and_again(name: &str, options: &[&str]) {
     let told = load.close_input_and_read();
     let told: Value = serde_json::from_str(&told).unwrap();
     println!("{name}: {} kills, {told}", times());
+    assert_nothing_is_lost_or_doubled(&folder, &before, &told);
+    drop(city);
+}
+
+/// What the riders were told of their cards is what the cards hold, and what the centre's books have more than
+/// before.
+fn assert_nothing_is_lost_or_doubled(folder: &Folder, before: &Value, told: &Value) {
     assert_eq!((&told["lost_fen"], &told["twice_fen"]), (&0.into(), &0.into()), "{told}");
-    assert!(told["acknowledged"].as_u64().unwrap() > 0, "{told}");
+    let of_riders = |term: &str| told[term].as_i64().unwrap();
+    assert!(of_riders("acknowledged") > 0, "{told}");
     let books = last_line(&opentsm(&["books", "--city", folder.text(), "--json"]));
     assert_money_adds_up(&books);
-    drop(city);
+    let fen = |term: &str| books[term].as_i64().unwrap() - before[term].as_i64().unwrap();
+    assert_eq!(fen("paid_in"), of_riders("acknowledged") * TOP_UP_FEN, "{told} {books}");
+    assert_eq!(fen("refund_payable") + fen("refunded"), of_riders("returned_fen"), "{told} {books}");
+    assert_eq!((fen("parked"), fen("in_flight")), (0, 0), "{books}");
 }
 
 /// `kill -9` of the whole process, again and again, on the embedded stores.
@@ -75,7 +89,9 @@ fn a_killed_city_on_postgresql_loses_and_doubles_nothing() {
 #[test]
 fn several_processes_of_a_role_share_a_database() {
     let (folder, url) = (Folder::new("shared"), postgres::url());
-    Up::of(Running::start(&["up", "--data", folder.text(), "--json", "--database", &url])).kill();
+    let city = Up::of(Running::start(&["up", "--data", folder.text(), "--json", "--database", &url]));
+    let before = city.ready["money"].clone();
+    city.kill();
     let plan = folder.file("plan.json");
     let serve = |role: &str| {
         let mut server = Running::start(&["serve", role, "--plan", &plan, "--until-stdin-closes"]);
@@ -85,7 +101,7 @@ fn several_processes_of_a_role_share_a_database() {
     let roles = ["se-tsm", "clearing", "payment", "sp-tsm"];
     let mut first: Vec<_> = roles.map(serve).into_iter().collect();
     let second: Vec<_> = roles.map(serve).into_iter().collect();
-    let arguments = ["load", "--city", folder.text(), "--phones", "6", "--json", "--until-stdin-closes"];
+    let arguments = ["load", "--city", folder.text(), "--riders", "6", "--json", "--until-stdin-closes"];
     let mut load = Running::start(&arguments);
     for (place, life) in lives().take(times().max(roles.len())).enumerate() {
         let_it_live(life);
@@ -95,9 +111,6 @@ fn several_processes_of_a_role_share_a_database() {
     }
     let told: Value = serde_json::from_str(&load.close_input_and_read()).unwrap();
     println!("shared: {told}");
-    assert_eq!((&told["lost_fen"], &told["twice_fen"]), (&0.into(), &0.into()), "{told}");
-    assert!(told["acknowledged"].as_u64().unwrap() > 0, "{told}");
-    let books = last_line(&opentsm(&["books", "--city", folder.text(), "--json"]));
-    assert_money_adds_up(&books);
+    assert_nothing_is_lost_or_doubled(&folder, &before, &told);
     drop((first, second));
 }
