@@ -46,7 +46,8 @@ impl Stage {
         self.wait(60).await;
         self.clean_up(person).await?;
         let reading = self.world.truth.reading(self.people[person].element);
-        if reading.is_some_and(|reading| reading.spendable || flow == Flow::BlackList) {
+        let must_work = matches!(flow, Flow::BlackList | Flow::LostFound);
+        if reading.is_some_and(|reading| reading.spendable || must_work) {
             self.synchronise_purse(person).await?;
         }
         self.synchronise(person).await?;

@@ -325,14 +325,16 @@ impl Stage {
     }
 
     /// Loss and end of the loss, one after the other, each heard by issuer and centre before the next as long as
-    /// nothing goes wrong.
+    /// nothing goes wrong. Whoever has the phone meanwhile opens the wallet, which locks the card; its holder opens
+    /// it afterwards, and may use it.
     async fn lose_and_find(&mut self, person: usize) -> Result<(), Broke> {
-        for listing in [Listing::On, Listing::Off] {
-            self.list_as_lost(person, listing).await?;
-            self.wait(15).await;
-        }
-        self.wait(60).await;
-        Ok(())
+        self.list_as_lost(person, Listing::On).await?;
+        self.wait(15).await;
+        self.open_while_lost(person).await?;
+        self.list_as_lost(person, Listing::Off).await?;
+        self.wait(75).await;
+        self.forget_session(person);
+        self.synchronise_purse(person).await
     }
 
     /// The desk records the new number, the card is given it at the next login, and holds it afterwards.

@@ -357,6 +357,21 @@ impl Stage {
         Ok(())
     }
 
+    /// Opens the wallet of a phone that is lost: it locks the card, and gives no session.
+    pub async fn open_while_lost(&mut self, person: usize) -> Result<(), Broke> {
+        self.forget_session(person);
+        match self.with_wallet(person, Doing::Synchronise, async |_| Ok(())).await {
+            Err(Broke::Wallet(WalletError::NoSession)) => {}
+            Err(broke) => return Err(broke),
+            Ok(()) => return Err(Broke::Other("a lost phone gets a session".into())),
+        }
+        match self.ride(person, 1) {
+            Err(Broke::Other(_)) => Ok(()),
+            Err(broke) => Err(broke),
+            Ok(()) => Err(Broke::Other("a gate lets the card of a lost phone pass".into())),
+        }
+    }
+
     /// Reports the card lost, with the phone itself.
     pub async fn report_lost(&mut self, person: usize) -> Result<(), Broke> {
         self.with_wallet(person, Doing::ReportLost, async |wallet| {
