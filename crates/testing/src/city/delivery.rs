@@ -375,7 +375,8 @@ impl Terminals {
     }
 
     /// All that the city's terminals deliver is true, so none of it may be refused for good, but for what a card
-    /// and its copy both say of themselves.
+    /// and its copy both say of themselves. What needs a report that is still on its way, a load's or that of the
+    /// card's opening, waits for it at the centre; the books show in the end whether it was taken.
     fn check_verdicts(&self, batch: &TerminalBatch, verdicts: &[RowVerdict]) {
         use RowVerdict as Verdict;
         for (row, verdict) in batch.rows.iter().zip(verdicts) {
@@ -384,10 +385,12 @@ impl Terminals {
                 Verdict::Recorded | Verdict::Duplicate | Verdict::LockRecorded | Verdict::NotYet
             );
             let is_contradicted = *verdict == Verdict::Contradicts && self.is_of_copied(row);
-            if is_taken || is_contradicted || row.tac.is_none() {
+            let serial = row.card.as_bytes().try_into().ok();
+            let is_early =
+                *verdict == Verdict::UnknownCard && serial.is_some_and(|it| self.truth.is_opened(it));
+            if is_taken || is_contradicted || is_early || row.tac.is_none() {
                 continue;
             }
-            let serial = row.card.as_bytes().try_into().ok();
             let rider = serial.and_then(|serial| self.truth.holder(serial));
             let verdict = format!("{verdict:?} for {row:?}");
             self.truth.find(rider, Violation::HonestRefused { verdict });

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
+use tsm_domain::card::CardOrderState;
 use tsm_domain::money::{CardAccountState, PaymentState, TopUpStage};
 use tsm_domain::{CardNumber, OrderId};
 use tsm_epurse::OverdraftLimit;
@@ -520,6 +521,14 @@ impl Truth {
         let place = (Body::own(serial), counter);
         let (_, terminal) = account.paid.get(&place)?;
         (!account.unproven.contains_key(&place)).then_some(*terminal)
+    }
+
+    /// Whether the issuer has opened a card: the centre knows it, or its report is on the way there.
+    pub fn is_opened(&self, serial: [u8; 10]) -> bool {
+        let Ok(card) = CardNumber::from_application_serial(&serial) else { return false };
+        let Some(Ok(Some(record))) = self.issuer.card(card).now_or_never() else { return false };
+        let order = self.issuer.card_order(record.order).now_or_never();
+        matches!(order, Some(Ok(Some(order))) if matches!(order.state, CardOrderState::Opened | CardOrderState::Told))
     }
 
     /// The rider who has or had the card with this number.
