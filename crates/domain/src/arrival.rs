@@ -1,15 +1,20 @@
 //! A parked card on its way to another SE (B-7.6.1.e to i), as its issuer keeps it.
 //!
 //! ```text
-//! claiming --> claimed --> writing --> opened --> told
-//!     |           |           |
-//!     |           |           +--> giving up --+
-//!     +-----------+-------------------------------> given up
+//! claiming --> claimed --> writing ------------> opened --> told
+//!     |           |           |                    ^
+//!     |           |           +--> giving up ------+
+//!     |           |           |       |    |
+//!     |           |           +-> cleared  |
+//!     |           |                   |    |
+//!     +-----------+-------------------+----+---> given up
 //! ```
 //!
 //! Until *writing* nothing of the card was sent to the SE, so the claim can be given back at once. From
-//! *writing* on the SE may hold a copy that can spend: the claim is given back only when the SE's registry
-//! has shown that the application is gone.
+//! *writing* on the SE may hold a copy that can spend, and may have spent from it. So the claim is given back
+//! when the SE's registry shows that the application is not there, though nobody had it deleted; or when the
+//! purse proved that it is another than the one that was sent, and then its deletion is shown. Nothing is
+//! deleted before that proof: what a copy had spent could never be told any more.
 
 use serde::{Deserialize, Serialize};
 use tsm_iso7816::Aid;
@@ -29,8 +34,11 @@ pub enum ArrivalState {
     Opened,
     /// The centre knows that it does.
     Told,
-    /// The rider gives up, and whether the SE holds the card is not proven.
+    /// The rider gives up, and whether the SE holds the card is not proven: nothing may be deleted.
     GivingUp,
+    /// The rider gives up, and the purse on the SE proved that it is not the card that was sent: it may be
+    /// deleted.
+    Cleared,
     /// The card stays parked, for another SE or a refund.
     GivenUp,
 }
@@ -76,6 +84,7 @@ impl ArrivalState {
             Self::Opened => "in use",
             Self::Told => "finished",
             Self::GivingUp => "being given up",
+            Self::Cleared => "being given up, with nothing of it on the phone",
             Self::GivenUp => "given up",
         }
     }
@@ -83,7 +92,12 @@ impl ArrivalState {
     /// Whether it has not ended.
     pub const fn is_open(self) -> bool {
         match self {
-            Self::Claiming | Self::Claimed | Self::Writing | Self::Opened | Self::GivingUp => true,
+            Self::Claiming
+            | Self::Claimed
+            | Self::Writing
+            | Self::Opened
+            | Self::GivingUp
+            | Self::Cleared => true,
             Self::Told | Self::GivenUp => false,
         }
     }
@@ -93,9 +107,10 @@ impl ArrivalState {
         let allowed = match self {
             Self::Claiming => &[Self::Claimed, Self::GivenUp][..],
             Self::Claimed => &[Self::Writing, Self::GivenUp],
-            Self::Writing => &[Self::Opened, Self::GivingUp],
-            // The card had it after all, and proved it before the application was deleted.
-            Self::GivingUp => &[Self::Opened, Self::GivenUp],
+            Self::Writing => &[Self::Opened, Self::GivingUp, Self::Cleared],
+            // The card had it after all.
+            Self::GivingUp => &[Self::Opened, Self::Cleared, Self::GivenUp],
+            Self::Cleared => &[Self::GivenUp],
             Self::Opened => &[Self::Told],
             Self::Told | Self::GivenUp => &[],
         };
@@ -107,19 +122,20 @@ impl ArrivalState {
 mod tests {
     use super::*;
 
-    const ALL: [ArrivalState; 7] = [
+    const ALL: [ArrivalState; 8] = [
         ArrivalState::Claiming,
         ArrivalState::Claimed,
         ArrivalState::Writing,
         ArrivalState::Opened,
         ArrivalState::Told,
         ArrivalState::GivingUp,
+        ArrivalState::Cleared,
         ArrivalState::GivenUp,
     ];
 
     #[test]
     fn the_whole_table() {
-        use ArrivalState::{Claimed, Claiming, GivenUp, GivingUp, Opened, Told, Writing};
+        use ArrivalState::{Claimed, Claiming, Cleared, GivenUp, GivingUp, Opened, Told, Writing};
         let allowed = [
             (Claiming, Claimed),
             (Claiming, GivenUp),
@@ -127,8 +143,11 @@ mod tests {
             (Claimed, GivenUp),
             (Writing, Opened),
             (Writing, GivingUp),
+            (Writing, Cleared),
             (GivingUp, Opened),
+            (GivingUp, Cleared),
             (GivingUp, GivenUp),
+            (Cleared, GivenUp),
             (Opened, Told),
         ];
         for from in ALL {
@@ -144,6 +163,7 @@ mod tests {
     fn what_was_written_is_not_given_up_at_once() {
         assert!(ArrivalState::Writing.moved_to(ArrivalState::GivenUp).is_err());
         assert!(ArrivalState::Opened.moved_to(ArrivalState::GivingUp).is_err());
+        assert!(ArrivalState::Cleared.moved_to(ArrivalState::Opened).is_err());
         assert_eq!(ALL.into_iter().filter(|state| !state.is_open()).count(), 2);
     }
 }

@@ -87,8 +87,12 @@ impl SpTsm {
         let arrival =
             arrival.ok_or_else(|| forbidden(both("No phone has claimed the card.", "没有手机领取该卡。")))?;
         match arrival.state {
-            ArrivalState::Writing | ArrivalState::GivingUp if card.frozen.is_some() => Ok(arrival),
-            ArrivalState::Writing | ArrivalState::GivingUp => Err(forbidden(both(
+            ArrivalState::Writing | ArrivalState::GivingUp | ArrivalState::Cleared
+                if card.frozen.is_some() =>
+            {
+                Ok(arrival)
+            }
+            ArrivalState::Writing | ArrivalState::GivingUp | ArrivalState::Cleared => Err(forbidden(both(
                 "The phone may still bring the card in; release the claim, which freezes the card.",
                 "手机仍可能迁入该卡；请解除领取，卡片将被冻结。",
             ))),

@@ -100,15 +100,15 @@ fn repersonalisation(card: &CardRecord) -> InterruptedWork {
 }
 
 fn arrival(arrival: &Arrival) -> Option<InterruptedWork> {
-    let written = matches!(arrival.state, ArrivalState::Writing | ArrivalState::GivingUp);
+    let is_given_up = matches!(arrival.state, ArrivalState::GivingUp | ArrivalState::Cleared);
     (arrival.state != ArrivalState::Opened).then(|| InterruptedWork {
         kind: WorkKind::MigrationIn,
         aid: arrival.application.into(),
         order: Some(WireOrder(arrival.operation.as_uuid())),
         amount_fen: None,
-        may_continue: arrival.state != ArrivalState::GivingUp,
+        may_continue: !is_given_up,
         may_cancel: true,
-        needs_card: written,
+        needs_card: is_given_up || arrival.state == ArrivalState::Writing,
         since: arrival.created_at,
     })
 }

@@ -10,8 +10,17 @@
 //!
 //! From *writing* on the phone may hold a copy that can spend. A break there is settled by the next contact:
 //! a purse that holds the card proves it, and has arrived; one that does not is written again. When the rider
-//! gives up then, the claim goes back only after the phone's registry showed that the application is gone. Where
-//! the issuer's domain has no R-MAC, the SE-TSM looks with its own.
+//! gives up then, the claim goes back only when it is proven that nothing was spent from such a copy:
+//!
+//! ```text
+//! the purse proves that it is the card     it has arrived after all
+//! it proves that it is an older one        cleared: it may be deleted, and then the claim goes back
+//! the registry shows no application        nobody had it deleted, so it never came: the claim goes back
+//! it answers nothing that it can prove     it is written to the end, reads, and has arrived; else nothing ends
+//! ```
+//!
+//! A refusal carries no MAC: a phone that says so for a purse which it has spent from must not have it deleted.
+//! Where the issuer's domain has no R-MAC, the SE-TSM looks with its own.
 
 use serde_json::json;
 use tracing::warn;
@@ -19,6 +28,7 @@ use tsm_api::conversation::{Outcome, OutcomeDetail, Stage};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{DomainObservation, OperationKind};
+use tsm_api::sp_tsm::peer::HandoverWay;
 use tsm_card::observe::{ObservationScope, observe};
 use tsm_card::open_channel::open_channel;
 use tsm_card::purse::{PurseIssue, initialise, purse_keys, read_proven};
@@ -32,11 +42,11 @@ use tsm_epurse::{CardImage, KeyRole};
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
-use tsm_storage::sp_tsm::{Consent, SpChange, With};
+use tsm_storage::sp_tsm::{Consent, ConsentTo, SpChange};
 
 use super::attempts::suspicious;
 use super::migration_orders::state_to_wire;
-use super::opening::{Closing, Issue, Opening, Origin};
+use super::opening::{Closing, Issue, Opening, Origin, Work, shows};
 use super::settings::{Product, PurseProduct};
 use super::stop::Stop;
 use super::{SpTsm, reports};
@@ -53,6 +63,18 @@ enum Seen {
     LeftBehind,
     /// Another card, or one that nobody can have used so.
     Contradicts(Vec<ImagePart>),
+}
+
+/// What the phone's purse has proved.
+enum Shown {
+    /// It is the parked card, with this balance at this online counter.
+    Card(Fen, OnlineCounter),
+    /// What was left behind of it, which can spend nothing.
+    LeftBehind,
+    /// Either of the two, or nothing at all.
+    Unclear,
+    /// Why it can be neither.
+    Contradicts(String),
 }
 
 impl SpTsm {
@@ -78,7 +100,25 @@ impl SpTsm {
         Ok(Issue { origin: Origin::Parked(arrival, Box::new(image)), card, groups })
     }
 
-    /// The purse shows under R-MAC what it holds; when that is the parked card, it has arrived.
+    /// Without R-MAC a purse that was spent to nothing and an older one that the card was emptied out of prove the
+    /// same. So the first is only written where the platform sees that there is none of the second.
+    pub(super) fn check_place(
+        &self,
+        product: &Product,
+        issue: &Issue,
+        opening: &Opening,
+    ) -> Result<(), Stop> {
+        let is_new =
+            matches!(&issue.origin, Origin::Parked(arrival, _) if arrival.state != ArrivalState::Writing);
+        if !is_new || self.proves_content(&issue.card)? || product.way != HandoverWay::LoadAndPersonalise {
+            return Ok(());
+        }
+        let is_free =
+            opening.kind == OperationKind::Download && !shows(&opening.observation, product.application);
+        if is_free { Ok(()) } else { Err(left_behind()) }
+    }
+
+    /// The purse proves what it holds; when that is the parked card, it has arrived.
     pub(super) async fn close_arrival(
         &self,
         session: &mut Session,
@@ -87,60 +127,72 @@ impl SpTsm {
         (arrival, parked): (Arrival, &CardImage),
         card: CardRecord,
     ) -> Result<Outcome, Stop> {
-        if !self.proves_content(&card)? {
-            return self.close_arrival_by_mac1(session, fence, end, (arrival, parked), card).await;
+        match self.ask_purse(session, parked, &card).await? {
+            Shown::Card(balance, counter) => {
+                self.arrived(fence, end, arrival, card, (balance, counter)).await
+            }
+            Shown::LeftBehind | Shown::Unclear => Err(left_behind()),
+            Shown::Contradicts(reason) => self.contradicted(&card, &reason).await,
         }
-        let request = self.purse_session(&card)?;
+    }
+
+    async fn ask_purse(
+        &self,
+        session: &mut Session,
+        parked: &CardImage,
+        card: &CardRecord,
+    ) -> Result<Shown, Stop> {
+        if !self.proves_content(card)? {
+            return self.ask_mac1(session, parked, card).await;
+        }
+        let request = self.purse_session(card)?;
         let (status, image) = read_proven(&mut session.card, &*self.keys, &request, card.instance).await?;
-        match compare(parked, &image) {
+        Ok(match compare(parked, &image) {
             // A purse that was written works. One that does not was blocked when the card left this phone.
-            Seen::Identical if status.availability == PurseAvailability::Blocked => return Err(left_behind()),
-            Seen::Identical => {}
-            // Since the writing, which this run or one whose end was lost has made durable before: between its
+            Seen::Identical if status.availability == PurseAvailability::Blocked => Shown::LeftBehind,
+            // Used since the writing, which this run or one whose end was lost has made durable before: between its
             // last command and the reading a rider may hold his phone to a gate.
-            Seen::Used => {}
-            Seen::LeftBehind => return Err(left_behind()),
+            Seen::Identical | Seen::Used => {
+                let state = image.state();
+                Shown::Card(Fen::new(state.purse().fen().into()), OnlineCounter(state.online().value()))
+            }
+            Seen::LeftBehind => Shown::LeftBehind,
             Seen::Contradicts(parts) => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
-                let reason = format!("it differs from the parked card in {}", parts.join(", "));
-                return self.contradicted(&card, &reason).await;
+                Shown::Contradicts(format!("it differs from the parked card in {}", parts.join(", ")))
             }
-        }
-        let state = image.state();
-        let seen = (Fen::new(state.purse().fen().into()), OnlineCounter(state.online().value()));
-        self.arrived(fence, end, arrival, card, seen).await
+        })
     }
 
     /// A purse that cannot prove its content proves by MAC1 that it has the card's keys, its balance and its online
     /// counter. What else it holds was written under the domain's C-MAC, which nobody between can change.
-    async fn close_arrival_by_mac1(
+    async fn ask_mac1(
         &self,
         session: &mut Session,
-        fence: Fence,
-        end: Closing<'_>,
-        (arrival, parked): (Arrival, &CardImage),
-        card: CardRecord,
-    ) -> Result<Outcome, Stop> {
-        let load = self.purse_of(&card)?.keys.of_card(&*self.keys, KeyRole::Load, card.card)?;
+        parked: &CardImage,
+        card: &CardRecord,
+    ) -> Result<Shown, Stop> {
+        let product = self.settings.product(&card.instance).ok_or(ProblemCode::UnknownId)?;
+        let load = self.purse_of(card)?.keys.of_card(&*self.keys, KeyRole::Load, card.card)?;
         let purpose = self.purpose(card.card, Fen::new(1)).await?;
         let seen = initialise(&mut session.card, &*self.keys, &load, card.instance, purpose).await?;
         let (balance, counter) = (seen.answer.balance, seen.answer.counter);
         let state = parked.state();
-        let is_whole = counter == state.online() && balance == state.usable();
-        // A purse that this card was emptied out of stands at the same counter, and holds nothing.
-        let was_emptied = counter == state.online() && balance.fen() == 0;
-        let was_used = counter == state.online() && balance < state.usable();
-        if !is_whole {
-            if counter < state.online() || was_emptied {
-                return Err(left_behind());
-            }
-            if !was_used {
-                let reason = format!("it shows {balance} yuan at online counter {counter}");
-                return self.contradicted(&card, &reason).await;
-            }
-        }
-        let seen = (Fen::new(balance.fen().into()), OnlineCounter(counter.value()));
-        self.arrived(fence, end, arrival, card, seen).await
+        let is_at_counter = counter == state.online();
+        Ok(if counter < state.online() {
+            Shown::LeftBehind
+        } else if !is_at_counter || balance > state.usable() {
+            Shown::Contradicts(format!("it shows {balance} yuan at online counter {counter}"))
+        } else if balance.fen() == 0
+            && state.usable().fen() != 0
+            && product.way != HandoverWay::LoadAndPersonalise
+        {
+            // A purse that this card was emptied out of stands at the same counter, and holds nothing. Where the
+            // issuer installs, `check_place` saw that there was none.
+            Shown::Unclear
+        } else {
+            Shown::Card(Fen::new(balance.fen().into()), OnlineCounter(counter.value()))
+        })
     }
 
     /// The card is in use on its new phone.
@@ -189,24 +241,28 @@ impl SpTsm {
                 session.progress.say(Stage::Observing, 10);
                 self.ask_whether_it_arrived(session, fence, arrival).await?
             }
+            ArrivalState::Cleared => {
+                session.progress.say(Stage::Observing, 10);
+                let product = self.settings.product(&application).ok_or(ProblemCode::UnknownId)?;
+                self.end_if_gone(session, product, arrival).await?
+            }
         };
         Ok(Outcome::done(OutcomeDetail::MigrationIn { aid: application.into(), state: state_to_wire(state) }))
     }
 
-    /// A purse that holds the card has arrived after all. One that says that it holds nothing says so without
-    /// a MAC, so the application must be gone before the claim is given back.
+    /// A purse that holds the card has arrived after all, and one that proves to be an older one may be deleted.
+    /// One that proves nothing is on no phone, as the registry shows, or it is written to the end.
     async fn ask_whether_it_arrived(
         &self,
         session: &mut Session,
         fence: Fence,
         arrival: Arrival,
     ) -> Result<ArrivalState, Stop> {
-        let (se, application, operation) = (arrival.se, arrival.application, arrival.operation);
+        let (se, application) = (arrival.se, arrival.application);
         let product = self.settings.product(&application).ok_or(ProblemCode::UnknownId)?;
         let purse = product.purse().ok_or(ProblemCode::UnknownId)?;
-        let Issue { origin: Origin::Parked(arrival, parked), card, .. } =
-            self.arriving(product, purse, arrival).await?
-        else {
+        let issue = self.arriving(product, purse, arrival).await?;
+        let Origin::Parked(arrival, parked) = &issue.origin else {
             return Err(ProblemCode::Internal.into());
         };
         let opening = Opening {
@@ -216,22 +272,103 @@ impl SpTsm {
             application,
             observation: DomainObservation::default(),
         };
-        let end = Closing { opening: &opening, observed: None, moved_from: None };
-        match self.close_arrival(session, fence, end, (arrival.clone(), &parked), card).await {
-            Ok(_) => return Ok(ArrivalState::Opened),
-            Err(Stop::Card(ProcedureError::Status { .. })) => {}
-            // An older state is not the card that was to arrive; it has to go all the same.
-            Err(Stop::Refused(problem)) if problem.code == ProblemCode::StateForbids => {}
+        let shown = self.ask_purse(session, parked, &issue.card).await;
+        let (arrival, shown) = match shown {
+            Ok(Shown::Unclear) | Err(Stop::Card(ProcedureError::Status { .. })) => {
+                let given_up = self.give_up(fence, arrival, ArrivalState::GivingUp).await?;
+                session.progress.say(Stage::Observing, 40);
+                let state = self.end_if_gone(session, product, given_up.clone()).await?;
+                if state == ArrivalState::GivenUp {
+                    return Ok(state);
+                }
+                session.progress.say(Stage::Personalising, 50);
+                (given_up, self.finish_writing(session, product, &issue, &opening).await?)
+            }
+            shown => (arrival.clone(), shown?),
+        };
+        match shown {
+            Shown::Card(balance, counter) => {
+                let end = Closing { opening: &opening, observed: None, moved_from: None };
+                self.arrived(fence, end, arrival, issue.card, (balance, counter)).await?;
+                Ok(ArrivalState::Opened)
+            }
+            Shown::LeftBehind => Ok(self.give_up(fence, &arrival, ArrivalState::Cleared).await?.state),
+            Shown::Unclear => Ok(arrival.state),
+            Shown::Contradicts(reason) => {
+                self.contradicted(&issue.card, &reason).await?;
+                Ok(arrival.state)
+            }
+        }
+    }
+
+    /// The arrival is being given up, as this contact has found it: a later one, which may be writing, is in the way
+    /// of that.
+    async fn give_up(&self, fence: Fence, arrival: &Arrival, state: ArrivalState) -> Result<Arrival, Stop> {
+        let arrival = Arrival { state, ..arrival.clone() };
+        let said = json!({ "on": arrival.se, "cleared": state == ArrivalState::Cleared });
+        let change = SpChange {
+            arrivals: vec![arrival.clone()],
+            notes: vec![self.note(arrival.card, "migration-in-being-given-up", &said)],
+            ..SpChange::default()
+        };
+        self.store.commit(fence, change).await?;
+        Ok(arrival)
+    }
+
+    /// A purse that is on the phone, and refused to be read, is written once more: it takes its data until it is
+    /// used, and one that was used can be read. What it refuses again says nothing.
+    async fn finish_writing(
+        &self,
+        session: &mut Session,
+        product: &Product,
+        issue: &Issue,
+        opening: &Opening,
+    ) -> Result<Shown, Stop> {
+        let Origin::Parked(_, parked) = &issue.origin else {
+            return Err(ProblemCode::Internal.into());
+        };
+        match self.write_again(session, product, issue, opening).await {
+            Ok(()) | Err(Stop::Card(ProcedureError::Status { .. })) => {}
             Err(stop) => return Err(stop),
         }
-        let note = self.note(arrival.card, "migration-in-being-given-up", &json!({ "on": se }));
-        let with = With { notes: vec![note], ..With::default() };
-        let giving_up = self.store.move_arrival(operation, ArrivalState::GivingUp, with).await?;
-        session.progress.say(Stage::Observing, 60);
-        if self.is_gone(session, product, se).await? {
-            return Ok(self.give_up_arrival(&giving_up).await?.state);
+        match self.ask_purse(session, parked, &issue.card).await {
+            Err(Stop::Card(ProcedureError::Status { .. })) => Ok(Shown::Unclear),
+            shown => shown,
         }
-        Ok(giving_up.state)
+    }
+
+    async fn write_again(
+        &self,
+        session: &mut Session,
+        product: &Product,
+        issue: &Issue,
+        opening: &Opening,
+    ) -> Result<(), Stop> {
+        let access = product.access.as_ref().ok_or(ProblemCode::StateForbids)?;
+        let request = access.session(product.domain, opening.se);
+        let mut script = Script::new();
+        let channel = open_channel(&mut session.card, &*self.keys, &request, &mut script).await?;
+        let work = Work {
+            application: opening.application,
+            package: None,
+            observation: &opening.observation,
+            groups: &issue.groups,
+        };
+        work.carry(session, channel, script).await?;
+        Ok(())
+    }
+
+    /// Gives the claim back when the application is not on the phone.
+    async fn end_if_gone(
+        &self,
+        session: &mut Session,
+        product: &Product,
+        arrival: Arrival,
+    ) -> Result<ArrivalState, Stop> {
+        if self.is_gone(session, product, arrival.se).await? {
+            return Ok(self.give_up_arrival(&arrival).await?.state);
+        }
+        Ok(arrival.state)
     }
 
     /// Whether the registry shows under R-MAC that the application is not on the phone.
@@ -253,12 +390,23 @@ impl SpTsm {
     }
 
     /// The SE-TSM saw the application go, or that it is not there. The arrival that was being given up when it asked
-    /// ends with it; a word that was long under way says nothing of a later one.
+    /// ends with it; a word that was long under way says nothing of a later one, and a deletion nothing of a copy
+    /// that was not cleared for it.
     pub(super) async fn arrival_is_gone(&self, consent: &Consent) -> Result<(), Stop> {
         let arrival = self.store.open_arrival(consent.se, consent.application).await?;
         let meant = arrival.filter(|arrival| {
             let was_asked = consent.refused.is_none() && arrival.created_at <= consent.at;
-            was_asked && arrival.state == ArrivalState::GivingUp
+            was_asked
+                && match arrival.state {
+                    ArrivalState::Cleared => true,
+                    ArrivalState::GivingUp => consent.to == ConsentTo::Absence,
+                    ArrivalState::Claiming
+                    | ArrivalState::Claimed
+                    | ArrivalState::Writing
+                    | ArrivalState::Opened
+                    | ArrivalState::Told
+                    | ArrivalState::GivenUp => false,
+                }
         });
         match meant {
             Some(arrival) => self.give_up_arrival(&arrival).await.map(drop),

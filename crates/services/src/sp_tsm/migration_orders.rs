@@ -75,7 +75,7 @@ pub(super) async fn cancel_migration(
             Ok(record(&ended))
         }
         ArrivalState::GivenUp => Ok(record(&known)),
-        ArrivalState::Writing | ArrivalState::GivingUp => Err(Problem::because(
+        ArrivalState::Writing | ArrivalState::GivingUp | ArrivalState::Cleared => Err(Problem::because(
             ProblemCode::StateForbids,
             both(
                 "The card's data were sent; only the phone can tell whether it holds them.",
@@ -294,7 +294,7 @@ pub(super) const fn state_to_wire(state: ArrivalState) -> MigrationState {
         ArrivalState::Claiming | ArrivalState::Claimed => MigrationState::Claimed,
         ArrivalState::Writing => MigrationState::InFlight,
         ArrivalState::Opened | ArrivalState::Told => MigrationState::Done,
-        ArrivalState::GivingUp => MigrationState::GivingUp,
+        ArrivalState::GivingUp | ArrivalState::Cleared => MigrationState::GivingUp,
         ArrivalState::GivenUp => MigrationState::Cancelled,
     }
 }

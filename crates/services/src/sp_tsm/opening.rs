@@ -42,6 +42,7 @@ use tsm_storage::StorageError;
 use tsm_storage::shared::Fence;
 use tsm_storage::sp_tsm::SpChange;
 
+use super::pre_operation::being_given_up;
 use super::settings::{Package, PlainApplication, Product, ProductKind, PurseProduct};
 use super::stop::Stop;
 use super::{SpTsm, reports};
@@ -209,6 +210,7 @@ impl SpTsm {
         // An open purse is neither installed nor written again.
         let (package, groups) = match &content {
             Content::Purse(issue) => {
+                self.check_place(product, issue, opening)?;
                 self.intend(fence, issue).await?;
                 (package, &issue.groups[..])
             }
@@ -297,14 +299,7 @@ impl SpTsm {
             ArrivalState::Claiming | ArrivalState::Claimed | ArrivalState::Writing => {
                 Ok(Content::Purse(Box::new(self.arriving(product, purse, arrival).await?)))
             }
-            ArrivalState::GivingUp => Err(Problem::because(
-                ProblemCode::StateForbids,
-                both(
-                    "The migration is being given up; delete the application first.",
-                    "迁移正在放弃，请先删除应用。",
-                ),
-            )
-            .into()),
+            ArrivalState::GivingUp | ArrivalState::Cleared => Err(being_given_up().into()),
             ArrivalState::Opened | ArrivalState::Told | ArrivalState::GivenUp => {
                 let card = self.card_on(arrival.se, arrival.application).await?;
                 card.map(|card| Content::OpenPurse(Box::new(card)))
@@ -476,15 +471,15 @@ pub(super) struct Closing<'a> {
 }
 
 /// What is sent to the card in one list.
-struct Work<'a> {
-    application: Aid,
-    package: Option<&'a Package>,
-    observation: &'a DomainObservation,
-    groups: &'a [DataGroupTemplate],
+pub(super) struct Work<'a> {
+    pub application: Aid,
+    pub package: Option<&'a Package>,
+    pub observation: &'a DomainObservation,
+    pub groups: &'a [DataGroupTemplate],
 }
 
 impl Work<'_> {
-    async fn carry(
+    pub async fn carry(
         &self,
         session: &mut Session,
         mut channel: SecureChannel,
@@ -546,11 +541,7 @@ impl Work<'_> {
         let Some(package) = self.package else { return (None, None) };
         let has_file =
             self.observation.load_files.iter().any(|file| aid_from_wire(file) == Ok(package.load_file));
-        let has_instance = self
-            .observation
-            .applications
-            .iter()
-            .any(|entry| aid_from_wire(&entry.aid) == Ok(self.application));
+        let has_instance = shows(self.observation, self.application);
         let download = (!has_file).then(|| Download::new(package.load_file, package.data_block.clone()));
         let instance = (!has_instance).then(|| NewInstance {
             privileges: package.privileges,
@@ -559,6 +550,11 @@ impl Work<'_> {
         });
         (download, instance)
     }
+}
+
+/// Whether an instance was observed.
+pub(super) fn shows(observation: &DomainObservation, application: Aid) -> bool {
+    observation.applications.iter().any(|entry| aid_from_wire(&entry.aid) == Ok(application))
 }
 
 /// The card itself must say that the instance is there, under its MAC where it has one.

@@ -214,8 +214,15 @@ impl SpTsm {
         }
         let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
         match arrival.map_err(|error| stored::problem(&error))?.map(|arrival| arrival.state) {
-            // The card stays at the centre, and what is here of it was asked and holds nothing.
-            Some(ArrivalState::GivingUp) => return Ok(Ok(())),
+            // The card stays at the centre, and what is here has proved that it is not the card.
+            Some(ArrivalState::Cleared) => return Ok(Ok(())),
+            Some(ArrivalState::GivingUp) => {
+                let reason = both(
+                    "What is here of the card has not proved what it holds; give the migration up once more.",
+                    "此处的卡片尚未证实其内容，请再次放弃迁移。",
+                );
+                return Ok(Err(Problem::because(ProblemCode::ValueRemains, reason)));
+            }
             Some(ArrivalState::Writing) => {
                 let reason = both(
                     "A card is being written here; continue, or give the migration up first.",
@@ -261,7 +268,9 @@ impl SpTsm {
     async fn consent_to_absence(&self, wanted: &Wanted) -> Result<Decision, Problem> {
         let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
         let arrival = arrival.map_err(|error| stored::problem(&error))?;
-        if arrival.is_some_and(|arrival| arrival.state == ArrivalState::GivingUp) {
+        let waits =
+            |arrival: Arrival| matches!(arrival.state, ArrivalState::GivingUp | ArrivalState::Cleared);
+        if arrival.is_some_and(waits) {
             return Ok(Ok(()));
         }
         let reason = both("Nothing waits for that word.", "没有等待该证实的事项。");
@@ -373,13 +382,16 @@ fn consent_to_arrival(arrival: &Arrival, number: Option<&Msisdn>) -> Decision {
         return Err(Problem::because(ProblemCode::NotAllowed, reason));
     }
     match arrival.state {
-        ArrivalState::GivingUp => Err(Problem::because(
-            ProblemCode::StateForbids,
-            both(
-                "The migration is being given up; delete the application first.",
-                "迁移正在放弃，请先删除应用。",
-            ),
-        )),
+        ArrivalState::GivingUp | ArrivalState::Cleared => Err(being_given_up()),
         _ => Ok(()),
     }
+}
+
+/// Why nothing is written where a migration is being given up.
+pub(super) fn being_given_up() -> Problem {
+    let reason = both(
+        "The migration is being given up; go on with that, and order it again.",
+        "迁移正在放弃，请完成放弃后重新申请。",
+    );
+    Problem::because(ProblemCode::StateForbids, reason)
 }

@@ -49,7 +49,7 @@ pub(super) async fn release(
             let ended = tsm.release_arrival(&arrival, note).await.map_err(Stop::into_problem)?;
             Ok(record(&ended))
         }
-        ArrivalState::Writing | ArrivalState::GivingUp => {
+        ArrivalState::Writing | ArrivalState::GivingUp | ArrivalState::Cleared => {
             let note = tsm.note_by(&at.clerk, arrival.card, "claim-not-released", &said);
             let why = "its data were sent to a phone that has not proved whether it holds them";
             tsm.freeze_for_desk(&at.card, why).await.map_err(Stop::into_problem)?;

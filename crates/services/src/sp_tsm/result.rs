@@ -49,12 +49,16 @@ pub(super) async fn result(tsm: Arc<SpTsm>, call: Call<Caller, OperationResult>)
 
 impl SpTsm {
     /// A deleted application's card is closed and its order given up. The consent was given for nothing of
-    /// value, and no card with value is closed by a report.
+    /// value, and no card with value is closed by a report; nor is one that came there after the consent, when the
+    /// report was long under way.
     async fn close_deleted(&self, operation: OperationId, consent: &Consent) -> Result<(), Stop> {
         let (se, application) = (consent.se, consent.application);
         self.arrival_is_gone(consent).await?;
+        let is_arriving = self.store.open_arrival(se, application).await?.is_some();
         let card = self.card_on(se, application).await?;
+        let card = card.filter(|card| !is_arriving && card.issued_at <= consent.at);
         let order = self.store.open_card_order(se, application).await?;
+        let order = order.filter(|order| order.created_at <= consent.at);
         let cards: Vec<CardRecord> = card.and_then(closed).into_iter().collect();
         let orders: Vec<CardOrder> = order.and_then(given_up).into_iter().collect();
         if cards.is_empty() && orders.is_empty() {

@@ -131,6 +131,53 @@ async fn a_card_without_r_mac_is_used_while_it_arrives() {
     assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
 }
 
+/// Such a card is spent to nothing between its writing and its MAC1, by which it proves the same as a purse that it
+/// was emptied out of: it has arrived, and nobody gets its balance again.
+#[tokio::test]
+async fn a_card_without_r_mac_that_is_spent_to_nothing_while_it_arrives() {
+    let city = city().await;
+    let (mut old, card) = with_card(&city, 1).await;
+    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(outcome.result, OutcomeResult::Done);
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    let (arrived, tap) = new.open_with_tap(&city, BALANCE, 3).await;
+    assert!(installed(&arrived), "{arrived:?}");
+    live(&city, &card).await;
+    let gates = city.centre_peer(&city.gate_operator);
+    assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
+    assert_eq!(new.balance().await, 0);
+    city.settled(0).await;
+    assert_eq!(city.centre_store.incidents(IncidentFilter::Open, 9).await.unwrap(), []);
+}
+
+/// Such a card comes back to the phone that it left, where the emptied purse still is: nothing is sent before that
+/// is gone, so that the two are never mistaken for each other.
+#[tokio::test]
+async fn a_card_without_r_mac_comes_back_to_a_phone_without_its_old_copy() {
+    let city = city().await;
+    let (mut phone, card) = with_card(&city, 1).await;
+    let outcome = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(outcome.result, OutcomeResult::Done);
+    let mut other = Phone::new(&city, 2);
+    other.order_migration().await;
+    assert!(installed(&other.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    let outcome = visit(&city, &mut other, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!(outcome.result, OutcomeResult::Done);
+    phone.order_migration().await;
+    for _ in 0..2 {
+        let refused = phone.open(&city).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ProblemCode::StateForbids));
+        let waiting = phone.wallet.interrupted().await.unwrap().works;
+        assert!(waiting[0].may_continue && !waiting[0].needs_card, "nothing was sent");
+    }
+    phone.delete(&city).await.unwrap();
+    assert!(installed(&phone.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    assert_eq!(phone.balance().await, BALANCE);
+}
+
 /// The arrival of such a card breaks before anything of it is on the phone, and its rider cancels. Its domain cannot
 /// show that nothing is there, so the SE-TSM looks: its word ends the arrival for which it asked before, and no other.
 ///

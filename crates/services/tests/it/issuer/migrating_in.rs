@@ -2,7 +2,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::clearing::{AccountState, Consumption, ConsumptionVerdict as Verdict};
-use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, TurnRequest};
+use tsm_api::conversation::{ConversationReply, Outcome, OutcomeDetail, OutcomeResult, Step, TurnRequest};
 use tsm_api::ids::OperationId;
 use tsm_api::problem::ProblemCode;
 use tsm_api::se_tsm::peer::{OperationKind, OperationResult};
@@ -62,8 +62,57 @@ impl Phone {
         (self.converse(reply, Some(&handed.ticket)).await, tap)
     }
 
+    /// Opens the card, and what comes after the list that writes it is lost.
+    async fn open_unread(&mut self, city: &City) {
+        let mut whole = Phone::new(city, 9);
+        assert!(installed(&whole.open(city).await.unwrap()));
+        (self.sent, self.lost) = (0, Lost::Command(whole.sent));
+        let broken = self.open(city).await.unwrap();
+        assert_eq!(broken.result, OutcomeResult::Unknown, "{broken:?}");
+        self.lost = Lost::Nothing;
+    }
+
+    /// Gives an arrival up.
+    async fn give_up(&mut self) -> MigrationState {
+        self.reset();
+        given_up(&self.operate(Operation::GiveUpMigrationIn, None).await)
+    }
+
+    /// The same, and the phone says that the purse refuses whatever it is asked.
+    async fn give_up_refusing(&mut self) -> MigrationState {
+        self.reset();
+        let start = Self::start_request(Operation::GiveUpMigrationIn, None);
+        let mut reply = self.wallet.start(&start).await.unwrap();
+        loop {
+            let (conversation, request) = match reply {
+                ConversationReply::Outcome { outcome, .. } => return given_up(&outcome),
+                ConversationReply::Steps { conversation, turn, steps, .. } => {
+                    let refusal = HexBytes(vec![0x6F, 0x00]);
+                    let is_to_purse = matches!(&steps[0], Step::Select { aid, .. } if *aid == PURSE.into());
+                    let request = match is_to_purse {
+                        true => TurnRequest { turn, responses: vec![refusal], ..TurnRequest::default() },
+                        false => self.carry(turn, &steps, None),
+                    };
+                    (conversation, request)
+                }
+                ConversationReply::Queued { conversation, turn, .. } => {
+                    (conversation, TurnRequest { turn, ..TurnRequest::default() })
+                }
+                other => panic!("{other:?}"),
+            };
+            reply = self.wallet.turn(conversation, &request).await.unwrap();
+        }
+    }
+
     /// Deletes the purse as the SE-TSM has it deleted: consent, DELETE, its word.
     pub async fn delete(&self, city: &City) -> Result<(), ProblemCode> {
+        let word = self.delete_untold(city).await?;
+        city.sp_peer(&city.se_tsm).result(&word).await.unwrap();
+        Ok(())
+    }
+
+    /// The same without its word, which is given.
+    async fn delete_untold(&self, city: &City) -> Result<OperationResult, ProblemCode> {
         let operation = OperationId(uuid());
         let asked = self.pre_operation(operation, OperationKind::Delete, PURSE);
         let peer = city.sp_peer(&city.se_tsm);
@@ -80,7 +129,7 @@ impl Phone {
         let deleting = Deleting::add(&mut issuer, &objects, &mut script).unwrap();
         let mut answers = script.run(card).await.unwrap();
         deleting.take(&mut issuer, &mut answers).unwrap();
-        let result = OperationResult {
+        Ok(OperationResult {
             operation,
             se_id: asked.se_id,
             aid: asked.aid,
@@ -90,9 +139,7 @@ impl Phone {
             observation: None,
             moved_from: None,
             number: None,
-        };
-        peer.result(&result).await.unwrap();
-        Ok(())
+        })
     }
 
     /// The software SE as a thief copies it: another chip with the same memory.
@@ -103,6 +150,13 @@ impl Phone {
         let mut copy = Phone::new(city, self.se_id[9]);
         copy.card = std::sync::Arc::new(std::sync::Mutex::new(card));
         copy
+    }
+}
+
+fn given_up(outcome: &Outcome) -> MigrationState {
+    match &outcome.detail {
+        OutcomeDetail::MigrationIn { state, .. } => *state,
+        other => panic!("{other:?}: {outcome:?}"),
     }
 }
 
@@ -404,6 +458,63 @@ async fn a_card_that_is_used_before_its_arrival_is_known() {
     let gates = city.centre_peer(&city.gate_operator);
     assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
     assert_eq!(city.settled(u64::from(BALANCE - 300)).await.spent_fen, 1_000);
+}
+
+/// A phone spends from a card whose arrival is not known, and then lets its purse refuse to be read while the arrival
+/// is given up. What it says is not believed: nothing is deleted, the claim stays, and when the purse shows itself
+/// the card has arrived with what is left of it.
+///
+/// req: B-7.6.1.g
+#[tokio::test]
+async fn a_copy_that_was_spent_from_is_not_given_up_on_a_refusal() {
+    let city = City::new().await;
+    let (old, _, card) = parked(&city, 1).await;
+    old.delete(&city).await.unwrap();
+    let mut new = Phone::new(&city, 2);
+    let order = new.order_migration().await;
+    new.open_unread(&city).await;
+    let tap = purchase(&city, &new, 300, 3).await;
+
+    for _ in 0..2 {
+        assert_eq!(new.give_up_refusing().await, MigrationState::GivingUp);
+        let refused = new.delete(&city).await;
+        assert_eq!(refused, Err(ProblemCode::ValueRemains), "nobody has proved that it is empty");
+        assert_eq!(state(&city, &card).await, AccountState::Opening, "the claim stays");
+        let waiting = new.wallet.interrupted().await.unwrap().works;
+        assert!(!waiting[0].may_continue && waiting[0].may_cancel && waiting[0].needs_card);
+    }
+    let refused = new.wallet.cancel_migration(order.migration).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ProblemCode::StateForbids));
+
+    assert_eq!(new.give_up().await, MigrationState::Done, "it has arrived after all");
+    live(&city, &card).await;
+    assert_eq!(new.balance().await, BALANCE - 300);
+    let gates = city.centre_peer(&city.gate_operator);
+    assert_eq!(gates.consumption(&report(vec![tap])).await.unwrap().verdicts, [Verdict::Recorded]);
+    assert_eq!(city.settled(u64::from(BALANCE - 300)).await.spent_fen, 1_000);
+}
+
+/// A deletion of the old copy was allowed before the card was written again, and its end is told late: it says
+/// nothing of the new one.
+#[tokio::test]
+async fn the_late_word_of_an_earlier_deletion_frees_nothing() {
+    let city = City::new().await;
+    let (mut first, _, card) = parked(&city, 1).await;
+    let mut second = Phone::new(&city, 2);
+    second.order_migration().await;
+    assert!(installed(&second.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    assert_eq!(second.migrate_out().await.result, OutcomeResult::Done);
+    second.delete(&city).await.unwrap();
+    first.order_migration().await;
+    let late = first.delete_untold(&city).await.unwrap();
+    first.open_unread(&city).await;
+    assert_eq!(first.give_up_refusing().await, MigrationState::GivingUp);
+    city.sp_peer(&city.se_tsm).result(&late).await.unwrap();
+    assert_eq!(state(&city, &card).await, AccountState::Opening);
+    assert_eq!(first.give_up().await, MigrationState::Done);
+    live(&city, &card).await;
+    assert_eq!(first.balance().await, BALANCE);
 }
 
 /// The rider holds his phone to a gate while his card is coming, between the list that writes it and the list that
