@@ -5,8 +5,12 @@
 //! proof of N+1 under MAC2      debited: the order is paid
 //! counter N                    not debited, and cannot be any more: the new random voids the old MAC1
 //! counter beyond, no proof     unknown, until another's purchase is known to be N+1
-//! counter below                suspicious
+//! counter below, said twice    not debited: what began the attempt was a lie, or this is; an incident says so
+//! counter below what it proved suspicious
 //! ```
+//!
+//! Where an attempt begins is said without a MAC, so that a phone which said too much then must not keep its rider
+//! from paying for ever. A proof counts however late it comes.
 
 use tracing::warn;
 use tsm_api::clearing::purchases::{PurchaseQuery, ReportedBy};
@@ -16,6 +20,7 @@ use tsm_api::problem::{Problem, ProblemCode};
 use tsm_card::purse::{BegunPurchase, PurchaseObservation, observe_purchase};
 use tsm_domain::money::{PaymentRefusal, PaymentState as State, PurseAttempt, Tac};
 use tsm_domain::{CardNumber, IncidentId, OrderId, PaymentReference};
+use tsm_epurse::OfflineCounter;
 use tsm_epurse::file::ApplicationSerial;
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
@@ -47,15 +52,8 @@ impl PaymentSandbox {
         row: &PaymentRow,
         open: &PurseAttempt,
     ) -> Result<Settled, Stop> {
-        let cards = self.cards()?;
         let card = open.begun.card;
-        let key = cards.purchase_key(card, None)?;
-        let attempt = cards.attempt(row.order.amount, open)?;
-        let serial = ApplicationSerial(card.application_serial());
-        let terms = cards.terms(row.order.amount)?;
-        let channel = &mut session.card;
-        let seen = observe_purchase(channel, &*cards.keys, &key, (purse, serial), &attempt, terms).await?;
-        match seen {
+        match self.observe(session, purse, row, open).await? {
             PurchaseObservation::Debited(tac) => {
                 self.prove(row, open, Tac(tac.to_bytes())).await.map(Settled::Paid)
             }
@@ -70,12 +68,8 @@ impl PaymentSandbox {
             PurchaseObservation::Unknown { counter } => {
                 if let Some(said) = counter {
                     self.check_said(card, said.value()).await?;
-                    if said < attempt.counter {
-                        let reason = format!(
-                            "the offline counter is said to be {said}, and it was {} before",
-                            attempt.counter
-                        );
-                        return Err(self.suspicious(card, &reason).await);
+                    if said.value() < open.begun.counter.0 {
+                        return self.settle_below(session, purse, row, open, said).await;
                     }
                 }
                 if !self.has_gone_on(open).await? {
@@ -84,6 +78,53 @@ impl PaymentSandbox {
                 self.store.give_attempt_up(row.order.order, open.number).await?;
                 Ok(Settled::NotPaid(None))
             }
+        }
+    }
+
+    async fn observe(
+        &self,
+        session: &mut Session,
+        purse: Aid,
+        row: &PaymentRow,
+        open: &PurseAttempt,
+    ) -> Result<PurchaseObservation, Stop> {
+        let cards = self.cards()?;
+        let card = open.begun.card;
+        let key = cards.purchase_key(card, None)?;
+        let attempt = cards.attempt(row.order.amount, open)?;
+        let serial = ApplicationSerial(card.application_serial());
+        let terms = cards.terms(row.order.amount)?;
+        let channel = &mut session.card;
+        Ok(observe_purchase(channel, &*cards.keys, &key, (purse, serial), &attempt, terms).await?)
+    }
+
+    /// The card is said to stand before the attempt's beginning, which no card can: one of the two is not true. It
+    /// is asked once more, so that an answer which was damaged just now gives nothing up.
+    async fn settle_below(
+        &self,
+        session: &mut Session,
+        purse: Aid,
+        row: &PaymentRow,
+        open: &PurseAttempt,
+        said: OfflineCounter,
+    ) -> Result<Settled, Stop> {
+        let card = open.begun.card;
+        match self.observe(session, purse, row, open).await? {
+            PurchaseObservation::Debited(tac) => {
+                self.prove(row, open, Tac(tac.to_bytes())).await.map(Settled::Paid)
+            }
+            PurchaseObservation::Unknown { counter: Some(again) } if again == said => {
+                let began = open.begun.counter;
+                let reason =
+                    format!("the offline counter is said to be {said}, and it was said to be {began}");
+                warn!(%card, reason, "a card was said to be further than it is");
+                self.store.record_incident(self.incident(card, "suspicious-card", reason)).await?;
+                self.store.give_attempt_up(row.order.order, open.number).await?;
+                Ok(Settled::NotPaid(None))
+            }
+            PurchaseObservation::Unknown { .. }
+            | PurchaseObservation::SaidNotToBeDebited { .. }
+            | PurchaseObservation::AnotherCard => Err(still_unknown()),
         }
     }
 

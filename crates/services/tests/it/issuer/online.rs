@@ -359,6 +359,36 @@ async fn a_phone_that_lies_pays_nothing() {
     booked(&city, 3_800, PRICE.into()).await;
 }
 
+/// Where an attempt begins is said without a MAC. A phone that said once that its card was further than it is does
+/// not keep its rider from paying: the card is asked twice, and an incident tells of it.
+#[tokio::test]
+async fn a_counter_that_was_said_too_high_keeps_nobody_from_paying() {
+    for choice in [CardChoice::Pay, CardChoice::GiveUp] {
+        let city = City::new().await;
+        let mut phone = loaded(&city, 5_000).await;
+        let payment = ordered(&city, PRICE).await;
+        let platform = city.payer();
+        let reply = platform.pay_from_card(payment, &request(CardChoice::Pay)).await.unwrap();
+        let ConversationReply::Steps { conversation, turn, steps, .. } = reply else { panic!("{reply:?}") };
+        let mut said = phone.carry(turn, &steps, None);
+        said.responses[1].0[4] ^= 0x04;
+        let reply = platform.turn(conversation, &said).await.unwrap();
+        let outcome = converse(&mut phone, &platform, reply).await.unwrap();
+        let open = OutcomeDetail::NotPaidFromCard { order: UnpaidOrder::Open };
+        assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, open));
+        let seen = city.payment_store.incidents(IncidentFilter::Open, 9).await.unwrap();
+        assert_eq!(seen.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["suspicious-card"]);
+        phone.reset();
+        let outcome = chosen(&mut phone, &city, payment, choice).await;
+        let (expected, spent) = match choice {
+            CardChoice::Pay => (paid(PRICE, 3_800, 1), PRICE),
+            CardChoice::GiveUp => (OutcomeDetail::NotPaidFromCard { order: UnpaidOrder::Closed }, 0),
+        };
+        assert_eq!(outcome.detail, expected);
+        booked(&city, 5_000 - u64::from(spent), spent.into()).await;
+    }
+}
+
 /// Carries the first list, and gives the second.
 pub async fn to_the_debit(
     phone: &mut Phone,
