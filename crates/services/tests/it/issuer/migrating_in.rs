@@ -464,7 +464,7 @@ async fn a_card_that_is_used_before_its_arrival_is_known() {
 /// is given up. What it says is not believed: nothing is deleted, the claim stays, and when the purse shows itself
 /// the card has arrived with what is left of it.
 ///
-/// req: B-7.6.1.g
+/// req: B-7.6.1.i
 #[tokio::test]
 async fn a_copy_that_was_spent_from_is_not_given_up_on_a_refusal() {
     let city = City::new().await;
