@@ -14,7 +14,7 @@ use super::lock;
 use super::network::Role;
 
 /// How many events are kept for each rider.
-const KEPT: usize = 240;
+const KEPT: usize = 600;
 
 /// What somebody did to the city or in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -70,7 +70,7 @@ causes! {
     FileUnfinished, "file_unfinished", "A file was announced and did not come whole; nothing of it was taken.", "文件已申报但未传完，其中记录均未采用。", "Ask the operator to finish the file, or to bring it again under its name.", "请运营方续传完毕，或以同一文件名重新上传。";
     SuspiciousCard, "suspicious_card", "A card's counters or balance do not follow from its transactions: it was copied, put back to an earlier state, or forged.", "卡片计数或余额与其交易不符：可能被复制、回退或伪造。", "Keep the card frozen and ask its rider to show it.", "保持冻结，请持卡人出示卡片核查。";
     CounterGap, "counter_gap", "Transactions are missing between two that were reported.", "已上报交易之间缺少交易。", "Ask the terminals' operators for what is missing.", "请终端运营方补报缺失的交易。";
-    CardCopied, "card_copied", "Two different transactions claim one place in a card's count: the card was restored from a copy.", "两笔不同交易占用同一卡片计数：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
+    CardCopied, "card_copied", "Two different transactions claim one place in a card's count, or one came after the card was blocked: the card was restored from a copy.", "两笔不同交易占用同一卡片计数，或交易发生于卡片锁定之后：卡片可能由副本恢复。", "Freeze the card.", "冻结卡片。";
     ParkedInconsistent, "parked_inconsistent", "A card's state and the money parked for it do not fit each other.", "卡片状态与其寄存金额不符。", "Freeze the card and examine its journal.", "冻结卡片并核查其日志。";
     BooksBroken, "books_broken", "The balances of a card do not follow from its transfers.", "卡片余额与其分录不符。", "Keep the card frozen and examine the store.", "保持冻结并检查存储。";
     FareDearer, "fare_dearer", "A terminal charged more for a ride than the fare table in force says.", "终端收取的车费高于现行票价表。", "Ask the operator which table the terminal used and what the rider gets back from it; the books keep what the card proved.", "请运营方查明终端所用票价表并向乘客退还差额；账目以卡片证实的金额为准。";
@@ -133,7 +133,9 @@ impl Cause {
             "statement-overdue" => Self::StatementOverdue,
             "suspicious-card" => Self::SuspiciousCard,
             "counter-gap" | "gap" => Self::CounterGap,
-            "contradicting-purchase" | "contradicting-credit" | "repeated-tac" => Self::CardCopied,
+            "contradicting-purchase" | "contradicting-credit" | "repeated-tac" | "purchase-after-block" => {
+                Self::CardCopied
+            }
             Self::PARKING_WAITS => Self::ParkingAwaitsCredit,
             "payment-forged"
             | "payment-stale"
@@ -147,5 +149,19 @@ impl Cause {
             "ledger-imbalance" => Self::LedgerImbalance,
             _ => Self::OtherSuspicion,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads the view is told what to do with the card, and not only that something is wrong.
+    #[test]
+    fn what_only_a_copy_can_do_is_called_a_copy() {
+        for kind in ["contradicting-purchase", "contradicting-credit", "repeated-tac", "purchase-after-block"]
+        {
+            assert_eq!(Cause::of_incident(kind), Some(Cause::CardCopied), "{kind}");
+        }
     }
 }

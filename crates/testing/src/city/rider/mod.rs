@@ -393,6 +393,11 @@ impl Rider {
             if !agreed {
                 self.take_up_closing().await;
             }
+            // The card may be closed, and only this phone has not heard of it.
+            if !agreed && self.closing.is_none() && !self.is_spendable() {
+                self.delete_what_is_closed().await;
+                self.holds_card = self.reading().is_some();
+            }
         }
         if self.renumbering.is_some() && !self.locked {
             self.take_up_renumbering().await;
