@@ -3,7 +3,7 @@
 
 use tsm_api::HexBytes;
 use tsm_api::se_tsm::operator::NumberChange;
-use tsm_domain::se::Binding;
+use tsm_domain::se::{Binding, SeRecord};
 use tsm_domain::{CardNumber, SeId};
 use tsm_storage::SeTsmStore as _;
 use tsm_storage::sp_tsm::{Arrivals as _, CardHolder, HolderData};
@@ -113,9 +113,12 @@ impl Rider {
 
     /// Whose a phone is, as the SE-TSM has it. None while it cannot be asked.
     fn binding_of(&self, phone: usize) -> Option<Option<Binding>> {
+        Some(self.record_of(phone)?.and_then(|record| record.binding))
+    }
+
+    fn record_of(&self, phone: usize) -> Option<Option<SeRecord>> {
         let se = SeId::new(&self.element_of(phone).id()).expect("a SE-ID has a length that fits");
-        let record = now(self.world.servers.stores.se_tsm.se(se))?;
-        Some(record.and_then(|record| record.binding))
+        now(self.world.servers.stores.se_tsm.se(se))
     }
 
     /// Everybody knows the rider by the number that he has.
@@ -126,8 +129,14 @@ impl Rider {
             return self.world.truth.find(Some(self.number), Violation::Holder { what });
         }
         for phone in 0..PHONES {
-            let bound = self.binding_of(phone).flatten();
-            if let Some(binding) = bound.filter(|binding| binding.number.as_str() != self.msisdn()) {
+            let Some(record) = self.record_of(phone).flatten() else { continue };
+            // A phone that never heard that it is registered does not log in, and would be told at a login.
+            let logs_in = self.hands[phone].as_ref().is_some_and(|hand| hand.registered);
+            let waits = record.number_change.is_some_and(|change| change.to.as_str() == self.msisdn());
+            if waits && !logs_in {
+                continue;
+            }
+            if let Some(binding) = record.binding.filter(|binding| binding.number.as_str() != self.msisdn()) {
                 let what =
                     format!("the rider's number is {}, and phone {phone} is {binding:?}", self.msisdn());
                 return self.world.truth.find(Some(self.number), Violation::Holder { what });
