@@ -35,8 +35,10 @@ use tsm_card::purse::{PurseIssue, initialise, purse_keys, read_proven};
 use tsm_card::{ProcedureError, Script};
 use tsm_domain::arrival::{Arrival, ArrivalState};
 use tsm_domain::card::{CardRecord, CardState, ProvenPurse};
-use tsm_domain::{Fen, OnlineCounter, SeId};
+use tsm_domain::se_application::HeldValue;
+use tsm_domain::{CardNumber, Fen, OnlineCounter, SeId};
 use tsm_epurse::commands::PurseAvailability;
+use tsm_epurse::file::ApplicationSerial;
 use tsm_epurse::image::ImagePart;
 use tsm_epurse::{CardImage, KeyRole};
 use tsm_iso7816::Aid;
@@ -61,7 +63,9 @@ enum Seen {
     Used,
     /// The same card as it was before: what an earlier stay on this phone has left behind.
     LeftBehind,
-    /// Another card, or one that nobody can have used so.
+    /// Another card, which was on this phone before.
+    Another(ApplicationSerial),
+    /// The same card, as nobody can have used it.
     Contradicts(Vec<ImagePart>),
 }
 
@@ -69,9 +73,9 @@ enum Seen {
 enum Shown {
     /// It is the parked card, with this balance at this online counter.
     Card(Fen, OnlineCounter),
-    /// What was left behind of it, which can spend nothing.
+    /// What was left behind of it or of an earlier card, which can spend nothing.
     LeftBehind,
-    /// Either of the two, or nothing at all.
+    /// Either of the two, or nothing that may be deleted.
     Unclear,
     /// Why it can be neither.
     Contradicts(String),
@@ -157,11 +161,20 @@ impl SpTsm {
                 Shown::Card(Fen::new(state.purse().fen().into()), OnlineCounter(state.online().value()))
             }
             Seen::LeftBehind => Shown::LeftBehind,
+            Seen::Another(serial) if self.is_over(serial, card.se).await? => Shown::LeftBehind,
+            Seen::Another(_) => Shown::Unclear,
             Seen::Contradicts(parts) => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
                 Shown::Contradicts(format!("it differs from the parked card in {}", parts.join(", ")))
             }
         })
+    }
+
+    /// Whether nothing is lost with what is on this phone of another card: that one was closed, or went elsewhere.
+    async fn is_over(&self, serial: ApplicationSerial, se: SeId) -> Result<bool, Stop> {
+        let Ok(number) = CardNumber::from_application_serial(&serial.0) else { return Ok(false) };
+        let known = self.store.card(number).await?;
+        Ok(known.is_some_and(|other| other.se != se || other.held_value() == HeldValue::Settled))
     }
 
     /// A purse that cannot prove its content proves by MAC1 that it has the card's keys, its balance and its online
@@ -415,12 +428,12 @@ impl SpTsm {
     }
 }
 
-/// Nothing is wrong with the card: the phone holds an old copy of it, which has to be deleted before the card
-/// can come back.
+/// Nothing is wrong with the card: the phone holds an old copy of it or an earlier card, which has to be deleted
+/// before the card can come.
 fn left_behind() -> Stop {
     let reason = both(
-        "This phone holds what the card was before it moved; give the migration up and delete that.",
-        "此手机上仍有迁移前的旧卡，请放弃迁移并删除旧卡。",
+        "This phone holds an older card; give the migration up and delete that.",
+        "此手机上仍有旧卡，请放弃迁移并删除旧卡。",
     );
     Problem::because(ProblemCode::StateForbids, reason).into()
 }
@@ -431,6 +444,10 @@ fn compare(parked: &CardImage, seen: &CardImage) -> Seen {
     let parts = parked.differences(seen);
     if parts.is_empty() {
         return Seen::Identical;
+    }
+    let serial = seen.public_information.serial;
+    if serial != parked.public_information.serial {
+        return Seen::Another(serial);
     }
     let by_use = |part: &ImagePart| {
         matches!(

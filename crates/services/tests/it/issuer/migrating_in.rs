@@ -574,6 +574,31 @@ async fn a_card_comes_back_to_a_phone_that_kept_its_old_copy() {
     }
 }
 
+/// A phone that kept the old copy of one card is given another card of the same rider: the old copy is nobody's lie.
+/// It is deleted, and then the card comes.
+#[tokio::test]
+async fn the_old_copy_of_another_card_freezes_nothing() {
+    let city = City::new().await;
+    let (mut phone, _, moved) = parked(&city, 1).await;
+    let mut other = Phone::new(&city, 3);
+    other.order_migration().await;
+    assert!(installed(&other.open(&city).await.unwrap()));
+    live(&city, &moved).await;
+    let (_, image, card) = parked(&city, 2).await;
+
+    phone.order_migration().await;
+    assert!(!installed(&phone.open(&city).await.unwrap()));
+    let refused = phone.open(&city).await.unwrap();
+    assert_eq!(refused.problem.unwrap().code, ProblemCode::StateForbids);
+    assert_eq!(phone.give_up().await, MigrationState::GivingUp);
+    phone.delete(&city).await.unwrap();
+
+    phone.order_migration().await;
+    assert!(installed(&phone.open(&city).await.unwrap()));
+    live(&city, &card).await;
+    assert_eq!(phone.image(&city).await.encode(), image.encode());
+}
+
 /// A phone that says that all went well, without its card: nothing is believed, and the card stays claimed.
 #[tokio::test]
 async fn a_success_without_proof_brings_no_card() {
