@@ -197,7 +197,11 @@ impl Rider {
             match riders::open_card(self.phone()).await {
                 Ok(()) => return,
                 // A card that was opened before the phone heard of it is not offered again.
-                Err(WalletError::UnexpectedOutcome) if self.holds_card().await => return,
+                Err(WalletError::NotOffered(_) | WalletError::UnexpectedOutcome)
+                    if self.holds_card().await =>
+                {
+                    return;
+                }
                 Err(error) => self.after_failure("opening a card", &error).await,
             }
         }
