@@ -312,7 +312,8 @@ fn is_collision(error: &tokio_postgres::Error) -> bool {
 
 enum Link<'a> {
     Transaction(Transaction<'a>),
-    Single(&'a Client),
+    /// Each statement would be a transaction of its own, and see another moment: there is one only.
+    Single(&'a Client, AtomicBool),
 }
 
 /// The database as a step sees it.
@@ -324,13 +325,24 @@ pub(super) struct Db<'a> {
 impl<'a> Db<'a> {
     /// A transaction; `None` when the connection was lost since it was last used, and another may do.
     pub(super) async fn begin(client: &'a mut Client, level: IsolationLevel) -> Option<Self> {
-        let db_tx = client.build_transaction().isolation_level(level).start().await.ok()?;
+        // REPEATABLE READ is the level of those who look only.
+        let is_look = matches!(level, IsolationLevel::RepeatableRead);
+        let builder = client.build_transaction().isolation_level(level).read_only(is_look);
+        let db_tx = builder.start().await.ok()?;
         Some(Self { link: Link::Transaction(db_tx), collided: AtomicBool::new(false) })
     }
 
     /// One statement, which is a transaction by itself.
     pub(super) fn single(client: &'a Client) -> Self {
-        Self { link: Link::Single(client), collided: AtomicBool::new(false) }
+        Self { link: Link::Single(client, AtomicBool::new(false)), collided: AtomicBool::new(false) }
+    }
+
+    /// Whoever asks twice outside a transaction would put two moments together.
+    fn check_alone(&self) {
+        if let Link::Single(_, asked) = &self.link {
+            let again = asked.swap(true, Ordering::Relaxed);
+            debug_assert!(!again, "several statements are one view or one step");
+        }
     }
 
     /// Commits what a step did, or rolls a refused step back. `None` asks for another run.
@@ -351,20 +363,22 @@ impl<'a> Db<'a> {
     }
 
     pub(super) async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        self.check_alone();
         let rows = async {
             match &self.link {
                 Link::Transaction(db_tx) => db_tx.query(&db_tx.prepare_cached(sql).await?, params).await,
-                Link::Single(client) => client.query(&client.prepare_cached(sql).await?, params).await,
+                Link::Single(client, _) => client.query(&client.prepare_cached(sql).await?, params).await,
             }
         };
         rows.await.map_err(|error| self.failed(&error))
     }
 
     pub(super) async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<usize> {
+        self.check_alone();
         let changed = async {
             match &self.link {
                 Link::Transaction(db_tx) => db_tx.execute(&db_tx.prepare_cached(sql).await?, params).await,
-                Link::Single(client) => client.execute(&client.prepare_cached(sql).await?, params).await,
+                Link::Single(client, _) => client.execute(&client.prepare_cached(sql).await?, params).await,
             }
         };
         let changed = changed.await.map_err(|error| self.failed(&error))?;
@@ -437,6 +451,18 @@ macro_rules! short {
     };
 }
 
+/// A look of several statements at one moment: a REPEATABLE READ transaction, which nobody is in the way of.
+macro_rules! view {
+    ($store:expr, $db:ident, $body:expr) => {
+        crate::postgres::database::transaction!(
+            $store,
+            tokio_postgres::IsolationLevel::RepeatableRead,
+            $db,
+            $body
+        )
+    };
+}
+
 /// One statement by itself.
 macro_rules! single {
     ($store:expr, $db:ident, $body:expr) => {{
@@ -463,7 +489,7 @@ macro_rules! single {
     }};
 }
 
-pub(super) use {short, single, step, transaction};
+pub(super) use {short, single, step, transaction, view};
 
 #[cfg(test)]
 mod tests {

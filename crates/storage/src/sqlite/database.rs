@@ -120,14 +120,18 @@ impl Database {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Reads. Point look-ups take microseconds, so they run where they are called.
+    /// Looks at one moment, however many statements that takes: a read transaction. Point look-ups take
+    /// microseconds, so they run where they are called.
     pub(super) fn read<T>(&self, step: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self.readers().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => self.open_reader()?,
         };
-        let result = step(&connection);
+        let result = {
+            let moment = connection.unchecked_transaction()?;
+            step(&moment)
+        };
         self.readers().push(connection);
         result
     }

@@ -476,3 +476,35 @@ async fn what_cards_add_up_to_is_read_page_by_page() {
     })
     .await;
 }
+
+/// Whoever adds a card up while it is topped up sees every table as of one moment: what looks broken in between
+/// would freeze an honest card.
+#[tokio::test]
+async fn what_cards_add_up_to_is_of_one_moment() {
+    on_clearing(async |store| {
+        live(store, 1, 0, NOON).await;
+        let is_over = std::cell::Cell::new(false);
+        let top_up = async {
+            for counter in 2..200_u16 {
+                let load = transaction(1, counter, TransactionType::Load, 1);
+                let id = |k: u128| TransferId::from_uuid(uuid((1_u128 << 100) + u128::from(counter) * 2 + k));
+                let moved =
+                    |k, code: TransferCode| code.transfer(id(k), card_number(1), Fen::new(1), at(NOON));
+                let transfers =
+                    vec![moved(0, TransferCode::PaymentConfirmed), moved(1, TransferCode::Loaded)];
+                let books = Books { transfers, ..Books::default() };
+                store.record_transaction(load, books).await.unwrap();
+            }
+            is_over.set(true);
+        };
+        let look = async {
+            while !is_over.get() {
+                let page = store.card_sums(None, 9).await.unwrap();
+                assert_eq!(page.cards[0].check(), []);
+                tokio::task::yield_now().await;
+            }
+        };
+        futures_util::future::join(top_up, look).await;
+    })
+    .await;
+}

@@ -8,7 +8,7 @@ use crate::clearing::fares::{FareRow, Fares, decide, same_fares, unknown};
 use crate::clearing::lists::ProposalDecided;
 use crate::clearing::{Books, Step};
 use crate::error::Result;
-use crate::postgres::database::{Db, single, step};
+use crate::postgres::database::{Db, single, step, view};
 use crate::postgres::rows::{body, column, first, many, one, params, run};
 
 /// The tables.
@@ -67,7 +67,7 @@ impl Fares for Postgres<ClearingTables> {
     }
 
     async fn fare_text(&self, operator: &InstitutionId, of: u32) -> Result<Option<(FareRow, String)>> {
-        single!(self, db, {
+        view!(self, db, {
             let Some(row) = version(db, operator, of).await? else { return Ok(None) };
             let sql = "SELECT text FROM fares WHERE operator = $1 AND version = $2";
             let key = params![operator.as_str(), i64::from(of)];

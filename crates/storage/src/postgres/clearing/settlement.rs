@@ -14,7 +14,7 @@ use crate::clearing::columns::TRANSFER_COLUMNS;
 use crate::clearing::settlement::*;
 use crate::clearing::{Books, Step};
 use crate::error::{Result, StorageError};
-use crate::postgres::database::{Db, single, step};
+use crate::postgres::database::{Db, single, step, view};
 use crate::postgres::rows::{
     all, amount, body, column, fen, first, from_text, instant, limit, many, nanoseconds, narrow, one, params,
     run,
@@ -562,7 +562,7 @@ impl Settlements for Postgres<ClearingTables> {
     }
 
     async fn card_sums(&self, after: Option<CardNumber>, most: usize) -> Result<CardPage> {
-        single!(self, db, card_sums::page(db, after, most).await)
+        view!(self, db, card_sums::page(db, after, most).await)
     }
 
     async fn totals_of(&self, prefix: &str) -> Result<MoneyTotals> {
