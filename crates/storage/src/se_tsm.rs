@@ -457,15 +457,21 @@ impl std::fmt::Debug for StaffAccount {
 }
 
 /// The record with a change of number under way; `None` where it is about neither number. A change that was
-/// carried out before changes nothing.
+/// carried out before changes nothing, also when its order comes again while a later change is under way.
 pub(crate) fn with_number_change(record: SeRecord, change: NumberChange) -> Option<SeRecord> {
-    let bound = record.binding.as_ref().map(|binding| &binding.number)?;
-    if *bound == change.to && record.number_change.is_none() {
-        return Some(record);
+    let binding = record.binding.as_ref()?;
+    let bound = binding.number.clone();
+    if bound == change.to {
+        return match &record.number_change {
+            None => Some(record),
+            // It is taken back. The card may hold the new number already.
+            Some(under_way) if under_way.to == change.from => {
+                Some(SeRecord { number_change: Some(NumberChange { from: bound, ..change }), ..record })
+            }
+            Some(_) => binding.formerly.contains(&change.from).then_some(record),
+        };
     }
-    let concerned = *bound == change.from || *bound == change.to;
-    let change = NumberChange { from: bound.clone(), ..change };
-    concerned.then_some(SeRecord { number_change: Some(change), ..record })
+    (bound == change.from).then_some(SeRecord { number_change: Some(change), ..record })
 }
 
 impl<T> Versioned<T> {

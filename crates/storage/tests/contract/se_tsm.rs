@@ -302,6 +302,17 @@ async fn a_number_changes_in_two_steps() {
         assert_eq!(order(1, 2).await, NumberChangeOrdered::Accepted(record), "it was carried out");
         assert_eq!(store.ses_of(&number(2)).await.unwrap().len(), 1);
         assert_eq!(store.ses_of(&number(1)).await.unwrap(), []);
+
+        let NumberChangeOrdered::Accepted(next) = order(2, 3).await else { panic!() };
+        assert_eq!(
+            order(1, 2).await,
+            NumberChangeOrdered::Accepted(next.clone()),
+            "an order that comes late"
+        );
+        assert_eq!(order(4, 2).await, NumberChangeOrdered::BoundElsewhere);
+        assert_eq!(store.se(se(1)).await.unwrap(), Some(next));
+        let NumberChangeOrdered::Accepted(back) = order(3, 2).await else { panic!() };
+        assert_eq!(back.number_change, Some(change(2, 2)), "it is taken back");
     })
     .await;
 }
