@@ -133,7 +133,7 @@ impl SpTsm {
             None => self.store.open_arrival(wanted.se, wanted.application).await?,
         };
         let arrival = match known {
-            Some(known) if known.number != wanted.number && !self.holds(wanted, &known).await? => {
+            Some(known) if !self.is_for(&known, &wanted.number).await? => {
                 return Err(ProblemCode::NotAllowed.into());
             }
             Some(known) => known,
@@ -145,10 +145,14 @@ impl SpTsm {
         }
     }
 
-    /// Whether the number is the holder's by now: it may change while his card is on its way.
-    async fn holds(&self, wanted: &Wanted, arrival: &Arrival) -> Result<bool, Stop> {
+    /// Whether a card comes to a phone of this number: that of its claim, or what the holder's number is by now. It
+    /// may change while his card is on its way.
+    pub(super) async fn is_for(&self, arrival: &Arrival, number: &Msisdn) -> Result<bool, Stop> {
+        if arrival.number == *number {
+            return Ok(true);
+        }
         let holder = self.store.holder(arrival.card).await?;
-        Ok(holder.is_some_and(|holder| holder.number == wanted.number))
+        Ok(holder.is_some_and(|holder| holder.number == *number))
     }
 
     async fn new_arrival(&self, wanted: &Wanted, named: Option<&str>) -> Result<Arrival, Stop> {

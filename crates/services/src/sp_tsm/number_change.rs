@@ -47,10 +47,12 @@ impl SpTsm {
     async fn renumber(&self, se: SeId, change: &Renumbered) -> Result<(), Stop> {
         let cards = self.store.cards_on(se).await?;
         let mut own: Vec<_> = cards.iter().map(|card| (card.card, card.instance)).collect();
-        // A card that is ordered is held by him too.
+        // A card that is ordered, or on its way from another phone, is held by him too.
         for product in self.settings.products.iter().filter(|product| product.purse().is_some()) {
             let order = self.store.open_card_order(se, product.application).await?;
             own.extend(order.map(|order| (order.card, order.application)));
+            let arrival = self.store.open_arrival(se, product.application).await?;
+            own.extend(arrival.map(|arrival| (arrival.card, arrival.application)));
         }
         for (card, instance) in own {
             self.renumber_card(card, instance, change).await?;

@@ -157,7 +157,7 @@ impl SpTsm {
         let Some(purse) = product.purse() else { return Ok(Ok(())) };
         let arrival = self.store.open_arrival(wanted.se, wanted.application).await;
         if let Some(arrival) = arrival.map_err(|error| stored::problem(&error))? {
-            return Ok(consent_to_arrival(&arrival, wanted.number.as_ref()));
+            return self.consent_to_arrival(&arrival, wanted.number.as_ref()).await;
         }
         let card = self.card_on(wanted.se, wanted.application).await.map_err(Stop::into_problem)?;
         match card.as_ref().map(|card| card.state) {
@@ -170,6 +170,30 @@ impl SpTsm {
             .await
             .map(|_| Ok(()))
             .map_err(Stop::into_problem)
+    }
+
+    /// A parked card comes to a phone of the number that it was claimed for (P-5.5.4.b), or of what that rider's
+    /// number is by now. The SE-TSM says to whom the phone is registered.
+    async fn consent_to_arrival(
+        &self,
+        arrival: &Arrival,
+        number: Option<&Msisdn>,
+    ) -> Result<Decision, Problem> {
+        let is_for = match number {
+            Some(number) => self.is_for(arrival, number).await.map_err(Stop::into_problem)?,
+            None => false,
+        };
+        if !is_for {
+            let reason = both(
+                "The phone that the card left is registered to another number.",
+                "卡片迁出的手机注册在另一号码下。",
+            );
+            return Ok(Err(Problem::because(ProblemCode::NotAllowed, reason)));
+        }
+        Ok(match arrival.state {
+            ArrivalState::GivingUp | ArrivalState::Cleared => Err(being_given_up()),
+            _ => Ok(()),
+        })
     }
 
     /// The order to open a card: the one that is under way, or a new one with a number of its own.
@@ -368,22 +392,6 @@ impl SpTsm {
             kek: access.kek.to_string(),
             keys: keys.collect::<Result<_, _>>()?,
         })
-    }
-}
-
-/// A parked card comes to a phone of the number that it was claimed for (P-5.5.4.b). The SE-TSM says to whom
-/// the phone is registered now.
-fn consent_to_arrival(arrival: &Arrival, number: Option<&Msisdn>) -> Decision {
-    if number != Some(&arrival.number) {
-        let reason = both(
-            "The phone that the card left is registered to another number.",
-            "卡片迁出的手机注册在另一号码下。",
-        );
-        return Err(Problem::because(ProblemCode::NotAllowed, reason));
-    }
-    match arrival.state {
-        ArrivalState::GivingUp | ArrivalState::Cleared => Err(being_given_up()),
-        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,8 @@ use tsm_storage::memory::Crash;
 use tsm_storage::sp_tsm::{Arrivals as _, CardHolder, HolderData};
 
 use crate::issuer::city::{City, PURSE};
-use crate::issuer::phone::{Lost, Phone};
+use crate::issuer::migrating_in::{live, parked};
+use crate::issuer::phone::{Lost, Phone, installed};
 use crate::issuer::returning::another;
 
 const OLD: &str = "13800138000";
@@ -197,6 +198,31 @@ async fn a_repersonalisation_with_a_crashing_server_converges() {
     }
     println!("a repersonalisation with a crashing SP-TSM: {crashes} crashes");
     assert!(crashes >= 6, "only {crashes} crashes");
+}
+
+/// The number changes while the card is on its way: the phone that it comes to says so before the other does, and
+/// the rider goes on under the new number.
+///
+/// req: P-5.5.5.b
+#[tokio::test]
+async fn a_card_that_is_on_its_way_follows_the_number() {
+    let city = naming_city().await;
+    let (old, image, card) = parked(&city, 1).await;
+    let mut new = Phone::new(&city, 2);
+    new.order_migration().await;
+    (new.lost, new.sent) = (Lost::Command(8), 0);
+    assert_ne!(new.open(&city).await.unwrap().result, OutcomeResult::Done);
+    new.lost = Lost::Nothing;
+
+    tell(&city, &new, NEW, &[OLD]).await;
+    new.register_to(&city, Some(NEW));
+    let outcome = new.open(&city).await.unwrap();
+    assert!(installed(&outcome), "{outcome:?}");
+    live(&city, &card).await;
+    tell(&city, &old, NEW, &[OLD]).await;
+    assert_eq!(holder(&city, &new).await, holds(NEW, HolderData::Due));
+    assert_eq!(repersonalise(&mut new).await.detail, done());
+    assert_only_the_holder_changed(&image, &new.image(&city).await, NEW);
 }
 
 /// A phone that keeps the command back and says 9000 leaves the data due.
