@@ -8,6 +8,7 @@ use tsm_domain::money::CardAccountState;
 use tsm_domain::money::ledger::TransferCode;
 use tsm_domain::money::reconciliation::{Cause, Difference};
 use tsm_storage::ClearingStore as _;
+use tsm_storage::clearing::collection::Collection as _;
 use tsm_storage::clearing::settlement::{DifferenceQuery, Settlements as _};
 
 use super::checks::now;
@@ -123,7 +124,10 @@ impl World {
                 continue;
             }
             if of_it.is_empty() {
-                return Some(format!("{one:?} is not listed"));
+                let aside = now(self.servers.stores.clearing.aside_of(copied.card, usize::MAX));
+                let aside = aside.unwrap_or_default().into_iter().map(|row| (row.reported.text, row.reason));
+                let aside: Vec<_> = aside.collect();
+                return Some(format!("{one:?} is not listed; kept aside: {aside:?}"));
             }
             if !is_taken(one.counter) {
                 continue;
