@@ -5,10 +5,9 @@ use tracing::warn;
 use tsm_api::HexBytes;
 use tsm_api::clearing::purchases::{CardProof, ProofVerdict, WantedProof};
 use tsm_api::problem::ProblemCode;
-use tsm_card::purse::{PurchaseObservation, observe_purchase};
+use tsm_card::purse::PurchaseObservation;
 use tsm_domain::OrderId;
 use tsm_domain::money::{CentreWord, PurseAttempt, Tac, TransactionType};
-use tsm_epurse::file::ApplicationSerial;
 use tsm_iso7816::Aid;
 use tsm_storage::payment::PaymentRow;
 
@@ -51,15 +50,7 @@ impl PaymentSandbox {
         row: &PaymentRow,
         attempt: &PurseAttempt,
     ) -> Result<Option<Tac>, Stop> {
-        let cards = self.cards()?;
-        let card = attempt.begun.card;
-        let key = cards.purchase_key(card, None)?;
-        let facts = cards.attempt(row.order.amount, attempt)?;
-        let serial = ApplicationSerial(card.application_serial());
-        let terms = cards.terms(row.order.amount)?;
-        let channel = &mut session.card;
-        let seen = observe_purchase(channel, &*cards.keys, &key, (purse, serial), &facts, terms).await?;
-        Ok(match seen {
+        Ok(match self.observe(session, purse, row, attempt).await? {
             PurchaseObservation::Debited(tac) => Some(Tac(tac.to_bytes())),
             PurchaseObservation::SaidNotToBeDebited { .. }
             | PurchaseObservation::Unknown { .. }

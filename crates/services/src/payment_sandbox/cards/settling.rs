@@ -81,21 +81,22 @@ impl PaymentSandbox {
         }
     }
 
-    async fn observe(
+    /// Asks the card what an attempt came to.
+    pub(super) async fn observe(
         &self,
         session: &mut Session,
         purse: Aid,
         row: &PaymentRow,
-        open: &PurseAttempt,
+        attempt: &PurseAttempt,
     ) -> Result<PurchaseObservation, Stop> {
         let cards = self.cards()?;
-        let card = open.begun.card;
+        let card = attempt.begun.card;
         let key = cards.purchase_key(card, None)?;
-        let attempt = cards.attempt(row.order.amount, open)?;
+        let facts = cards.attempt(row.order.amount, attempt)?;
         let serial = ApplicationSerial(card.application_serial());
         let terms = cards.terms(row.order.amount)?;
         let channel = &mut session.card;
-        Ok(observe_purchase(channel, &*cards.keys, &key, (purse, serial), &attempt, terms).await?)
+        Ok(observe_purchase(channel, &*cards.keys, &key, (purse, serial), &facts, terms).await?)
     }
 
     /// The card is said to stand before the attempt's beginning, which no card can: one of the two is not true. It
