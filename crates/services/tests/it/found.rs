@@ -8,7 +8,7 @@ use tsm_api::se_tsm::wallet::{CatalogueQuery, LoginReply, Operation, SessionRigh
 use tsm_domain::SeId;
 use tsm_storage::se_tsm::SeTsmStore as _;
 
-use crate::phone::Phone;
+use crate::phone::{Lost, Phone};
 use crate::se_tsm::{done, outcome};
 use crate::world::{World, definition};
 
@@ -111,26 +111,13 @@ async fn a_lock_of_the_users_own_stays() {
 async fn an_unlocking_cut_at_any_command_is_settled_at_the_next_login() {
     let place = Place::new().await;
     let (mut cuts, mut phones) = (0, 0_u8);
-    for lost in ["command", "answer"] {
+    for lost in [Lost::Command, Lost::Answer] {
         for command in 0.. {
             phones += 1;
             let mut phone = place.found(phones).await;
-            phone.seen.clear();
             let work = *phone.login().await.first.unwrap();
-            if lost == "command" {
-                phone.power_cut_before = Some(command);
-            } else {
-                phone.power_cut_before = Some(command + 1);
-                let mut left = command;
-                phone.tamper = Some(Box::new(move |_, responses| {
-                    responses.truncate(left);
-                    left -= responses.len();
-                }));
-            }
-            let broken = outcome(phone.converse(work).await);
-            phone.tamper = None;
+            let broken = outcome(phone.converse_torn(work, lost, command).await);
             let (reached, acted) = (phone.seen.len(), phone.seen.contains(&SET_STATUS));
-            phone.restore_power();
             if broken.result == OutcomeResult::Done {
                 assert!(reached <= command, "the cut was never reached");
                 break;
@@ -139,7 +126,7 @@ async fn an_unlocking_cut_at_any_command_is_settled_at_the_next_login() {
             phone.seen.clear();
             let (_, ended) = first(&mut phone).await.unwrap();
             done(ended);
-            assert_eq!(phone.seen.contains(&SET_STATUS), !acted, "{lost} {command}");
+            assert_eq!(phone.seen.contains(&SET_STATUS), !acted, "{lost:?} {command}");
             place.is_settled(&mut phone).await;
         }
     }

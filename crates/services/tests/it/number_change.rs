@@ -14,7 +14,7 @@ use tsm_storage::memory::Crash;
 use tsm_storage::se_tsm::SeTsmStore as _;
 
 use crate::opening::Opening;
-use crate::phone::Phone;
+use crate::phone::{Lost, Phone};
 use crate::se_tsm::{done, outcome};
 use crate::world::World;
 
@@ -173,34 +173,21 @@ async fn a_wallet_without_its_token_registers_under_the_new_number() {
 async fn a_change_cut_at_any_command_is_settled_at_the_next_login() {
     let world = World::new().await;
     let (mut cuts, mut phones) = (0, 0);
-    for lost in ["command", "answer"] {
+    for lost in [Lost::Command, Lost::Answer] {
         for command in 0.. {
             phones += 1;
             let mut phone = world.phone(phones);
             done(phone.register(OLD).await);
             world.people.auditor.change_number(&se_id(&phone), &change()).await.unwrap();
             let first = *login(&mut phone, None).await.first.unwrap();
-            phone.seen.clear();
-            if lost == "command" {
-                phone.power_cut_before = Some(command);
-            } else {
-                phone.power_cut_before = Some(command + 1);
-                let mut left = command;
-                phone.tamper = Some(Box::new(move |_, responses| {
-                    responses.truncate(left);
-                    left -= responses.len();
-                }));
-            }
-            let broken = outcome(phone.converse(first).await);
-            phone.tamper = None;
+            let broken = outcome(phone.converse_torn(first, lost, command).await);
             let reached = phone.seen.len();
-            phone.restore_power();
             if broken.result == OutcomeResult::Done {
                 assert!(reached <= command, "the cut was never reached");
                 break;
             }
             cuts += 1;
-            assert_eq!(bound(&world, &phone).await, (OLD.into(), true), "{lost} {command}");
+            assert_eq!(bound(&world, &phone).await, (OLD.into(), true), "{lost:?} {command}");
             let written = on_card(&mut phone) == NEW;
             phone.seen.clear();
             let first = *login(&mut phone, None).await.first.unwrap();
@@ -208,11 +195,11 @@ async fn a_change_cut_at_any_command_is_settled_at_the_next_login() {
             assert_eq!(
                 phone.seen.contains(&STORE_DATA),
                 !written,
-                "the card is asked first: {lost} {command}"
+                "the card is asked first: {lost:?} {command}"
             );
             assert_eq!((on_card(&mut phone), bound(&world, &phone).await), (NEW.into(), (NEW.into(), false)));
             let open = world.store.open_intentions(stored_id(&phone)).await.unwrap();
-            assert!(open.is_empty(), "{lost} {command}: {open:?}");
+            assert!(open.is_empty(), "{lost:?} {command}: {open:?}");
         }
     }
     println!("a change of number: {cuts} cuts between phone and card");

@@ -35,6 +35,15 @@ pub struct Phone {
     client: Client,
 }
 
+/// What is lost with the power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The card never had the command.
+    Command,
+    /// The card acted, and nobody had its answer.
+    Answer,
+}
+
 impl Phone {
     pub fn new(client: Client, se_id: &[u8]) -> Self {
         let randomness = |bytes: &mut [u8]| getrandom::fill(bytes).unwrap();
@@ -117,6 +126,31 @@ impl Phone {
     pub async fn operate(&mut self, operation: Operation, aid: &HexBytes, ticket: &str) -> ConversationReply {
         let reply = self.wallet.start(&Self::start_request(operation, aid, ticket)).await.unwrap();
         self.converse(reply).await
+    }
+
+    /// Holds a conversation in which the card loses its power at a command; `seen` holds what reached it.
+    pub async fn converse_torn(
+        &mut self,
+        first: ConversationReply,
+        lost: Lost,
+        command: usize,
+    ) -> ConversationReply {
+        self.seen.clear();
+        match lost {
+            Lost::Command => self.power_cut_before = Some(command),
+            Lost::Answer => {
+                self.power_cut_before = Some(command + 1);
+                let mut left = command;
+                self.tamper = Some(Box::new(move |_, responses| {
+                    responses.truncate(left);
+                    left -= responses.len();
+                }));
+            }
+        }
+        let ended = self.converse(first).await;
+        self.tamper = None;
+        self.restore_power();
+        ended
     }
 
     /// Holds a conversation to its end.

@@ -67,6 +67,12 @@ async fn with_card(city: &City, number: u8) -> (Phone, HexBytes) {
     (phone, card)
 }
 
+/// Parks a card in a hall.
+async fn migrate_out(city: &City, phone: &mut Phone, card: &HexBytes) {
+    let outcome = visit(city, phone, (card, "hall-1", HallWork::MigrateOut)).await.unwrap();
+    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()));
+}
+
 fn parked() -> OutcomeDetail {
     OutcomeDetail::MigratedOut { balance_fen: BALANCE }
 }
@@ -85,8 +91,7 @@ async fn a_card_without_r_mac_migrates_in_a_hall() {
     assert_eq!(alone.problem.unwrap().code, ProblemCode::HallOnly);
     let refused = visit(&city, &mut old, (&card, "service-1", HallWork::MigrateOut)).await;
     assert_eq!(refused, Err(ProblemCode::NotAllowed), "customer service has no card before it");
-    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()));
+    migrate_out(&city, &mut old, &card).await;
     assert_eq!(old.balance().await, 0, "the old purse is empty");
     let again = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
     assert_eq!(again.detail, parked(), "its outcome is told again");
@@ -116,8 +121,7 @@ async fn a_card_without_r_mac_migrates_in_a_hall() {
 async fn a_card_without_r_mac_is_used_while_it_arrives() {
     let city = city().await;
     let (mut old, card) = with_card(&city, 1).await;
-    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!(outcome.result, OutcomeResult::Done);
+    migrate_out(&city, &mut old, &card).await;
     let mut new = Phone::new(&city, 2);
     new.order_migration().await;
     let (arrived, tap) = new.open_with_tap(&city, 300, 3).await;
@@ -137,8 +141,7 @@ async fn a_card_without_r_mac_is_used_while_it_arrives() {
 async fn a_card_without_r_mac_that_is_spent_to_nothing_while_it_arrives() {
     let city = city().await;
     let (mut old, card) = with_card(&city, 1).await;
-    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!(outcome.result, OutcomeResult::Done);
+    migrate_out(&city, &mut old, &card).await;
     let mut new = Phone::new(&city, 2);
     new.order_migration().await;
     let (arrived, tap) = new.open_with_tap(&city, BALANCE, 3).await;
@@ -157,14 +160,12 @@ async fn a_card_without_r_mac_that_is_spent_to_nothing_while_it_arrives() {
 async fn a_card_without_r_mac_comes_back_to_a_phone_without_its_old_copy() {
     let city = city().await;
     let (mut phone, card) = with_card(&city, 1).await;
-    let outcome = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!(outcome.result, OutcomeResult::Done);
+    migrate_out(&city, &mut phone, &card).await;
     let mut other = Phone::new(&city, 2);
     other.order_migration().await;
     assert!(installed(&other.open(&city).await.unwrap()));
     live(&city, &card).await;
-    let outcome = visit(&city, &mut other, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!(outcome.result, OutcomeResult::Done);
+    migrate_out(&city, &mut other, &card).await;
     phone.order_migration().await;
     for _ in 0..2 {
         let refused = phone.open(&city).await.unwrap_err();
@@ -186,8 +187,7 @@ async fn a_card_without_r_mac_comes_back_to_a_phone_without_its_old_copy() {
 async fn the_word_of_the_platform_ends_an_arrival_that_left_nothing() {
     let city = city().await;
     let (mut old, card) = with_card(&city, 1).await;
-    let outcome = visit(&city, &mut old, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!(outcome.result, OutcomeResult::Done);
+    migrate_out(&city, &mut old, &card).await;
     let peer = city.sp_peer(&city.se_tsm);
     let mut new = Phone::new(&city, 2);
     let ask = async |phone: &Phone| {
@@ -371,8 +371,7 @@ async fn a_card_with_r_mac_is_served_in_a_hall_too() {
     let city = City::new().await;
     let (mut phone, card) = with_card(&city, 1).await;
     let image = phone.image(&city).await;
-    let outcome = visit(&city, &mut phone, (&card, "hall-1", HallWork::MigrateOut)).await.unwrap();
-    assert_eq!((outcome.result, outcome.detail), (OutcomeResult::Done, parked()));
+    migrate_out(&city, &mut phone, &card).await;
     let mut new = Phone::new(&city, 2);
     new.order_migration().await;
     assert!(installed(&new.open(&city).await.unwrap()));

@@ -442,13 +442,7 @@ async fn a_card_that_is_used_before_its_arrival_is_known() {
     old.delete(&city).await.unwrap();
     let mut new = Phone::new(&city, 2);
     new.order_migration().await;
-    // The reading behind the personalisation is lost as a whole.
-    let mut whole = Phone::new(&city, 3);
-    assert!(installed(&whole.open(&city).await.unwrap()));
-    new.lost = Lost::Command(whole.sent);
-    let broken = new.open(&city).await.unwrap();
-    assert_eq!(broken.result, OutcomeResult::Unknown, "{broken:?}");
-    new.lost = Lost::Nothing;
+    new.open_unread(&city).await;
     let tap = purchase(&city, &new, 300, 3).await;
     let outcome = new.open(&city).await.unwrap();
     assert!(installed(&outcome), "{outcome:?}");
