@@ -147,6 +147,15 @@ async fn load(options: &Options) -> Result<Told, String> {
     Ok(all)
 }
 
+/// Why a card leaves its phone.
+#[derive(Debug, Clone, Copy)]
+enum Closing {
+    /// It goes to the rider's other phone.
+    Parking,
+    /// Its balance goes back to the rider.
+    Return,
+}
+
 struct Rider {
     /// The phones; the card is in the first, or on its way to the second.
     phones: Vec<(u32, Phone)>,
@@ -257,14 +266,7 @@ impl Rider {
 
     /// Parks the card and brings it to the other phone.
     async fn move_card(&mut self) {
-        let parked_fen = loop {
-            match riders::park(self.phone()).await {
-                Ok(balance_fen) => break balance_fen,
-                Err(error) => self.after_failure("parking", &error).await,
-            }
-        };
-        self.compare(parked_fen);
-        self.delete_what_is_left().await;
+        self.close(Closing::Parking).await;
         self.phones.rotate_left(1);
         self.log_in().await;
         while let Err(error) = riders::fetch(self.phone()).await {
@@ -293,18 +295,28 @@ impl Rider {
 
     /// Returns the card, and opens another one.
     async fn give_back(&mut self) {
-        let returned_fen = loop {
-            match riders::give_back(self.phone()).await {
-                Ok(balance_fen) => break balance_fen,
-                Err(error) => self.after_failure("returning", &error).await,
-            }
-        };
-        self.compare(returned_fen);
+        let returned_fen = self.close(Closing::Return).await;
         self.told.returned += 1;
         self.told.returned_fen += u64::from(returned_fen);
         self.acknowledged_fen = 0;
-        self.delete_what_is_left().await;
         self.open().await;
+    }
+
+    /// Closes the card, and deletes what is left of it. Says what it held, in fen.
+    async fn close(&mut self, closing: Closing) -> u32 {
+        let balance_fen = loop {
+            let (doing, closed) = match closing {
+                Closing::Parking => ("parking", riders::park(self.phone()).await),
+                Closing::Return => ("returning", riders::give_back(self.phone()).await),
+            };
+            match closed {
+                Ok(balance_fen) => break balance_fen,
+                Err(error) => self.after_failure(doing, &error).await,
+            }
+        };
+        self.compare(balance_fen);
+        self.delete_what_is_left().await;
+        balance_fen
     }
 
     /// Deletes what is left of a card that was closed; the platform asks for it at a login.
