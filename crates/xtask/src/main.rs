@@ -19,9 +19,11 @@ cargo xtask COMMAND
                    requirement rows and the tests that name them; writes docs/conformance.md
                    (--json prints instead, --check fails when the file is out of date)
   tidy             dependency direction and the rules that ARCHITECTURE.md states as absences
-  city [--first-seed S] [--seeds N] [--riders R] [--hours H] [--json]
+  city [--first-seed S] [--seeds N] [--town usual|small|harsh] [--riders R] [--hours H] [--json]
                    whole cities on virtual time in which everything goes wrong, one for each seed;
                    fails when money is lost or made, and then prints the story of the card
+  city cuts [--flow F] [--kind K] [--json]
+                   breaks every flow at each of its places, and goes on at the next contact
   bench            every benchmark, then `opentsm bench`
   kill [--times N] kills a whole city under load N times (100) on each store, and counts the money";
 
