@@ -4,7 +4,8 @@
 //! (40001, 40P01) the step runs again, which it may by the traits' contract. Leases of SEs and messages of
 //! the outbox are taken in short READ COMMITTED transactions that lock the one row they are about, so that
 //! many clients who want the same one queue instead of failing. A step under a fence locks the lease row
-//! too: a take-over waits for it, or it is fenced out.
+//! too: a take-over waits for it, or it is fenced out. A look that takes several statements is one REPEATABLE
+//! READ transaction, so that nothing looks broken that was only read at two moments.
 //!
 //! Nothing here depends on advisory locks, on LISTEN and NOTIFY, on sequences or on large transactions, so
 //! that engines which speak PostgreSQL's protocol and spread their rows over many machines can carry the
