@@ -4,15 +4,19 @@
 //! ```text
 //! SELECT, GET CHALLENGE
 //! APPLICATION BLOCK with the purse's own MAC, SELECT (6283), INITIALIZE UPDATE to the purse
-//! EXTERNAL AUTHENTICATE, GET CHALLENGE, GET DATA D001, EF15, EF16, EF17, EF18, EF1E, EF1A     all with R-MAC
+//! EXTERNAL AUTHENTICATE, GET CHALLENGE, GET DATA D001, EF15, EF16, EF17, EF18, EF1E, EF1A,
+//! GET DATA D001                                                                              all with R-MAC
 //! ```
 //!
 //! The purse opens the channel with the services of its security domain. The answer to APPLICATION BLOCK and
 //! the 6283 carry no MAC and are worth nothing; GET DATA D001 says under R-MAC whether the purse is blocked,
 //! what it holds, and how many records there are, so that neither a block that never reached the card nor a
 //! record that somebody left out is believed. The GET CHALLENGE before it voids any APPLICATION UNBLOCK that
-//! the phone may have kept back from an earlier cancel: a purse has one challenge. A purse that is blocked already is blocked again, which is no
-//! error: the procedure is its own repetition.
+//! the phone may have kept back from an earlier cancel: a purse has one challenge. A purse that is blocked already
+//! is blocked again, which is no error: the procedure is its own repetition.
+//!
+//! Between two commands a rider may hold his phone to a terminal, whose purchase pushes a full log on by one. The
+//! second GET DATA D001 tells: what stands in it otherwise than in the first was read at two moments.
 
 use tsm_epurse::commands::{
     ApplicationBlock, BlockKind, GetChallenge, GetPurseStatus, PurseAvailability, PurseStatus, ReadBinary,
@@ -158,12 +162,15 @@ struct Reading {
     log: Ticket,
     history: Ticket,
     transit: Ticket,
+    status_after: Ticket,
 }
 
 impl Reading {
     fn add(channel: &mut SecureChannel, script: &mut Script) -> Result<Self, ProcedureError> {
         let challenge = vec![Command::new("GET CHALLENGE", GetChallenge::Eight.to_apdu())];
-        let status = vec![Command::new("GET DATA D001", GetPurseStatus.to_apdu())];
+        let status = || Command::new("GET DATA D001", GetPurseStatus.to_apdu());
+        // Whoever kept a command from the card is found out by what is missing, not by the refusal that follows.
+        let after = status().or(&[StatusWord::SECURITY_STATUS_NOT_SATISFIED]);
         let files = [
             (Sfi::PUBLIC_INFORMATION, PublicInformation::LENGTH),
             (Sfi::HOLDER, Holder::LENGTH),
@@ -175,11 +182,12 @@ impl Reading {
         });
         Ok(Self {
             challenge: channel.add(script, challenge)?,
-            status: channel.add(script, status)?,
+            status: channel.add(script, vec![status()])?,
             files: channel.add(script, files.to_vec())?,
             log: channel.add(script, records(Sfi::TRANSACTION_LOG, LOG_RECORDS))?,
             history: channel.add(script, records(Sfi::TRANSIT_HISTORY, HISTORY_RECORDS))?,
             transit: channel.add(script, records(Sfi::TRANSIT_RECORDS, TRANSIT_RECORDS))?,
+            status_after: channel.add(script, vec![after])?,
         })
     }
 
@@ -201,9 +209,7 @@ impl Reading {
         answers: &mut Answers,
     ) -> Result<(PurseStatus, Box<CardImage>), ProcedureError> {
         channel.take_one(answers, &self.challenge)?;
-        let name = answers.name(&self.status, 0);
-        let status = channel.take_one(answers, &self.status)?;
-        let status = PurseStatus::decode(&status.data).map_err(|e| SecureChannel::unreadable(name, e))?;
+        let status = take_status(channel, answers, &self.status)?;
         let name = answers.name(&self.files, 0);
         let unreadable = |error: LayoutError| SecureChannel::unreadable(name, error);
         let files = channel.take(answers, &self.files)?;
@@ -212,6 +218,10 @@ impl Reading {
         };
         let log = take_records(channel, answers, &self.log, status.log, LogRecord::decode)?;
         let history = take_records(channel, answers, &self.history, status.history, HistoryRecord::decode)?;
+        let transit = take_transit_records(channel, answers, &self.transit, &status)?;
+        if take_status(channel, answers, &self.status_after)? != status {
+            return Err(ProcedureError::UsedMeanwhile);
+        }
         let image = CardImage::new(
             PublicInformation::decode(&public.data).map_err(unreadable)?,
             Holder::decode(&holder.data).map_err(unreadable)?,
@@ -219,10 +229,20 @@ impl Reading {
             status.start,
             log,
             history,
-            take_transit_records(channel, answers, &self.transit, &status)?,
+            transit,
         );
         Ok((status, Box::new(image)))
     }
+}
+
+fn take_status(
+    channel: &mut SecureChannel,
+    answers: &mut Answers,
+    ticket: &Ticket,
+) -> Result<PurseStatus, ProcedureError> {
+    let name = answers.name(ticket, 0);
+    let status = channel.take_one(answers, ticket)?;
+    PurseStatus::decode(&status.data).map_err(|error| SecureChannel::unreadable(name, error))
 }
 
 // A card answers 6A83 past its last record, without a MAC: how many there are is told by D001.

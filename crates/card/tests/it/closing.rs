@@ -5,7 +5,7 @@ use tsm_card::purse::{
 };
 use tsm_card::{CardChannel, ChannelError, ProcedureError, Step};
 use tsm_epurse::commands::PurseAvailability;
-use tsm_epurse::file::PublicInformation;
+use tsm_epurse::file::{HISTORY_RECORDS, LOG_RECORDS, PublicInformation};
 use tsm_epurse::{Amount, CardImage, DateTime, KeyIndex, KeyRole, OnlineCounter, TerminalNumber};
 use tsm_globalplatform::security_level::SecurityLevel;
 use tsm_iso7816::{ResponseApdu, StatusWord};
@@ -19,6 +19,10 @@ const APPLICATION_BLOCK: u8 = 0x1E;
 const READ_RECORD: u8 = 0xB2;
 
 fn topped_up() -> World {
+    topped_up_with(5_000)
+}
+
+fn topped_up_with(fen: u32) -> World {
     let world = World::new();
     run(world.open_card(&mut world.card.channel())).unwrap();
     world.card.restart();
@@ -26,7 +30,7 @@ fn topped_up() -> World {
     let card = &mut world.card.channel();
     let purpose = LoadPurpose {
         key_index: KeyIndex::FIRST,
-        amount: Amount::from_fen(5000),
+        amount: Amount::from_fen(fen),
         terminal: TerminalNumber::new([0x09, 0x99, 0, 0, 0, 1]),
     };
     let at = DateTime::from_bytes([0x20, 0x26, 0x11, 0x21, 0x09, 0x45, 0x00]);
@@ -137,26 +141,42 @@ fn a_record_that_the_phone_leaves_out_or_changes_is_missed() {
     }
 }
 
-/// A terminal takes money while the purse is read, after it has told how many records there are.
+/// A terminal takes money while the purse is read, after it has told what it holds: what was read is of two moments,
+/// also where the log is full and a new record pushes the oldest out.
 #[test]
 fn a_purchase_between_two_commands_is_no_lie_of_the_phone() {
-    let world = topped_up();
-    let session = world.provider_session();
-    let mut till = Some(world.card.channel_over(Interface::Contactless));
-    let forge = |step: &Step| {
-        let comes = (step.to_apdu().ins == READ_RECORD).then(|| till.take()).flatten();
-        if let Some(mut till) = comes {
-            let key = world.purse_key(KeyRole::Purchase);
-            run(buy(&world, &mut till, &key, &mut None)).unwrap();
+    for bought_before in [0, LOG_RECORDS] {
+        for records_before in [0, 5, LOG_RECORDS, LOG_RECORDS + HISTORY_RECORDS] {
+            let world = topped_up_with(20_000);
+            let (session, key) = (world.provider_session(), world.purse_key(KeyRole::Purchase));
+            for _ in 0..bought_before {
+                run(buy(&world, &mut world.card.channel(), &key, &mut None)).unwrap();
+            }
+            world.card.restart();
+            let (mut till, mut read) = (Some(world.card.channel_over(Interface::Contactless)), 0);
+            let forge = |step: &Step| {
+                let is_record = step.to_apdu().ins == READ_RECORD;
+                let comes = (is_record && read == records_before).then(|| till.take()).flatten();
+                read += usize::from(is_record);
+                if let Some(mut till) = comes {
+                    run(buy(&world, &mut till, &key, &mut None)).unwrap();
+                }
+                None
+            };
+            let card = &mut Forging { card: world.card.channel(), forge };
+            let stopped = run(read_proven(card, &world.provider, &session, PURSE)).unwrap_err();
+            assert!(
+                matches!(stopped, ProcedureError::UsedMeanwhile),
+                "{bought_before} {records_before}: {stopped}"
+            );
+            assert!(till.is_none());
+            world.card.restart();
+            let (_, image) =
+                run(read_proven(&mut world.card.channel(), &world.provider, &session, PURSE)).unwrap();
+            let all = 2 + bought_before;
+            assert_eq!(image.log.len(), all.min(LOG_RECORDS), "the load and the purchases");
         }
-        None
-    };
-    let card = &mut Forging { card: world.card.channel(), forge };
-    let stopped = run(read_proven(card, &world.provider, &session, PURSE)).unwrap_err();
-    assert!(matches!(stopped, ProcedureError::UsedMeanwhile), "{stopped}");
-    world.card.restart();
-    let (_, image) = run(read_proven(&mut world.card.channel(), &world.provider, &session, PURSE)).unwrap();
-    assert_eq!(image.log.len(), 2, "the load and the purchase");
+    }
 }
 
 #[test]
