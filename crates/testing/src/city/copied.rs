@@ -119,8 +119,10 @@ impl World {
         let account = now(self.servers.stores.clearing.account(copied.card)).flatten()?;
         for one in refused {
             let of_it: Vec<_> = listed.iter().filter(|difference| is_of(difference, one)).collect();
-            // The terminal did not see the end of it, asked the other of the two, and has nothing to tell.
-            if of_it.is_empty() && one.is_denied {
+            // The terminal did not see the end of it: it has asked the other of the two, or still waits to ask one.
+            let serial = copied.card.application_serial();
+            let has_no_word = one.is_denied || self.terminals.awaits(one.terminal, serial, one.counter);
+            if of_it.is_empty() && has_no_word {
                 continue;
             }
             if of_it.is_empty() {

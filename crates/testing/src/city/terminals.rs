@@ -401,6 +401,15 @@ impl Terminals {
         self.posts.len()
     }
 
+    /// Whether a terminal waits for a card to say what became of its debit at this counter.
+    pub(super) fn awaits(&self, terminal: [u8; 6], serial: [u8; 10], counter: u16) -> bool {
+        self.posts.iter().any(|post| {
+            let post = lock(post);
+            let open = post.open_debit(serial).filter(|_| post.number == terminal);
+            open.is_some_and(|open| open.counter == counter)
+        })
+    }
+
     /// Records that the centre does not have yet.
     pub fn undelivered(&self) -> usize {
         self.posts.iter().map(|post| lock(post).terminal().state().records().len()).sum()
