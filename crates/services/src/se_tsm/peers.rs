@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tsm_api::conversation::{ConversationReply, IfBusy, Outcome, OutcomeDetail, OutcomeResult};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::{OperationId, RequestId, TaskId};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_api::se_tsm::peer::{
     CardEnd, Notice, OperationKind, OperationResult, PeerGreeting, StateQuery, StateReply,
 };
@@ -149,8 +149,12 @@ impl SeTsm {
                 None => Ok(()),
                 Some(problem) => Err(problem),
             },
-            // Another conversation holds the card; the report is kept in line and will be stored.
-            ConversationReply::Queued { .. } => Ok(()),
+            // Another conversation holds the card, and the line is in memory only: the sender keeps the report until
+            // it is stored.
+            ConversationReply::Queued { .. } => {
+                let reason = both("The report waits in line; send it again.", "回执正在排队，请重新发送。");
+                Err(Problem::because(ProblemCode::Busy, reason))
+            }
             ConversationReply::Steps { .. }
             | ConversationReply::Restart { .. }
             | ConversationReply::Handover { .. } => Err(ProblemCode::Internal.into()),

@@ -13,7 +13,7 @@ use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation};
 use tsm_api::sp_tsm::peer::HandoverWay;
 use tsm_storage::se_tsm::SeTsmStore as _;
 
-use crate::phone::Phone;
+use crate::phone::{Lost, Phone};
 use crate::provider::{Mood, Provider, Served, peer_client};
 use crate::se_tsm::{done, outcome};
 use crate::world::{World, definition};
@@ -307,6 +307,21 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
     }
     assert_eq!(
         peer.result(&report(3, OperationKind::Unlock)).await.unwrap().state,
+        ApplicationState::Useable
+    );
+
+    // While a conversation holds the card the sender keeps what is not stored: the line is in memory.
+    phone.login().await;
+    let lists = phone.wallet.lists().await.unwrap();
+    let start = Phone::start_request(Operation::Lock, &opening.aid(), &lists.lock[0].ticket);
+    let held = phone.wallet.start(&start).await.unwrap();
+    let busy = peer.result(&report(6, OperationKind::Lock)).await.unwrap_err();
+    assert_eq!(busy.code(), Some(ProblemCode::Busy), "{busy}");
+    phone.converse_torn(held, Lost::Command, 0).await;
+    let locked = peer.result(&report(6, OperationKind::Lock)).await.unwrap();
+    assert_eq!(locked.state, ApplicationState::Locked);
+    assert_eq!(
+        peer.result(&report(7, OperationKind::Unlock)).await.unwrap().state,
         ApplicationState::Useable
     );
 
