@@ -18,9 +18,14 @@ fn times() -> usize {
     std::env::var("OPENTSM_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(USUAL_TIMES)
 }
 
-/// Riders who top up, move their cards and return them.
+/// What the riders of the load do: everything in a long run, and top-ups in the usual one.
 fn load(folder: &Folder, riders: &str) -> Running {
-    Running::start(&["load", "--city", folder.text(), "--riders", riders, "--json", "--until-stdin-closes"])
+    let mut arguments =
+        vec!["load", "--city", folder.text(), "--riders", riders, "--json", "--until-stdin-closes"];
+    if std::env::var_os("OPENTSM_KILLS").is_none() {
+        arguments.push("--stay");
+    }
+    Running::start(&arguments)
 }
 
 /// Lives of differing length; the kill falls wherever the city happens to be.
