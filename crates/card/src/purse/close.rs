@@ -235,7 +235,8 @@ impl Reading {
     }
 }
 
-fn take_status(
+/// What GET DATA D001 said.
+pub(super) fn take_status(
     channel: &mut SecureChannel,
     answers: &mut Answers,
     ticket: &Ticket,

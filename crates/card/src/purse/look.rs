@@ -19,7 +19,7 @@ use tsm_iso7816::Aid;
 use tsm_keys::{KeyHandle, KeyService, SessionRequest};
 
 use super::block::BlockOrder;
-use super::close::PurseChannel;
+use super::close::{PurseChannel, take_status};
 use crate::channel::CardChannel;
 use crate::error::ProcedureError;
 use crate::open_channel::SecureChannel;
@@ -104,10 +104,7 @@ impl Looking {
 
     fn take(self, channel: &mut SecureChannel, answers: &mut Answers) -> Result<PurseLook, ProcedureError> {
         channel.take_one(answers, &self.challenge)?;
-        let name = answers.name(&self.status, 0);
-        let unreadable = |error: LayoutError| SecureChannel::unreadable(name, error);
-        let status = channel.take_one(answers, &self.status)?;
-        let status = PurseStatus::decode(&status.data).map_err(unreadable)?;
+        let status = take_status(channel, answers, &self.status)?;
         let name = answers.name(&self.public, 0);
         let unreadable = |error: LayoutError| SecureChannel::unreadable(name, error);
         let public = channel.take_one(answers, &self.public)?;
