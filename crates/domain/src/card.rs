@@ -78,6 +78,9 @@ pub struct CardClosing {
     pub begun_at: jiff::Timestamp,
     /// How far it has come.
     pub progress: ClosingProgress,
+    /// The place of its end among all that the SE-TSM is told of the application on the SE; none until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_number: Option<u64>,
 }
 
 /// A change of a card's lock at its holder's wish (B-8.5.4).
@@ -283,6 +286,16 @@ impl CardRecord {
     pub fn with_progress(&self, progress: ClosingProgress) -> Self {
         let closing = self.closing.map(|closing| CardClosing { progress, ..closing });
         Self { closing, ..self.clone() }
+    }
+
+    /// The card as it is parked: blocked or emptied, with what it proved. `end_number` is the place of this among all
+    /// that the SE-TSM is told of it.
+    #[must_use]
+    pub fn parked(&self, proven: ProvenPurse, end_number: u64) -> Self {
+        let progress = ClosingProgress::Parked(proven.balance);
+        let end_number = Some(end_number);
+        let closing = self.closing.map(|closing| CardClosing { progress, end_number, ..closing });
+        Self { state: CardState::Parked, proven: Some(proven), lock: None, closing, ..self.clone() }
     }
 
     /// Whether value may move now.

@@ -158,19 +158,13 @@ pub struct ApplicationOnSe {
     pub changed_at: jiff::Timestamp,
     /// What its SP-TSM said last of the application's own lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reported_lock: Option<ReportedLock>,
+    pub reported_lock: Option<LockChange>,
+    /// The place of the last word that its SP-TSM said, among all that it says of the application on the SE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_word: Option<u64>,
     /// For whom the platform has locked it in the card's registry, until the card is seen without that lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked_for: Option<Actor>,
-}
-
-/// What an SP-TSM said of an application's own lock, which no registry shows (B-8.5.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReportedLock {
-    /// Locked or not.
-    pub change: LockChange,
-    /// The report's place among those of the application on the SE.
-    pub number: u64,
 }
 
 /// What a conversation is about to do to the SE. It is durable before the commands leave; while it is
@@ -419,14 +413,6 @@ pub trait SeTsmStore: Conversations + Sessions + Outbox + Incidents + Chains + M
     async fn open_intentions(&self, se: SeId) -> Result<Vec<Intention>>;
     /// The subscriptions on an SE.
     async fn subscriptions_of(&self, se: SeId) -> Result<Vec<Subscription>>;
-    /// A change to a subscription that no conversation makes: an unsubscribe notice, a migration.
-    /// `applications` are put with it.
-    async fn change_subscription(
-        &self,
-        subscription: Subscription,
-        applications: Vec<ApplicationOnSe>,
-        notes: Vec<Note>,
-    ) -> Result<()>;
     /// A subscription.
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>>;
 

@@ -72,8 +72,8 @@ pub struct OperationResult {
     /// The secure element that the application has left for this one, when it migrated (P-5.5.4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<HexBytes>,
-    /// The place of a lock or unlock among those of its application on the secure element: of two reports the one
-    /// with the higher number is the later, whichever arrives first.
+    /// The report's place among all results and notices about this application on this secure element: the one with
+    /// the higher number is the later, whichever arrives first. Without it they count as they arrive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
 }
@@ -129,6 +129,10 @@ pub struct Notice {
     /// With the end of a subscription: what became of the card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<CardEnd>,
+    /// The notice's place among all results and notices about this application on this secure element, as in
+    /// [`OperationResult::number`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// What became of a card that a phone is to delete.

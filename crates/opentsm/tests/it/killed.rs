@@ -18,14 +18,9 @@ fn times() -> usize {
     std::env::var("OPENTSM_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(USUAL_TIMES)
 }
 
-/// What the riders of the load do: everything in a long run, and top-ups in the usual one.
+/// Riders who top up, move their cards and return them.
 fn load(folder: &Folder, riders: &str) -> Running {
-    let mut arguments =
-        vec!["load", "--city", folder.text(), "--riders", riders, "--json", "--until-stdin-closes"];
-    if std::env::var_os("OPENTSM_KILLS").is_none() {
-        arguments.push("--stay");
-    }
-    Running::start(&arguments)
+    Running::start(&["load", "--city", folder.text(), "--riders", riders, "--json", "--until-stdin-closes"])
 }
 
 /// Lives of differing length; the kill falls wherever the city happens to be.

@@ -25,12 +25,7 @@ impl Clearing {
     /// The account of a card.
     pub(super) async fn known(&self, card: CardNumber) -> Result<AccountRow, Problem> {
         let row = self.store.account(card).await.map_err(|error| stored::problem(&error))?;
-        row.ok_or_else(|| {
-            Problem::because(
-                ProblemCode::UnknownId,
-                both("The centre has no account of this card.", "清算中心没有该卡账户。"),
-            )
-        })
+        row.ok_or_else(no_account)
     }
 
     /// The card's TAC key, inside the key service.
@@ -167,4 +162,11 @@ pub(super) fn detail_of(transaction: &CardTransaction) -> Value {
         "amount_fen": transaction.amount,
         "terminal": transaction.terminal,
     })
+}
+
+pub(super) fn no_account() -> Problem {
+    Problem::because(
+        ProblemCode::UnknownId,
+        both("The centre has no account of this card.", "清算中心没有该卡账户。"),
+    )
 }

@@ -14,19 +14,18 @@ use serde_json::json;
 use tsm_api::clearing::closing::{ClosingRecord, ParkedCard, ParkingProof as WireProof};
 use tsm_api::problem::{Problem, ProblemCode};
 use tsm_domain::money::reconciliation::Cause;
-use tsm_domain::money::{
-    AccountKind, CardTransaction, Closing, Parking, ParkingProof, TransactionKey, TransactionType,
-};
+use tsm_domain::money::{CardTransaction, Closing, Parking, ParkingProof, TransactionKey, TransactionType};
 use tsm_domain::{CardNumber, Fen, IncidentId, OperationId, TerminalNumber};
 use tsm_epurse::CardImage;
 use tsm_storage::StorageError;
-use tsm_storage::clearing::Books;
 use tsm_storage::clearing::collection::Counted;
+use tsm_storage::clearing::{Books, CardBooks};
 use tsm_storage::shared::Incident;
 
 use super::Clearing;
 use super::access::Institution;
 use super::closing::{Decided, operation_from_wire, purpose_from_wire, refused, require_carrier};
+use super::entries::no_account;
 use crate::names;
 use crate::purse::{card_from_wire, se_from_wire};
 use crate::server::Call;
@@ -44,10 +43,7 @@ pub(super) async fn park(
     let se = se_from_wire(&report.se_id)?;
     let (operation, purpose) = (operation_from_wire(report.operation), purpose_from_wire(report.purpose));
     let parking = centre.parking(card, &report)?;
-    let known = centre.store.closing(card, operation).await.map_err(|error| stored::problem(&error))?;
-    if known.is_none_or(|known| known.stage.parking().is_none()) {
-        centre.check_parking(card, operation, &parking).await?;
-    }
+    centre.check_parking(card, operation, &parking).await?;
     let detail = json!({
         "balance_fen": parking.balance,
         "online_counter": parking.online,
@@ -129,58 +125,46 @@ impl Clearing {
         })
     }
 
-    /// Whether the card's word fits what is recorded of it.
+    /// Whether the card's word fits what is recorded of it. A parking that is booked was checked before.
     async fn check_parking(
         &self,
         card: CardNumber,
         operation: OperationId,
         parking: &Parking,
     ) -> Result<(), Problem> {
-        let recorded = self.recorded(card).await?;
+        let books = self.card_books(card).await?;
+        let booked = books.closings.iter().find(|known| known.operation == operation);
+        if booked.is_some_and(|known| known.stage.parking().is_some()) {
+            return Ok(());
+        }
+        let recorded = &books.transactions;
         if let Some(offline) = parking.offline
-            && let Some(last) = last_counter(purchases(&recorded)).filter(|last| *last > offline)
+            && let Some(last) = last_counter(purchases(recorded)).filter(|last| *last > offline)
         {
             let text = format!(
                 "a purchase with counter {last} is recorded, and the blocked card proved that it made {offline}"
             );
             return Err(self.contradicted(card, &text).await?);
         }
-        if let Some(last) = last_counter(loads(&recorded)).filter(|last| *last > parking.online) {
+        if let Some(last) = last_counter(loads(recorded)).filter(|last| *last > parking.online) {
             let text = format!(
                 "a load with counter {last} is recorded, and the blocked card proved that it took in {}",
                 parking.online
             );
             return Err(self.contradicted(card, &text).await?);
         }
-        let shown = self.held(card, AccountKind::Purse).await?;
+        let shown = books.purse;
         if parking.balance <= shown {
             return Ok(());
         }
         let text = format!("a blocked card proved {} yuan and the books show {shown}", parking.balance);
-        if self.misses_load(card, parking, &recorded).await? {
+        if misses_load(&books, parking) {
             let text = format!("{text}; the report of a load before it is missing");
             let id = waiting_incident(card, operation);
             let incident = Incident { id, ..self.incident(card, Cause::PARKING_WAITS, &text) };
             return self.store.record_incident(incident).await.map_err(|error| stored::problem(&error));
         }
         Err(self.contradicted(card, &format!("{text}, with every load reported")).await?)
-    }
-
-    /// Whether the card took in a load that nobody has reported: its online counter counts them, and the
-    /// debits that emptied it.
-    async fn misses_load(
-        &self,
-        card: CardNumber,
-        parking: &Parking,
-        recorded: &[CardTransaction],
-    ) -> Result<bool, Problem> {
-        let closings = self.closings(card).await?;
-        let parkings = closings.iter().filter_map(|closing| closing.stage.parking()).chain([parking]);
-        let debits = parkings
-            .filter(|known| matches!(known.proof, ParkingProof::Unloaded { .. }) && !known.balance.is_zero());
-        let mut known: HashSet<u16> = loads(recorded).map(|load| load.key.counter).collect();
-        known.extend(debits.map(|debit| debit.online));
-        Ok((1..=parking.online).any(|counter| !known.contains(&counter)))
     }
 
     /// The loads that a parking waited for were reported.
@@ -203,43 +187,28 @@ impl Clearing {
 
     /// Once every tap that a card on no SE made has come, nothing is left on its purse.
     pub(super) async fn check_closed(&self, card: CardNumber) -> Result<(), Problem> {
-        if self.known(card).await?.account.state.carrier().is_some() {
+        let books = self.card_books(card).await?;
+        let Some(offline) = books.blocked_after() else { return Ok(()) };
+        if purchases(&books.transactions).count() < usize::from(offline) || books.purse.is_zero() {
             return Ok(());
         }
-        let closings = self.closings(card).await?;
-        match closings.iter().find_map(|closing| closing.stage.parking()) {
-            Some(parking) => self.check_all_came(card, parking).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn check_all_came(&self, card: CardNumber, parking: &Parking) -> Result<(), Problem> {
-        let Some(offline) = parking.offline else { return Ok(()) };
-        let recorded = self.recorded(card).await?;
-        let left = self.held(card, AccountKind::Purse).await?;
-        if purchases(&recorded).count() < usize::from(offline) || left.is_zero() {
-            return Ok(());
-        }
+        let left = books.purse;
         let text = format!("all {offline} purchases are recorded, and {left} yuan more were on the card");
         self.contradicted(card, &text).await.map(drop)
     }
 
     /// A purchase of a card that is on no SE: whether the card can have made it before it was blocked.
     pub(super) async fn check_late_purchase(&self, key: TransactionKey) -> Result<Option<String>, Problem> {
-        let row = self.known(key.card).await?;
-        if row.account.state.carrier().is_some() {
-            return Ok(None);
-        }
-        let closings = self.closings(key.card).await?;
-        let parking = closings.iter().find_map(|closing| closing.stage.parking());
-        let Some(offline) = parking.and_then(|parking| parking.offline) else { return Ok(None) };
+        let books = self.card_books(key.card).await?;
+        let Some(offline) = books.blocked_after() else { return Ok(None) };
         Ok((key.counter > offline).then(|| {
             format!("a purchase has counter {}, and the card was blocked after {offline}", key.counter)
         }))
     }
 
-    async fn recorded(&self, card: CardNumber) -> Result<Vec<CardTransaction>, Problem> {
-        self.store.transactions_of(card, usize::MAX).await.map_err(|error| stored::problem(&error))
+    async fn card_books(&self, card: CardNumber) -> Result<CardBooks, Problem> {
+        let books = self.store.card_books(card).await.map_err(|error| stored::problem(&error))?;
+        books.ok_or_else(no_account)
     }
 
     /// A card that contradicts the books: frozen, so that no value moves until somebody has looked.
@@ -269,6 +238,17 @@ impl Clearing {
             closed: None,
         }
     }
+}
+
+/// Whether a card took in a load that nobody has reported: its online counter counts them, and the debits that
+/// emptied it.
+fn misses_load(books: &CardBooks, parking: &Parking) -> bool {
+    let parkings = books.closings.iter().filter_map(|closing| closing.stage.parking()).chain([parking]);
+    let debits = parkings
+        .filter(|known| matches!(known.proof, ParkingProof::Unloaded { .. }) && !known.balance.is_zero());
+    let mut known: HashSet<u16> = loads(&books.transactions).map(|load| load.key.counter).collect();
+    known.extend(debits.map(|debit| debit.online));
+    (1..=parking.online).any(|counter| !known.contains(&counter))
 }
 
 /// What a sealed image is bound to.

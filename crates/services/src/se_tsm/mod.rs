@@ -45,6 +45,7 @@ mod store_leases;
 mod synchronisation;
 mod tickets;
 mod token_renewal;
+mod words;
 mod work;
 
 use std::sync::Arc;

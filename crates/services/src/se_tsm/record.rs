@@ -89,9 +89,6 @@ pub(super) fn with_domain(mut inventory: Inventory, definition: &DomainDefinitio
 /// The inventory with an application that its SP-TSM reports installed; the next observation has the last
 /// word. The free space is what it was less what the application takes (P-5.8.7.1.c).
 pub(super) fn with_application(mut inventory: Inventory, application: &Application) -> Inventory {
-    if presence(application, &inventory) == Presence::Instantiated {
-        return inventory;
-    }
     let files = application.load_files.iter().map(|file| MirrorEntry {
         aid: file.aid,
         kind: MirrorKind::LoadFile,
@@ -223,7 +220,7 @@ fn seen_as(on_se: &ApplicationOnSe, seen: Presence) -> Presence {
 
 /// Whether its provider said last that it has locked it.
 pub(super) fn is_locked_by_provider(on_se: &ApplicationOnSe) -> bool {
-    on_se.reported_lock.is_some_and(|last| last.change == LockChange::Lock)
+    on_se.reported_lock == Some(LockChange::Lock)
 }
 
 /// The instances of an application that a registry shows as locked.

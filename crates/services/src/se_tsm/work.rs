@@ -70,6 +70,7 @@ impl Known {
             ),
             changed_at: at,
             reported_lock: None,
+            last_word: None,
             locked_for: None,
         })
     }

@@ -30,6 +30,7 @@ use tsm_storage::sp_tsm::SpChange;
 
 use super::stop::Stop;
 use super::unloading::migrates_at_hall;
+use super::words::Word;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::card_to_wire;
@@ -206,6 +207,7 @@ impl SpTsm {
             before: card.state,
             begun_at: self.now(),
             progress: ClosingProgress::Intended,
+            end_number: None,
         };
         let note = self.note(card.card, "closing-intended", &json!({ "purpose": purpose }));
         let card = CardRecord { state, closing: Some(closing), ..card };
@@ -237,18 +239,12 @@ impl SpTsm {
         image: &CardImage,
     ) -> Result<CardRecord, Stop> {
         self.check_image(&card, image).await?;
-        let closing = closing_of(&card)?;
         let now = self.now();
         let state = image.state();
         let balance = Fen::new(state.purse().fen().into());
         let proven = ProvenPurse { balance, counter: OnlineCounter(state.online().value()), at: now };
-        let parked = CardRecord {
-            state: CardState::Parked,
-            proven: Some(proven),
-            lock: None,
-            ..card.with_progress(ClosingProgress::Parked(balance))
-        };
-        let report = reports::park(&parked, closing, image, now);
+        let parked = card.parked(proven, Word::Closed.number(fence));
+        let report = reports::park(&parked, closing_of(&parked)?, image, now);
         let note = self.note(
             card.card,
             "card-blocked-and-read",

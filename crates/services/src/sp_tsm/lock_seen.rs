@@ -20,6 +20,7 @@ use tsm_storage::sp_tsm::SpChange;
 
 use super::attempts::suspicious;
 use super::stop::Stop;
+use super::words::Word;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
 
@@ -133,10 +134,9 @@ impl SpTsm {
         operation: OperationId,
         fence: Fence,
     ) -> Delivery {
-        // A conversation finds a lock before it lifts one, never after.
-        let (kind, step) = match lock {
-            LockChange::Lock => (OperationKind::Lock, 0),
-            LockChange::Unlock => (OperationKind::Unlock, 1),
+        let (kind, word) = match lock {
+            LockChange::Lock => (OperationKind::Lock, Word::Locked),
+            LockChange::Unlock => (OperationKind::Unlock, Word::Unlocked),
         };
         let result = OperationResult {
             operation: WireOperation(operation.as_uuid()),
@@ -147,7 +147,7 @@ impl SpTsm {
             problem: None,
             observation: None,
             moved_from: None,
-            number: Some(fence.epoch.0.saturating_mul(2).saturating_add(step)),
+            number: Some(word.number(fence)),
         };
         reports::lock_result(&result, self.now())
     }

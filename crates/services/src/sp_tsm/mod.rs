@@ -64,6 +64,7 @@ mod stray_payments;
 mod synchronisation;
 mod top_up;
 mod unloading;
+mod words;
 
 use std::sync::{Arc, OnceLock};
 

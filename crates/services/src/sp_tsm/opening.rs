@@ -45,6 +45,7 @@ use tsm_storage::sp_tsm::SpChange;
 use super::pre_operation::being_given_up;
 use super::settings::{Package, PlainApplication, Product, ProductKind, PurseProduct};
 use super::stop::Stop;
+use super::words::Word;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::aid_from_wire;
@@ -420,10 +421,11 @@ impl SpTsm {
             problem: None,
             observation: end.observed,
             moved_from: end.moved_from.map(|se| se.as_bytes().into()),
-            number: None,
+            number: Some(Word::InUse.number(fence)),
         };
         deliveries.push(reports::result(&result, now));
-        let notice = Notice { operation: *operation, se_id, aid: aid.clone(), end: None };
+        let number = Some(Word::Opened.number(fence));
+        let notice = Notice { operation: *operation, se_id, aid: aid.clone(), end: None, number };
         deliveries.push(reports::open_notice(&notice, now));
         let change = SpChange { deliveries: deliveries.clone(), end: Some(self.end("opened")), ..change };
         self.store.commit(fence, change).await?;

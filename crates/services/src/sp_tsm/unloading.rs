@@ -21,7 +21,7 @@ use tsm_api::clearing::closing::UndoEvidence;
 use tsm_api::conversation::{Outcome, Stage};
 use tsm_api::problem::{Both, Problem, ProblemCode, both};
 use tsm_card::purse::{UnloadOutcome, begin_unload, initialise, read_unproven, unload};
-use tsm_domain::card::{CardRecord, CardState, ClosingProgress, Debit, ProvenPurse};
+use tsm_domain::card::{CardRecord, ClosingProgress, Debit, ProvenPurse};
 use tsm_domain::money::ClosingPurpose;
 use tsm_domain::{Fen, OnlineCounter, TerminalNumber};
 use tsm_epurse::{CardImage, KeyRole};
@@ -32,6 +32,7 @@ use tsm_storage::sp_tsm::SpChange;
 use super::attempts::suspicious;
 use super::closing_card::{Place, closing_of};
 use super::stop::Stop;
+use super::words::Word;
 use super::{SpTsm, reports};
 use crate::conversation::Session;
 use crate::purse::{card_time, to_purse, to_wire};
@@ -241,11 +242,8 @@ impl SpTsm {
         };
         let now = self.now();
         let proven = ProvenPurse { balance: debit.balance, counter, at: now };
-        let parked = CardRecord {
-            state: CardState::Parked,
-            proven: Some(proven),
-            ..card.with_progress(ClosingProgress::Parked(debit.balance))
-        };
+        let parked = card.parked(proven, Word::Closed.number(fence));
+        let closing = closing_of(&parked)?;
         let report = reports::park_emptied(&parked, closing, (debit, counter), image.as_ref(), now);
         let detail = json!({ "balance_fen": debit.balance, "online": counter });
         let note = self.note(card.card, "card-emptied", &detail);

@@ -8,7 +8,7 @@ use tsm_api::se_tsm::operator::{
     ApplicationDefinition, ApplicationRecord, DomainChange, DomainDeletionRule, DomainMode, DomainRecord,
     ManagingDomain, PersonalisationWay,
 };
-use tsm_api::se_tsm::peer::{Notice, OperationKind, OperationResult, StateQuery};
+use tsm_api::se_tsm::peer::{CardEnd, Notice, OperationKind, OperationResult, StateQuery};
 use tsm_api::se_tsm::wallet::{CatalogueQuery, Operation};
 use tsm_api::sp_tsm::peer::HandoverWay;
 use tsm_storage::se_tsm::SeTsmStore as _;
@@ -333,6 +333,7 @@ async fn an_sp_tsm_tells_of_its_own_and_repeats_itself_in_vain() {
         se_id: se_id.clone(),
         aid: opening.aid(),
         end: None,
+        number: None,
     };
     for _ in 0..2 {
         assert_eq!(peer.unsubscribe_notice(&notice).await.unwrap().state, ApplicationState::Instantiated);
@@ -409,6 +410,45 @@ async fn a_lock_report_that_was_overtaken_changes_nothing() {
     assert_eq!(peer.state(&query).await.unwrap().state, ApplicationState::Locked);
 }
 
+/// The end of a card's use counts, also when the word of its beginning comes after it: the phone is asked to delete
+/// what is left, and nothing that was said before opens the application again.
+///
+/// req: P-5.8.7.2.k
+#[tokio::test]
+async fn an_end_that_overtakes_the_beginning_counts() {
+    let opening = Opening::new().await;
+    let mut phone = opening.phone(1).await;
+    let peer = peer_client(&opening.world, &opening.institution);
+    let ended = |operation: u128, number| Notice {
+        operation: OperationId(uuid::Uuid::from_u128(operation)),
+        se_id: HexBytes(phone.se_id.clone()),
+        aid: opening.aid(),
+        end: Some(CardEnd::Parked),
+        number: Some(number),
+    };
+    let (first, second) = (ended(1, 20), ended(2, 40));
+    *opening.served.provider.kept.lock().unwrap() = Some(Vec::new());
+    for (end, begun) in [(&first, 12), (&second, 32)] {
+        let ticket = opening.ticket(&phone).await;
+        done(phone.operate(Operation::Download, &opening.aid(), &ticket).await);
+        let report = opening.served.provider.kept.lock().unwrap().as_mut().and_then(Vec::pop).unwrap();
+        let late = OperationResult { number: Some(begun), ..report };
+        assert_eq!(peer.unsubscribe_notice(end).await.unwrap().state, ApplicationState::Instantiated);
+        let opened = Notice { end: None, number: Some(begun + 1), ..end.clone() };
+        for _ in 0..2 {
+            assert_eq!(peer.result(&late).await.unwrap().state, ApplicationState::Instantiated);
+            assert_eq!(peer.open_notice(&opened).await.unwrap().state, ApplicationState::Instantiated);
+            assert_eq!(phone.login().await.pending_deletions, [opening.aid()]);
+        }
+        let lists = phone.wallet.lists().await.unwrap();
+        done(phone.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
+        for again in [&first, end] {
+            let state = peer.unsubscribe_notice(again).await.unwrap().state;
+            assert_ne!(state, ApplicationState::Instantiated, "it is gone");
+        }
+    }
+}
+
 /// A provider is served from its approval on, not before.
 ///
 /// req: B-8.1.a, B-8.2.b
@@ -444,7 +484,9 @@ async fn a_migration_keeps_its_subscription_between_phones_of_one_number() {
 
     let peer = peer_client(&opening.world, &opening.institution);
     let (operation, se_id) = (OperationId(uuid::Uuid::from_u128(7)), HexBytes(old.se_id.clone()));
-    peer.unsubscribe_notice(&Notice { operation, se_id, aid: opening.aid(), end: None }).await.unwrap();
+    peer.unsubscribe_notice(&Notice { operation, se_id, aid: opening.aid(), end: None, number: None })
+        .await
+        .unwrap();
     let lists = old.wallet.lists().await.unwrap();
     done(old.operate(Operation::Delete, &opening.aid(), &lists.delete[0].ticket).await);
     assert!(!subscription(&old).await.unwrap().is_active());

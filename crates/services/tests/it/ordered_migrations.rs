@@ -65,6 +65,7 @@ async fn leave(opening: &Opening, phone: &mut Phone, aid: &HexBytes) {
         se_id: se(phone),
         aid: aid.clone(),
         end: None,
+        number: None,
     };
     for _ in 0..2 {
         peer.unsubscribe_notice(&notice).await.unwrap();
@@ -140,7 +141,13 @@ async fn a_returned_card_ends_the_order_of_its_migration() {
             assert_eq!(stage(&hall, &old, &ordered).await, MigrationStage::Left);
         }
         let operation = OperationId(Phone::request_id().0);
-        let notice = Notice { operation, se_id: se(&old), aid: aid.clone(), end: Some(CardEnd::Returned) };
+        let notice = Notice {
+            operation,
+            se_id: se(&old),
+            aid: aid.clone(),
+            end: Some(CardEnd::Returned),
+            number: None,
+        };
         for _ in 0..2 {
             peer.unsubscribe_notice(&notice).await.unwrap();
         }

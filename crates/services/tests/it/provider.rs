@@ -75,6 +75,8 @@ pub struct Provider {
     pub moved_from: Mutex<Option<HexBytes>>,
     /// What it was told about deletions.
     pub told: Mutex<Vec<OperationResult>>,
+    /// Its own reports, while it keeps them.
+    pub kept: Mutex<Option<Vec<OperationResult>>>,
     /// What it was told about losses.
     pub losses: Mutex<Vec<SeLoss>>,
     /// What it was told about numbers.
@@ -104,6 +106,7 @@ impl Provider {
             peer: Mutex::default(),
             moved_from: Mutex::default(),
             told: Mutex::default(),
+            kept: Mutex::default(),
             losses: Mutex::default(),
             numbers: Mutex::default(),
         });
@@ -228,6 +231,7 @@ async fn handover(
     let personalized =
         request.observation.applications.iter().any(|entry| entry.aid == domain && entry.life_cycle == 0x0F);
     let moved_from = provider.moved_from.lock().unwrap().clone();
+    let keeping = provider.clone();
     let start = Start {
         se,
         request: Phone::request_id(),
@@ -281,7 +285,8 @@ async fn handover(
                     moved_from,
                     number: None,
                 };
-                if outcome.result == OutcomeResult::Done {
+                let is_kept = keeping.kept.lock().unwrap().as_mut().map(|kept| kept.push(report.clone()));
+                if outcome.result == OutcomeResult::Done && is_kept.is_none() {
                     peer.result(&report).await.unwrap();
                 }
                 outcome.into()

@@ -1,10 +1,10 @@
 //! The closings of cards: one row for each, changed together with the card's account and the books.
 
 use async_trait::async_trait;
-use tsm_domain::money::{CardAccount, CardAccountEvent, Closing};
-use tsm_domain::{CardNumber, OperationId};
+use tsm_domain::money::{CardAccount, CardAccountEvent, CardTransaction, Closing};
+use tsm_domain::{CardNumber, Fen, OperationId};
 
-use super::Books;
+use super::{AccountRow, Books};
 use crate::error::Result;
 
 /// A closing's step, as the rules decided it from the row that was read.
@@ -21,6 +21,30 @@ pub struct ClosingStep {
     pub books: Books,
 }
 
+/// What the books have of a card at one moment, for judging what it proves. Rows that are read one after the other
+/// contradict each other when a step comes between, and an honest card would pay for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardBooks {
+    /// Its account.
+    pub row: AccountRow,
+    /// Its closings, newest first.
+    pub closings: Vec<Closing>,
+    /// Its transactions, newest first.
+    pub transactions: Vec<CardTransaction>,
+    /// What is posted on its purse.
+    pub purse: Fen,
+}
+
+impl CardBooks {
+    /// How many purchases a card that is on no SE has proved that it made before it was blocked; none while one
+    /// carries it, and where that is not known.
+    pub fn blocked_after(&self) -> Option<u16> {
+        let is_carried = self.row.account.state.carrier().is_some();
+        let parking = self.closings.iter().find_map(|closing| closing.stage.parking());
+        parking.filter(|_| !is_carried)?.offline
+    }
+}
+
 /// The closings of cards.
 #[async_trait]
 pub trait Closings: Send + Sync {
@@ -28,6 +52,8 @@ pub trait Closings: Send + Sync {
     async fn closing(&self, card: CardNumber, operation: OperationId) -> Result<Option<Closing>>;
     /// A card's closings, newest first.
     async fn closings_of(&self, card: CardNumber) -> Result<Vec<Closing>>;
+    /// What the books have of a card, read at one moment; none without an account.
+    async fn card_books(&self, card: CardNumber) -> Result<Option<CardBooks>>;
     /// Makes a step, with what it does to the account and the books.
     async fn step_closing(&self, step: ClosingStep) -> Result<CardAccount>;
 }

@@ -20,7 +20,7 @@ use tsm_domain::money::{
 };
 use tsm_domain::{CardNumber, SeId};
 
-pub use closing::{ClosingStep, Closings};
+pub use closing::{CardBooks, ClosingStep, Closings};
 pub use collection::Collection;
 pub use fares::Fares;
 pub(crate) use journal::Step;

@@ -439,24 +439,6 @@ impl SeTsmStore for Memory<SeTsmState> {
         })
     }
 
-    async fn change_subscription(
-        &self,
-        subscription: Subscription,
-        applications: Vec<ApplicationOnSe>,
-        notes: Vec<Note>,
-    ) -> Result<()> {
-        self.write(|state| {
-            let se = subscription.se;
-            state.se(se)?;
-            for application in applications {
-                state.on_se.insert((se, application.application), application);
-            }
-            state.put_subscription(subscription);
-            state.shared.append_notes(notes);
-            Ok(())
-        })
-    }
-
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         self.read(|state| Ok(state.subscriptions.get(&id).cloned()))
     }

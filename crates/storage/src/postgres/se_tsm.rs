@@ -591,22 +591,6 @@ impl SeTsmStore for Postgres<SeTsmTables> {
         single!(self, db, many(db, "subscription", sql, params![se.to_string()]).await)
     }
 
-    async fn change_subscription(
-        &self,
-        subscription: Subscription,
-        applications: Vec<ApplicationOnSe>,
-        notes: Vec<Note>,
-    ) -> Result<()> {
-        step!(self, db, {
-            known_se(db, subscription.se).await?;
-            for application in &applications {
-                put_application_on(db, subscription.se, application).await?;
-            }
-            put_subscription(db, &subscription).await?;
-            append_notes(db, &notes).await
-        })
-    }
-
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         let sql = "SELECT body FROM subscriptions WHERE id = $1";
         single!(self, db, one(db, "subscription", sql, params![id.to_string()]).await)

@@ -544,23 +544,6 @@ impl SeTsmStore for Sqlite<SeTsmSchema> {
         self.read(|db| many(db, "subscription", sql, [se.to_string()]))
     }
 
-    async fn change_subscription(
-        &self,
-        subscription: Subscription,
-        applications: Vec<ApplicationOnSe>,
-        notes: Vec<Note>,
-    ) -> Result<()> {
-        self.write(move |db| {
-            known_se(db, subscription.se)?;
-            for application in &applications {
-                put_application_on(db, subscription.se, application)?;
-            }
-            put_subscription(db, &subscription)?;
-            append_notes(db, notes)
-        })
-        .await
-    }
-
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         let sql = "SELECT body FROM subscriptions WHERE id = ?1";
         self.read(|db| one(db, "subscription", sql, [id.to_string()]))

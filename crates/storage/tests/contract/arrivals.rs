@@ -112,6 +112,7 @@ async fn a_parked_card_is_claimed_or_returned() {
             before: CardState::Active,
             begun_at: at(2),
             progress,
+            end_number: None,
         };
         let parked = closing(ClosingPurpose::Migration, ClosingProgress::Parked(Fen::new(5)));
         for state in [CardState::Issuing, CardState::Active, CardState::Closing, CardState::Parked] {

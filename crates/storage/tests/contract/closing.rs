@@ -2,14 +2,14 @@
 
 use tsm_domain::money::{
     AccountKind, CardAccountEvent, CardAccountState, Closing, ClosingMove, ClosingPurpose, Parking,
-    ParkingProof, Transfer, TransferCode,
+    ParkingProof, TransactionType, Transfer, TransferCode,
 };
 use tsm_domain::{Fen, OperationId, TransferId};
 use tsm_storage::clearing::{Books, ClosingStep};
 use tsm_storage::{ClearingStore, StorageError};
 
 use crate::on_clearing;
-use crate::sample::{at, card_number, se, uuid};
+use crate::sample::{at, card_number, se, transaction, uuid};
 
 fn transfer(n: u128, code: TransferCode, fen: u64) -> Transfer {
     code.transfer(TransferId::from_uuid(uuid(n)), card_number(1), Fen::new(fen), at(n as i64))
@@ -38,6 +38,49 @@ fn parking(fen: u64) -> Parking {
         sealed_image: Some("0A".into()),
         at: at(9),
     }
+}
+
+/// Whoever judges a card's word sees its account, its closings, its transactions and its purse as of one moment: an
+/// honest card that contradicts rows of two moments would be frozen.
+#[tokio::test]
+async fn the_books_of_a_card_are_of_one_moment() {
+    on_clearing(async |store| {
+        assert_eq!(store.card_books(card_number(1)).await.unwrap(), None);
+        store.open_account(card_number(1), se(1), at(1), Books::default()).await.unwrap();
+        let live = CardAccountEvent::Opened(se(1));
+        store.apply_event(card_number(1), live, Books::default()).await.unwrap();
+        let is_over = std::cell::Cell::new(false);
+        let top_up = async {
+            for counter in 1..200_u16 {
+                let id = u128::from(counter) * 2;
+                let paid = transfer(id, TransferCode::PaymentConfirmed, 1);
+                let loaded = transfer(id + 1, TransferCode::Loaded, 1);
+                let books = Books { transfers: vec![paid, loaded], ..Books::default() };
+                let load = transaction(1, counter, TransactionType::Load, 1);
+                store.record_transaction(load, books).await.unwrap();
+            }
+            is_over.set(true);
+        };
+        let look = async {
+            while !is_over.get() {
+                let books = store.card_books(card_number(1)).await.unwrap().unwrap();
+                assert_eq!(books.purse.get(), books.transactions.len() as u64);
+                tokio::task::yield_now().await;
+            }
+        };
+        futures_util::future::join(top_up, look).await;
+
+        let operation = OperationId::from_uuid(uuid(7));
+        let begun = Closing::begin(card_number(1), operation, se(1), ClosingPurpose::Return, at(5));
+        store.step_closing(step(None, begun.clone().begun(), 1_000)).await.unwrap();
+        let books = store.card_books(card_number(1)).await.unwrap().unwrap();
+        assert_eq!((books.blocked_after(), books.closings.len()), (None, 1));
+        let parked = begun.park(parking(30)).unwrap().unwrap();
+        store.step_closing(step(Some(&begun), parked, 1_001)).await.unwrap();
+        let books = store.card_books(card_number(1)).await.unwrap().unwrap();
+        assert_eq!((books.blocked_after(), books.purse), (Some(9), Fen::new(169)));
+    })
+    .await;
 }
 
 /// req: B-7.6.1.c

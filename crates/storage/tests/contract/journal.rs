@@ -4,11 +4,8 @@
 use proptest::prelude::*;
 use tsm_domain::bytes::Sha256Digest;
 use tsm_domain::money::journal::{Change, Difference, Seal, SealBroken, SignedSeal};
-use tsm_domain::money::{
-    CardAccountEvent, CardTransaction, ClosingPurpose, LoadProof, Tac, TransactionKey, TransactionType,
-    Transfer, TransferCode,
-};
-use tsm_domain::{Fen, TerminalNumber, TransferId};
+use tsm_domain::money::{CardAccountEvent, ClosingPurpose, TransactionType, Transfer, TransferCode};
+use tsm_domain::{Fen, TransferId};
 use tsm_storage::clearing::replay::{Fault, check_seals, compare_all};
 use tsm_storage::clearing::{Books, event_of};
 use tsm_storage::memory::MemoryClearing;
@@ -16,7 +13,7 @@ use tsm_storage::shared::{ChainKey, Note};
 use tsm_storage::sqlite::SqliteClearing;
 use tsm_storage::{ClearingStore, StorageError};
 
-use crate::sample::{at, card_number, order_id, se, uuid};
+use crate::sample::{at, card_number, order_id, se, transaction, uuid};
 use crate::{TemporaryFile, on_clearing};
 
 /// A step of a card's life, as chance has it. The store refuses what does not fit.
@@ -43,17 +40,6 @@ fn said(card: u64, event: &str) -> Vec<Note> {
     let chain = ChainKey::Card(card_number(card));
     let (actor, event, detail) = ("sp-tsm".into(), event.into(), r#"{"note":true}"#.into());
     vec![Note { chain, at: at(1), actor, event, detail }]
-}
-
-fn transaction(card: u64, counter: u16, kind: TransactionType, fen: u64) -> CardTransaction {
-    CardTransaction {
-        key: TransactionKey { card: card_number(card), counter, kind },
-        amount: Fen::new(fen),
-        balance_after: None,
-        terminal: TerminalNumber::for_attempt(1, 1).unwrap(),
-        at: at(i64::from(counter)),
-        proof: LoadProof::Tac(Tac([1, 2, 3, 4])),
-    }
 }
 
 /// Makes one step; whether the rules allowed it does not matter here.

@@ -3,6 +3,7 @@
 use tsm_domain::application::*;
 use tsm_domain::bytes::{HexBytes, Sha1Digest, Sha256Digest};
 use tsm_domain::card::{CardOrder, CardOrderState, CardRecord, CardState};
+use tsm_domain::money::{CardTransaction, LoadProof, Tac, TransactionKey, TransactionType};
 use tsm_domain::se::{Batch, IssuerKeyScheme, SeIdRange, SeKind, SeRecord};
 use tsm_domain::se_application::{OpeningNeed, PersonalisationNeed, SeApplication, UnlockPolicy};
 use tsm_domain::security_domain::*;
@@ -10,6 +11,7 @@ use tsm_domain::subscription::{Subscribed, Subscription, SubscriptionState};
 use tsm_domain::user::{SealedToken, TokenRecord};
 use tsm_domain::{
     CardNumber, ConversationId, DeliveryId, Fen, IncidentId, Msisdn, OrderId, SeId, SubscriptionId,
+    TerminalNumber,
 };
 use tsm_iso7816::Aid;
 use tsm_storage::se_tsm::ApplicationOnSe;
@@ -190,6 +192,7 @@ pub(crate) fn application_on_se(base: u8) -> ApplicationOnSe {
         record: SeApplication::absent(PersonalisationNeed::Needed, OpeningNeed::NotNeeded),
         changed_at: at(3),
         reported_lock: None,
+        last_word: None,
         locked_for: None,
     }
 }
@@ -260,5 +263,16 @@ pub(crate) fn top_up(n: u128, of: SeId, card: CardNumber) -> TopUpOrder {
         amount: Fen::new(5_000),
         created_at: at(n as i64),
         state: TopUpOrderState::AwaitingPayment,
+    }
+}
+
+pub(crate) fn transaction(card: u64, counter: u16, kind: TransactionType, fen: u64) -> CardTransaction {
+    CardTransaction {
+        key: TransactionKey { card: card_number(card), counter, kind },
+        amount: Fen::new(fen),
+        balance_after: None,
+        terminal: TerminalNumber::for_attempt(1, 1).unwrap(),
+        at: at(i64::from(counter)),
+        proof: LoadProof::Tac(Tac([1, 2, 3, 4])),
     }
 }

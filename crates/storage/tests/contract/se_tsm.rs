@@ -220,13 +220,19 @@ async fn a_binding_is_kept_while_a_subscription_lives() {
         store.register_se(registration(1, Some(1), BindingFrom::Nobody, 1)).await.unwrap();
         assert_eq!(store.unbind_se(se(1), &number(2), vec![]).await, Ok(Unbound::NotBound));
         let living = subscription(1, se(1), number(1));
-        store.change_subscription(living.clone(), vec![application_on_se(0x30)], vec![]).await.unwrap();
+        let fence = link(store, 1, se(1)).await;
+        let change = |subscription: &Subscription| SeChange {
+            subscriptions: vec![subscription.clone()],
+            ..SeChange::default()
+        };
+        let applications = vec![application_on_se(0x30)];
+        store.commit(fence, SeChange { applications, ..change(&living) }).await.unwrap();
         assert_eq!(
             store.unbind_se(se(1), &number(1), vec![]).await,
             Ok(Unbound::Subscribed(vec![aid(0x30)]))
         );
         let cancelled: Subscription = living.cancelled(at(8));
-        store.change_subscription(cancelled.clone(), vec![], vec![]).await.unwrap();
+        store.commit(fence, change(&cancelled)).await.unwrap();
         assert_eq!(store.subscription(cancelled.id).await.unwrap(), Some(cancelled));
         assert_eq!(store.unbind_se(se(1), &number(1), vec![note(se(1), "log-off")]).await, Ok(Unbound::Done));
         assert_eq!(store.unbind_se(se(1), &number(1), vec![]).await, Ok(Unbound::NotBound));

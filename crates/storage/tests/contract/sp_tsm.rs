@@ -438,6 +438,7 @@ async fn the_centres_word_about_a_closing_counts_once() {
             before: CardState::Active,
             begun_at: at(2),
             progress: ClosingProgress::Intended,
+            end_number: None,
         };
         let live = card(se(1), card_number(1));
         let put = async |card: CardRecord| {
@@ -448,10 +449,9 @@ async fn the_centres_word_about_a_closing_counts_once() {
         put(closed.clone()).await.unwrap();
         let early = store.card_closing_told(card_number(1), operation, with(5)).await;
         assert!(matches!(early, Err(StorageError::Unknown { .. })), "it is not parked");
-        let parked = CardRecord {
-            state: CardState::Parked,
-            ..closed.with_progress(ClosingProgress::Parked(Fen::new(30)))
-        };
+        let proven = ProvenPurse { balance: Fen::new(30), counter: OnlineCounter(1), at: at(3) };
+        let parked = closed.parked(proven, 9);
+        assert_eq!(parked.closing.and_then(|closing| closing.end_number), Some(9));
         put(parked.clone()).await.unwrap();
         let other = store.card_closing_told(card_number(1), OperationId::from_uuid(uuid(8)), with(5)).await;
         assert!(matches!(other, Err(StorageError::Unknown { .. })), "another closing");

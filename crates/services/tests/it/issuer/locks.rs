@@ -23,8 +23,10 @@ async fn is_blocked(phone: &Phone) -> bool {
 /// What the operator was told last of this phone's card, by the reports' own order.
 fn told(city: &City, phone: &Phone) -> Option<OperationKind> {
     let results = city.told.results.lock().unwrap();
-    let own =
-        results.iter().filter(|result| result.se_id.as_bytes() == phone.se_id && result.number.is_some());
+    let of_locks = [OperationKind::Lock, OperationKind::Unlock];
+    let own = results
+        .iter()
+        .filter(|result| result.se_id.as_bytes() == phone.se_id && of_locks.contains(&result.kind));
     own.max_by_key(|result| result.number).map(|result| result.kind)
 }
 

@@ -116,6 +116,15 @@ impl ClearingState {
     }
 }
 
+fn transactions_of(state: &ClearingState, card: CardNumber, limit: usize) -> Vec<CardTransaction> {
+    let first = TransactionKey { card, counter: 0, kind: TransactionType::Load };
+    let of_card = state.transactions.range(first..).take_while(|(key, _)| key.card == card);
+    let mut found: Vec<_> = of_card.map(|(_, transaction)| transaction.clone()).collect();
+    found.sort_by_key(|transaction| std::cmp::Reverse((transaction.at, transaction.key)));
+    found.truncate(limit);
+    found
+}
+
 #[async_trait]
 impl ClearingStore for Memory<ClearingState> {
     async fn open_account(
@@ -199,14 +208,7 @@ impl ClearingStore for Memory<ClearingState> {
     }
 
     async fn transactions_of(&self, card: CardNumber, limit: usize) -> Result<Vec<CardTransaction>> {
-        self.read(|state| {
-            let first = TransactionKey { card, counter: 0, kind: TransactionType::Load };
-            let of_card = state.transactions.range(first..).take_while(|(key, _)| key.card == card);
-            let mut found: Vec<_> = of_card.map(|(_, transaction)| transaction.clone()).collect();
-            found.sort_by_key(|transaction| std::cmp::Reverse((transaction.at, transaction.key)));
-            found.truncate(limit);
-            Ok(found)
-        })
+        self.read(|state| Ok(transactions_of(state, card, limit)))
     }
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {

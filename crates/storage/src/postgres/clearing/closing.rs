@@ -1,14 +1,14 @@
 //! The closings of cards on PostgreSQL.
 
 use async_trait::async_trait;
-use tsm_domain::money::{CardAccount, Closing};
+use tsm_domain::money::{AccountKind, CardAccount, Closing};
 use tsm_domain::{CardNumber, OperationId};
 
-use super::{ClearingTables, Postgres, change_account};
+use super::{ClearingTables, Postgres, account_row, balance, change_account, transactions_of};
 use crate::clearing::closing::is_new;
-use crate::clearing::{AccountChange, Books, ClosingStep, Closings};
+use crate::clearing::{AccountChange, Books, CardBooks, ClosingStep, Closings};
 use crate::error::Result;
-use crate::postgres::database::{Db, single, step};
+use crate::postgres::database::{Db, single, step, view};
 use crate::postgres::rows::{body, many, nanoseconds, one, params, run};
 
 /// The tables.
@@ -22,6 +22,11 @@ CREATE TABLE closings (
 async fn closing(db: &Db<'_>, card: CardNumber, operation: OperationId) -> Result<Option<Closing>> {
     let sql = "SELECT body FROM closings WHERE card = $1 AND operation = $2";
     one(db, "closing", sql, params![card.as_str(), operation.to_string()]).await
+}
+
+async fn closings_of(db: &Db<'_>, card: CardNumber) -> Result<Vec<Closing>> {
+    let sql = "SELECT body FROM closings WHERE card = $1 ORDER BY begun_at DESC, operation DESC";
+    many(db, "closing", sql, params![card.as_str()]).await
 }
 
 async fn make(db: &Db<'_>, made: &ClosingStep) -> Result<CardAccount> {
@@ -44,8 +49,19 @@ impl Closings for Postgres<ClearingTables> {
     }
 
     async fn closings_of(&self, card: CardNumber) -> Result<Vec<Closing>> {
-        let sql = "SELECT body FROM closings WHERE card = $1 ORDER BY begun_at DESC, operation DESC";
-        single!(self, db, many(db, "closing", sql, params![card.as_str()]).await)
+        single!(self, db, closings_of(db, card).await)
+    }
+
+    async fn card_books(&self, card: CardNumber) -> Result<Option<CardBooks>> {
+        view!(self, db, {
+            let Some(row) = account_row(db, card).await? else { return Ok(None) };
+            Ok(Some(CardBooks {
+                row,
+                closings: closings_of(db, card).await?,
+                transactions: transactions_of(db, card, usize::MAX).await?,
+                purse: balance(db, card, AccountKind::Purse).await?.posted,
+            }))
+        })
     }
 
     async fn step_closing(&self, made: ClosingStep) -> Result<CardAccount> {

@@ -193,6 +193,15 @@ async fn account_row(db: &Db<'_>, card: CardNumber) -> Result<Option<AccountRow>
     one(db, "card account", "SELECT body FROM accounts WHERE card = $1", params![card.as_str()]).await
 }
 
+async fn transactions_of(db: &Db<'_>, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
+    let sql = format!(
+        "SELECT {TRANSACTION_COLUMNS} FROM transactions WHERE card = $1
+         ORDER BY at DESC, counter DESC, kind DESC LIMIT $2"
+    );
+    let rows = all(db, &sql, params![card.as_str(), limit(most)], transaction_row).await?;
+    rows.iter().map(|row| row.transaction(card)).collect()
+}
+
 async fn put_account(db: &Db<'_>, row: &AccountRow) -> Result<()> {
     let sql = "INSERT INTO accounts (card, opened_at, body) VALUES ($1, $2, $3)
          ON CONFLICT (card) DO UPDATE SET opened_at = excluded.opened_at, body = excluded.body";
@@ -375,13 +384,7 @@ impl ClearingStore for Postgres<ClearingTables> {
     }
 
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
-        let sql = format!(
-            "SELECT {} FROM transactions WHERE card = $1 ORDER BY at DESC, counter DESC, kind DESC LIMIT $2",
-            TRANSACTION_COLUMNS
-        );
-        let rows =
-            single!(self, db, all(db, &sql, params![card.as_str(), limit(most)], transaction_row).await)?;
-        rows.iter().map(|row| row.transaction(card)).collect()
+        single!(self, db, transactions_of(db, card, most).await)
     }
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {

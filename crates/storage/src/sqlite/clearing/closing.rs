@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use tsm_domain::money::{CardAccount, Closing};
+use tsm_domain::money::{AccountKind, CardAccount, Closing, LedgerView as _};
 use tsm_domain::{CardNumber, OperationId};
 
-use super::{ClearingSchema, Sqlite, change_account};
+use super::{ClearingSchema, Sqlite, View, account_row, change_account, transactions_of};
 use crate::clearing::closing::is_new;
-use crate::clearing::{AccountChange, ClosingStep, Closings};
+use crate::clearing::{AccountChange, CardBooks, ClosingStep, Closings};
 use crate::error::Result;
 use crate::sqlite::rows::{body, many, nanoseconds, one, run};
 
@@ -22,6 +22,11 @@ CREATE TABLE closings (
 fn closing(db: &Connection, card: CardNumber, operation: OperationId) -> Result<Option<Closing>> {
     let sql = "SELECT body FROM closings WHERE card = ?1 AND operation = ?2";
     one(db, "closing", sql, params![card.as_str(), operation.to_string()])
+}
+
+fn closings_of(db: &Connection, card: CardNumber) -> Result<Vec<Closing>> {
+    let sql = "SELECT body FROM closings WHERE card = ?1 ORDER BY begun_at DESC, operation DESC";
+    many(db, "closing", sql, [card.as_str()])
 }
 
 fn make(db: &Connection, step: ClosingStep) -> Result<CardAccount> {
@@ -43,8 +48,19 @@ impl Closings for Sqlite<ClearingSchema> {
     }
 
     async fn closings_of(&self, card: CardNumber) -> Result<Vec<Closing>> {
-        let sql = "SELECT body FROM closings WHERE card = ?1 ORDER BY begun_at DESC, operation DESC";
-        self.read(|db| many(db, "closing", sql, [card.as_str()]))
+        self.read(|db| closings_of(db, card))
+    }
+
+    async fn card_books(&self, card: CardNumber) -> Result<Option<CardBooks>> {
+        self.read(|db| {
+            let Some(row) = account_row(db, card)? else { return Ok(None) };
+            Ok(Some(CardBooks {
+                row,
+                closings: closings_of(db, card)?,
+                transactions: transactions_of(db, card, usize::MAX)?,
+                purse: View(db).balance(card, AccountKind::Purse)?.posted,
+            }))
+        })
     }
 
     async fn step_closing(&self, step: ClosingStep) -> Result<CardAccount> {

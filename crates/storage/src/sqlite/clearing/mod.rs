@@ -134,6 +134,15 @@ fn account_row(db: &Connection, card: CardNumber) -> Result<Option<AccountRow>> 
     one(db, "card account", "SELECT body FROM accounts WHERE card = ?1", [card.as_str()])
 }
 
+fn transactions_of(db: &Connection, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
+    let sql = format!(
+        "SELECT {TRANSACTION_COLUMNS} FROM transactions WHERE card = ?1
+         ORDER BY at DESC, counter DESC, kind DESC LIMIT ?2"
+    );
+    let rows = all(db, &sql, params![card.as_str(), limit(most)], transaction_row)?;
+    rows.iter().map(|row| row.transaction(card)).collect()
+}
+
 fn put_account(db: &Connection, row: &AccountRow) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO accounts (card, opened_at, body) VALUES (?1, ?2, ?3)";
     run(db, sql, params![row.card.as_str(), nanoseconds(row.opened_at), body(row)?])?;
@@ -316,12 +325,7 @@ impl ClearingStore for Sqlite<ClearingSchema> {
     }
 
     async fn transactions_of(&self, card: CardNumber, most: usize) -> Result<Vec<CardTransaction>> {
-        let sql = format!(
-            "SELECT {} FROM transactions WHERE card = ?1 ORDER BY at DESC, counter DESC, kind DESC LIMIT ?2",
-            TRANSACTION_COLUMNS
-        );
-        let rows = self.read(|db| all(db, &sql, params![card.as_str(), limit(most)], transaction_row))?;
-        rows.iter().map(|row| row.transaction(card)).collect()
+        self.read(|db| transactions_of(db, card, most))
     }
 
     async fn transfers_of(&self, card: CardNumber) -> Result<Vec<Transfer>> {
