@@ -34,6 +34,8 @@ pub enum Kind {
     Killed(Role),
     /// A server's clock went wrong.
     Clock(Role),
+    /// A terminal's clock went wrong.
+    TerminalClock,
 }
 
 /// What is done without the wallet.
@@ -158,6 +160,7 @@ impl Kind {
         all.push(Self::Line);
         all.extend(Role::ALL.map(Self::Killed));
         all.extend(Role::ALL.map(Self::Clock));
+        all.push(Self::TerminalClock);
         all
     }
 
@@ -171,7 +174,7 @@ impl Kind {
             Self::Message(_) => "messages",
             Self::Altered(_) | Self::Line => "deliveries",
             Self::Killed(_) => "servers killed",
-            Self::Clock(_) => "clocks wrong",
+            Self::Clock(_) | Self::TerminalClock => "clocks wrong",
         }
     }
 
@@ -187,6 +190,7 @@ impl Kind {
             Self::Altered(alteration) => format!("Altered{alteration:?}"),
             Self::Line => "LineBroken".into(),
             Self::Killed(role) | Self::Clock(role) => return role.name().into(),
+            Self::TerminalClock => "Terminal".into(),
         };
         let mut words = String::new();
         for letter in name.chars() {

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tsm_api::signature::MessageVerifier;
 use tsm_domain::money::fare::{FareBook, StationId};
 use tsm_domain::{Fen, TerminalNumber};
@@ -137,6 +137,8 @@ pub(super) struct Post {
     kind: Kind,
     /// When it last asked the centre for fares and got all that there were.
     pub(super) told_fares: Option<Timestamp>,
+    /// How far its clock is ahead.
+    ahead: SignedDuration,
 }
 
 /// What befalls a tap.
@@ -247,7 +249,13 @@ impl Terminals {
                 let profile = shop_profile();
                 Kind::Shop(Pos::new(profile, terminal), profile)
             };
-            posts.push(Mutex::new(Post { number, disk, kind, told_fares: None }));
+            posts.push(Mutex::new(Post {
+                number,
+                disk,
+                kind,
+                told_fares: None,
+                ahead: SignedDuration::ZERO,
+            }));
         }
         Arc::new(Self {
             executor: executor.clone(),
@@ -327,6 +335,11 @@ impl Terminals {
         usize::from((station - 1) * GATES_PER_STATION) + gate
     }
 
+    /// Sets a terminal's clock wrong, or right.
+    pub(super) fn set_clock(&self, index: usize, ahead: SignedDuration) {
+        lock(&self.posts[index]).ahead = ahead;
+    }
+
     fn tap(
         &self,
         index: usize,
@@ -334,8 +347,9 @@ impl Terminals {
         fault: Option<TapFault>,
         work: impl FnOnce(&mut Post, &mut Field<'_>, DateTime) -> Result<(u32, u32), TapError>,
     ) -> Tapped {
-        let at = card_time(self.executor.now());
         let mut post = lock(&self.posts[index]);
+        let now = self.executor.now();
+        let at = card_time(now.saturating_add(post.ahead).unwrap_or(now));
         if let Some(TapFault::TerminalDies(writes)) = fault {
             let state = post.terminal().state().clone();
             let mut disk = lock(&post.disk.0);

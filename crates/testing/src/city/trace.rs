@@ -73,6 +73,8 @@ pub enum Event {
     Started(Role),
     /// A machine's clock is wrong by so many seconds.
     Clock(Role, i64),
+    /// A terminal's clock is wrong by so many seconds.
+    TerminalClock(u32, i64),
     /// Two people of the gates' operator have published a fare table, which is in force from then on.
     FaresPublished(u32, i64),
     /// A terminal lost its power and started again from what it had stored.
@@ -234,6 +236,9 @@ impl fmt::Display for Event {
             Self::Killed(role) => write!(f, "the {} dies at a commit", role.name()),
             Self::Started(role) => write!(f, "the {} serves again", role.name()),
             Self::Clock(role, seconds) => write!(f, "the clock of the {} is {seconds} s ahead", role.name()),
+            Self::TerminalClock(number, seconds) => {
+                write!(f, "the clock of terminal {number} is {seconds} s ahead")
+            }
             Self::FaresPublished(version, from) => {
                 write!(f, "version {version} of the fares is published, in force from {}", clock(*from))
             }

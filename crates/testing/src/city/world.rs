@@ -425,6 +425,31 @@ impl World {
                 world.servers.set_clock(role, SignedDuration::ZERO);
             }
         });
+        let world = self.clone();
+        self.executor.spawn(self.executor.owner(), async move {
+            loop {
+                world.pause(world.plan.clock_every_s).await;
+                if world.is_closing() {
+                    return;
+                }
+                world.mislead_a_terminal().await;
+            }
+        });
+    }
+
+    /// A terminal's clock drifts by minutes, or has lost the day.
+    async fn mislead_a_terminal(&self) {
+        let (index, ahead) = self.random.draw(|random| {
+            let most = if random.below(4) == 0 { 2 * DAY_S } else { 600 };
+            let index = random.below(self.terminals.count() as u64) as usize;
+            (index, random.between(0, 2 * most) as i64 - most as i64)
+        });
+        self.tally.fault(Kind::TerminalClock);
+        self.trace.city(Event::TerminalClock(index as u32 + 1, ahead));
+        self.terminals.set_clock(index, SignedDuration::from_secs(ahead));
+        self.pause(3 * 3600).await;
+        self.trace.city(Event::TerminalClock(index as u32 + 1, 0));
+        self.terminals.set_clock(index, SignedDuration::ZERO);
     }
 
     async fn pause(&self, average_s: u64) {
