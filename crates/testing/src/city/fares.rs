@@ -135,12 +135,12 @@ impl Terminals {
         lock(&self.fares.entered).remove(&element);
     }
 
-    /// A gate has charged for a trip: by the version in force at this time, unless it cannot have heard of it.
+    /// A gate has charged for a trip: by the version in force by its own clock, unless it cannot have heard of it.
     pub(super) fn check_fare(&self, post: &Post, element: Element, station: u16, charged: u32) {
         let from = lock(&self.fares.entered).remove(&element);
         let record = post.terminal().state().records().last();
         let Some(used) = record.map(|record| record.fare_version) else { return };
-        let now = self.executor.now();
+        let now = post.time(self.executor.now());
         let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let due = lock(&self.fares.new).filter(|new| new.valid_from <= second);
         let has_heard = due.and_then(|new| new.since).is_some_and(|since| post.told_fares >= Some(since));

@@ -348,8 +348,10 @@ impl Terminals {
         work: impl FnOnce(&mut Post, &mut Field<'_>, DateTime) -> Result<(u32, u32), TapError>,
     ) -> Tapped {
         let mut post = lock(&self.posts[index]);
-        let now = self.executor.now();
-        let at = card_time(now.saturating_add(post.ahead).unwrap_or(now));
+        let at = card_time(post.time(self.executor.now()));
+        if !post.ahead.is_zero() {
+            self.trace.rider(card.rider(), Event::TerminalClock(index as u32 + 1, post.ahead.as_secs()));
+        }
         if let Some(TapFault::TerminalDies(writes)) = fault {
             let state = post.terminal().state().clone();
             let mut disk = lock(&post.disk.0);
@@ -376,7 +378,8 @@ impl Terminals {
         let saved = lock(&post.disk.0).saved.take();
         if died {
             self.tally.fault(Counted::Tap(TapKind::TerminalDies));
-            self.restart(&mut post, index, saved.unwrap_or_default());
+            self.trace.rider(card.rider(), Event::TerminalRestarted(index as u32 + 1));
+            self.restart(&mut post, saved.unwrap_or_default());
         }
         if let Some(open) = open.filter(|open| !post.remembers(open)) {
             self.truth.denied(card.element(), &open, &payers);
@@ -397,8 +400,7 @@ impl Terminals {
     }
 
     /// The terminal starts again from what it had stored.
-    fn restart(&self, post: &mut Post, index: usize, state: TerminalState) {
-        self.trace.city(Event::TerminalRestarted(index as u32 + 1));
+    fn restart(&self, post: &mut Post, state: TerminalState) {
         let list = lock(&post.disk.0).list.clone();
         let terminal = terminal(post.number, &self.keys, state, &post.disk);
         let terminal = terminal.with_list(list, ListPolicy::default());
@@ -464,6 +466,11 @@ impl tsm_terminal::CardReader for Field<'_> {
 }
 
 impl Post {
+    /// The time by its own clock.
+    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.ahead).unwrap_or(now)
+    }
+
     /// The debit that a card left without an answer here.
     fn open_debit(&self, serial: [u8; 10]) -> Option<Debit> {
         let mut pending = self.terminal().state().pending().iter();

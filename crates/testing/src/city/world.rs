@@ -445,10 +445,8 @@ impl World {
             (index, random.between(0, 2 * most) as i64 - most as i64)
         });
         self.tally.fault(Kind::TerminalClock);
-        self.trace.city(Event::TerminalClock(index as u32 + 1, ahead));
         self.terminals.set_clock(index, SignedDuration::from_secs(ahead));
         self.pause(3 * 3600).await;
-        self.trace.city(Event::TerminalClock(index as u32 + 1, 0));
         self.terminals.set_clock(index, SignedDuration::ZERO);
     }
 
