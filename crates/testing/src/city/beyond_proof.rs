@@ -25,6 +25,13 @@ impl World {
         }
     }
 
+    /// Whether a card has paid for something that it cannot prove any more: its rider has nothing left to do.
+    pub(super) fn awaits_people(&self, serial: [u8; 10]) -> bool {
+        let paid = self.truth.paid_at(ONLINE, Proof::Here);
+        let mut own = paid.iter().filter(|(of, ..)| *of == serial);
+        own.any(|(_, counter, _)| self.is_beyond_proof(serial, *counter) == Some(true))
+    }
+
     /// Whether nobody can prove a purchase any more. None where somebody cannot be asked.
     fn is_beyond_proof(&self, serial: [u8; 10], counter: u16) -> Option<bool> {
         let card = CardNumber::from_application_serial(&serial).ok()?;
@@ -45,12 +52,11 @@ impl World {
         let closings = now(centre.closings_of(card))?;
         let parkings = closings.iter().filter_map(|closing| closing.stage.parking());
         let has_left = parkings.filter_map(|parking| parking.offline).any(|offline| offline >= counter);
+        // The card keeps the proof of its last purchase only.
+        let is_gone = has_left || self.truth.has_paid_after(serial, counter);
         Some(match stage {
-            Some(PurseStage::Intended) => has_left,
-            // The card keeps the proof of its last purchase only.
-            Some(PurseStage::Disputed(_)) => {
-                self.has_liars(serial) && (has_left || self.truth.has_paid_after(serial, counter))
-            }
+            Some(PurseStage::Intended) => is_gone,
+            Some(PurseStage::Disputed(_)) => is_gone && self.has_liars(serial),
             _ => false,
         })
     }
