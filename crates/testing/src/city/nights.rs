@@ -115,6 +115,10 @@ impl World {
             return Self::may_be_of_copied(difference.cause);
         }
         match difference.cause {
+            // By the terminal's own clock another table was in force than the one that it had heard of.
+            Cause::FareCheaper | Cause::FareDearer => {
+                difference.transaction.is_some_and(|purchase| self.terminals.is_misdated(purchase))
+            }
             // The money is still on no card, and was not given back.
             Cause::InFlightTooLong => {
                 let order = difference.reference;

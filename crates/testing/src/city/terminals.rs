@@ -1,10 +1,12 @@
 //! Gates and shops: the terminals that ship, each with its PSAM, its store, and a way to the centre that is not
 //! always there.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use tsm_api::signature::MessageVerifier;
+use tsm_domain::money::TransactionKey;
 use tsm_domain::money::fare::{FareBook, StationId};
 use tsm_domain::{Fen, TerminalNumber};
 use tsm_epurse::commands::PurchaseKind;
@@ -180,6 +182,8 @@ pub struct Terminals {
     pub(super) list_key: Mutex<Option<MessageVerifier>>,
     /// What somebody altered on its way to the centre.
     pub(super) meddled: Meddled,
+    /// What cards have paid where a clock was wrong: the card's number and the offline counter after it.
+    misdated: Mutex<BTreeSet<([u8; 10], u16)>>,
 }
 
 /// The number of terminal `index`.
@@ -269,6 +273,7 @@ impl Terminals {
             keeps_old_fares: planted == Some(Plant::OldFares),
             list_key: Mutex::default(),
             meddled: Meddled::default(),
+            misdated: Mutex::default(),
         })
     }
 
@@ -335,6 +340,11 @@ impl Terminals {
         usize::from((station - 1) * GATES_PER_STATION) + gate
     }
 
+    /// Whether a purchase was made where a clock was wrong.
+    pub(super) fn is_misdated(&self, purchase: TransactionKey) -> bool {
+        lock(&self.misdated).contains(&(purchase.card.application_serial(), purchase.counter))
+    }
+
     /// Sets a terminal's clock wrong, or right.
     pub(super) fn set_clock(&self, index: usize, ahead: SignedDuration) {
         lock(&self.posts[index]).ahead = ahead;
@@ -386,6 +396,9 @@ impl Terminals {
         }
         let after = self.truth.reading(card.element());
         let offline = |reading: Option<PurseReading>| reading.map(|reading| reading.state.offline());
+        if let Some(after) = after.filter(|_| !post.ahead.is_zero() && offline(before) != offline(after)) {
+            lock(&self.misdated).insert((after.serial, after.state.offline().value()));
+        }
         if !matches!(tapped, Tapped::Passed(..)) && offline(before) != offline(after) {
             self.lost_track(card.element());
         }
