@@ -43,10 +43,6 @@ pub struct Options {
     #[arg(long, default_value_t = 8)]
     riders: u32,
 
-    /// Cards stay on their phones: the riders top up only.
-    #[arg(long)]
-    stay: bool,
-
     /// One JSON object in the end.
     #[arg(long)]
     json: bool,
@@ -128,8 +124,7 @@ async fn load(options: &Options) -> Result<Told, String> {
             phones.push((number, phone));
         }
         let (say, said) = watch::channel("nothing failed".to_owned());
-        let rider = Rider { stays: options.stay, ..Rider::of(phones, stopped.clone(), say) };
-        riders.push((tokio::spawn(rider.live()), said));
+        riders.push((tokio::spawn(Rider::of(phones, stopped.clone(), say).live()), said));
     }
     // The first line says that the riders are at work.
     if !options.json {
@@ -160,8 +155,6 @@ struct Rider {
     /// The phones; the card is in the first, or on its way to the second.
     phones: Vec<(u32, Phone)>,
     stopped: watch::Receiver<bool>,
-    /// Whether the rider only tops up.
-    stays: bool,
     /// What failed last, and why.
     failed: watch::Sender<String>,
     /// What was acknowledged of the card in use, in fen.
@@ -171,7 +164,7 @@ struct Rider {
 
 impl Rider {
     fn of(phones: Vec<(u32, Phone)>, stopped: watch::Receiver<bool>, failed: watch::Sender<String>) -> Self {
-        Self { phones, stopped, stays: false, failed, acknowledged_fen: 0, told: Told::default() }
+        Self { phones, stopped, failed, acknowledged_fen: 0, told: Told::default() }
     }
 
     fn phone(&mut self) -> &mut Phone {
@@ -185,7 +178,7 @@ impl Rider {
         }
         self.open().await;
         while !*self.stopped.borrow() {
-            if !self.top_up().await || self.stays {
+            if !self.top_up().await {
                 continue;
             }
             if self.told.acknowledged % RETURN_EVERY == RETURN_EVERY - 1 {
