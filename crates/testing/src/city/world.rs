@@ -391,54 +391,53 @@ impl World {
 
     /// Servers die and clocks go wrong until the days are over.
     fn let_things_happen(self: &Arc<Self>) {
+        self.again_and_again(self.plan.kill_every_s, Self::threaten_a_server);
+        self.again_and_again(self.plan.clock_every_s, Self::mislead_a_server);
+        self.again_and_again(self.plan.clock_every_s, Self::mislead_a_terminal);
+    }
+
+    /// Something happens about once in so many seconds.
+    fn again_and_again<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        every_s: u64,
+        happen: fn(Arc<Self>) -> F,
+    ) {
         let world = self.clone();
         self.executor.spawn(self.executor.owner(), async move {
             loop {
-                let every = world.plan.kill_every_s;
-                world.pause(every).await;
+                world.pause(every_s).await;
                 if world.is_closing() {
                     return;
                 }
-                let (role, commits, crash) = world.random.draw(|random| {
-                    let crash = *random.pick(&[Crash::BeforeCommit, Crash::AfterCommit]);
-                    (*random.pick(&Role::ALL), random.between(1, 40), crash)
-                });
-                world.servers.plan_crash(role, commits, crash);
-            }
-        });
-        let world = self.clone();
-        self.executor.spawn(self.executor.owner(), async move {
-            loop {
-                world.pause(world.plan.clock_every_s).await;
-                if world.is_closing() {
-                    return;
-                }
-                let (role, ahead) = world.random.draw(|random| {
-                    let ahead = random.between(0, 1_200) as i64 - 600;
-                    (*random.pick(&Role::ALL), ahead)
-                });
-                world.tally.fault(Kind::Clock(role));
-                world.trace.city(Event::Clock(role, ahead));
-                world.servers.set_clock(role, SignedDuration::from_secs(ahead));
-                world.pause(900).await;
-                world.trace.city(Event::Clock(role, 0));
-                world.servers.set_clock(role, SignedDuration::ZERO);
-            }
-        });
-        let world = self.clone();
-        self.executor.spawn(self.executor.owner(), async move {
-            loop {
-                world.pause(world.plan.clock_every_s).await;
-                if world.is_closing() {
-                    return;
-                }
-                world.mislead_a_terminal().await;
+                happen(world.clone()).await;
             }
         });
     }
 
+    /// A server will die at one of its next commits.
+    async fn threaten_a_server(self: Arc<Self>) {
+        let (role, commits, crash) = self.random.draw(|random| {
+            let crash = *random.pick(&[Crash::BeforeCommit, Crash::AfterCommit]);
+            (*random.pick(&Role::ALL), random.between(1, 40), crash)
+        });
+        self.servers.plan_crash(role, commits, crash);
+    }
+
+    async fn mislead_a_server(self: Arc<Self>) {
+        let (role, ahead) = self.random.draw(|random| {
+            let ahead = random.between(0, 1_200) as i64 - 600;
+            (*random.pick(&Role::ALL), ahead)
+        });
+        self.tally.fault(Kind::Clock(role));
+        self.trace.city(Event::Clock(role, ahead));
+        self.servers.set_clock(role, SignedDuration::from_secs(ahead));
+        self.pause(900).await;
+        self.trace.city(Event::Clock(role, 0));
+        self.servers.set_clock(role, SignedDuration::ZERO);
+    }
+
     /// A terminal's clock drifts by minutes, or has lost the day.
-    async fn mislead_a_terminal(&self) {
+    async fn mislead_a_terminal(self: Arc<Self>) {
         let (index, ahead) = self.random.draw(|random| {
             let most = if random.below(4) == 0 { 2 * DAY_S } else { 600 };
             let index = random.below(self.terminals.count() as u64) as usize;
