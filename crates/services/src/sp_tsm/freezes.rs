@@ -17,7 +17,7 @@ use tsm_storage::shared::{ChainKey, Delivery, Incident, IncidentClosed, Note};
 use tsm_storage::sp_tsm::With;
 
 use super::SpTsm;
-use super::reports::{CENTRE, FREEZE, Reports, read};
+use super::reports::{CENTRE, FREEZE, Reports, later, read, refused};
 use super::stop::Stop;
 use crate::names;
 use crate::outbox::{Carried, delivery};
@@ -78,37 +78,23 @@ impl SpTsm {
 
 impl Reports {
     /// Asks whether a card was released, and lifts the freeze that the question is about.
-    pub(super) async fn carry_freeze(&self, sent: &Delivery) -> Carried {
-        let told: IssuerFreeze = match read(sent) {
-            Ok(told) => told,
-            Err(refused) => return refused,
-        };
-        let card = match card_from_wire(&told.card) {
-            Ok(card) => card,
-            Err(problem) => return Carried::Refused(problem),
-        };
+    pub(super) async fn carry_freeze(&self, sent: &Delivery) -> Result<Carried, Carried> {
+        let told: IssuerFreeze = read(sent)?;
+        let card = card_from_wire(&told.card).map_err(Carried::Refused)?;
         let is_frozen = async || {
-            let known = self.store.card(card).await;
-            let frozen = known.map(|known| known.and_then(|known| known.frozen));
-            frozen.map(|frozen| frozen.as_deref() == Some(told.reason.as_str()))
+            let known = self.store.card(card).await.map_err(later)?;
+            Ok(known.and_then(|known| known.frozen).as_deref() == Some(told.reason.as_str()))
         };
-        match is_frozen().await {
-            Ok(true) => {}
-            // Ended otherwise, or frozen for another reason, which has its own question.
-            Ok(false) => return Carried::Delivered,
-            Err(error) => return Carried::Later(error.to_string()),
+        // Ended otherwise, or frozen for another reason, which has its own question.
+        if !is_frozen().await? {
+            return Ok(Carried::Delivered);
         }
-        let standing = match self.links.centre.issuer_freeze(&told).await {
-            Ok(standing) => standing,
-            Err(error) => return Carried::of::<()>(Err(error)),
-        };
+        let standing = self.links.centre.issuer_freeze(&told).await.map_err(refused)?;
         let Some(release) = standing.released else {
-            return Carried::Later("nobody has released the card yet".into());
+            return Err(Carried::Later("nobody has released the card yet".into()));
         };
-        match is_frozen().await {
-            Ok(true) => {}
-            Ok(false) => return Carried::Delivered,
-            Err(error) => return Carried::Later(error.to_string()),
+        if !is_frozen().await? {
+            return Ok(Carried::Delivered);
         }
         let note = Note {
             chain: ChainKey::Card(card),
@@ -118,9 +104,7 @@ impl Reports {
             detail: json!({ "freeze": told.freeze, "approved_by": release.by }).to_string(),
         };
         let with = With { notes: vec![note], ..With::default() };
-        if let Err(error) = self.store.set_frozen(card, None, with).await {
-            return Carried::Later(error.to_string());
-        }
+        self.store.set_frozen(card, None, with).await.map_err(later)?;
         let centre = "centre".parse().expect("a short word is a name");
         let closed =
             IncidentClosed { by: centre, at: release.at, note: "two people released the card".into() };
@@ -129,6 +113,6 @@ impl Reports {
             Ok(()) | Err(tsm_storage::StorageError::Unknown { .. }) => {}
             Err(error) => tracing::warn!(%card, %error, "the incident of a released card stays open"),
         }
-        Carried::Delivered
+        Ok(Carried::Delivered)
     }
 }

@@ -23,7 +23,7 @@ use tsm_epurse::CardImage;
 use tsm_storage::shared::Delivery;
 use tsm_storage::sp_tsm::{TopUpOrder, TopUpOrderState};
 
-pub(super) use carrying::{Reports, read, stored};
+pub(super) use carrying::{Reports, later, read, refused, stored};
 
 use super::closing_card::{operation_to_wire, purpose_to_wire};
 use super::returning::Share;

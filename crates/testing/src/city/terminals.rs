@@ -396,10 +396,11 @@ impl Terminals {
         }
         let after = self.truth.reading(card.element());
         let offline = |reading: Option<PurseReading>| reading.map(|reading| reading.state.offline());
-        if let Some(after) = after.filter(|_| !post.ahead.is_zero() && offline(before) != offline(after)) {
+        let has_moved = offline(before) != offline(after);
+        if let Some(after) = after.filter(|_| has_moved && !post.ahead.is_zero()) {
             lock(&self.misdated).insert((after.serial, after.state.offline().value()));
         }
-        if !matches!(tapped, Tapped::Passed(..)) && offline(before) != offline(after) {
+        if has_moved && !matches!(tapped, Tapped::Passed(..)) {
             self.lost_track(card.element());
         }
         if let (Some(before), Some(after)) = (before, after)

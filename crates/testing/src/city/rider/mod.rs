@@ -363,8 +363,8 @@ impl Rider {
         let mut settled = true;
         if self.online.is_some() {
             self.ask_about_online().await;
-            let awaits_people = self.reading().is_some_and(|card| self.world.awaits_people(card.serial));
-            settled &= self.online.is_none() || awaits_people;
+            settled &= self.online.is_none()
+                || self.reading().is_some_and(|card| self.world.awaits_people(card.serial));
         }
         if let Some(closing) = self.closing {
             self.close(closing).await;
