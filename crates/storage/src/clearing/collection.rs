@@ -4,107 +4,24 @@
 //! A file is recorded whole before a row of it is taken. [`Collection::take_rows`] takes a chunk in one step,
 //! with the file's progress in the same step, so a crash anywhere leaves exactly the rest to be taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod files;
+mod taking;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tsm_domain::bytes::Sha256Digest;
-use tsm_domain::money::journal::{Change, TransactionRecorded};
-use tsm_domain::money::{Arrival, CardTransaction, Doubt, Numbering, Transfer, TransferRefusal};
+use tsm_domain::money::{CardTransaction, Doubt, Numbering, Transfer};
 use tsm_domain::{AsideId, CardNumber, InstitutionId, TerminalNumber};
 
+use super::Books;
 use super::lists::LockRow;
-use super::{Books, Recorded};
 use crate::error::{Result, StorageError};
-use crate::shared::{ChainKey, Note};
+use crate::shared::Note;
 
-/// How a file is named: by its institution and within it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileKey {
-    /// The institution that sends it, or for which the centre made it.
-    pub institution: InstitutionId,
-    /// Its name.
-    pub name: String,
-}
-
-/// How far a file is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileStage {
-    /// Bytes are missing.
-    Receiving,
-    /// Recorded whole; rows are to be taken.
-    Received,
-    /// Every row has its outcome.
-    Taken,
-    /// Refused as a whole, for this reason.
-    Refused(String),
-    /// The centre made it for the institution.
-    Made,
-}
-
-/// A batch of one terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchOf {
-    /// The terminal.
-    pub terminal: TerminalNumber,
-    /// The batch's number, from 1.
-    pub sequence: u64,
-}
-
-/// A file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRow {
-    /// Its name.
-    pub key: FileKey,
-    /// The terminal, when it is a batch of one.
-    pub batch: Option<BatchOf>,
-    /// How many bytes it has.
-    pub size: u64,
-    /// Their digest.
-    pub digest: Sha256Digest,
-    /// How many of them are here.
-    pub held: u64,
-    /// How far it is.
-    pub stage: FileStage,
-    /// How many rows it has, known when it is received.
-    pub rows: u64,
-    /// How many of them have their outcome.
-    pub taken: u64,
-    /// When it began to come.
-    pub begun_at: jiff::Timestamp,
-    /// How often what came under this name was refused or had to be forgotten.
-    #[serde(default)]
-    pub refusals: u32,
-    /// When a byte of it came last; none yet, or an older version did not say.
-    #[serde(default)]
-    pub last_byte_at: Option<jiff::Timestamp>,
-}
-
-/// Bytes of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilePart {
-    /// Where they begin.
-    pub offset: u64,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// When they came.
-    pub at: jiff::Timestamp,
-}
-
-/// What the announcement of a file finds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileBegun {
-    /// The file, which is new, goes on where it was, or is known whole.
-    Here(FileRow),
-    /// Another content is coming under its name, and a byte of that came a moment ago.
-    Busy,
-}
-
-/// For how long the bytes of one content keep another from its name.
-const QUIET: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+pub use files::{BatchOf, FileBegun, FileKey, FilePart, FileRow, FileStage};
+pub(crate) use files::{Begun, Needed, advanced, appended, begun, moved, piece, restarted, same_file};
+pub(crate) use taking::{Purchased, Taking, books_of, graver};
 
 /// Why a row was kept aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -332,19 +249,6 @@ pub trait Collection: Send + Sync {
     async fn settle_doubt(&self, doubt: DoubtRow, freeze: Option<String>, books: Books) -> Result<()>;
 }
 
-impl FileStage {
-    /// The name of the stage, as stores write it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Receiving => "receiving",
-            Self::Received => "received",
-            Self::Taken => "taken",
-            Self::Refused(_) => "refused",
-            Self::Made => "made",
-        }
-    }
-}
-
 impl AsideReason {
     /// The reason in words, as files and journals write it.
     pub const fn words(self) -> &'static str {
@@ -452,311 +356,10 @@ impl AsideRow {
     }
 }
 
-/// What a file that begins to come does to the one of its name.
-#[derive(Debug)]
-pub(crate) enum Begun {
-    /// It is the same and goes on.
-    Known(FileRow),
-    /// It takes the place of one that is worth nothing; what came of that one is forgotten.
-    Anew(FileRow),
-    /// It has to wait.
-    Busy,
-}
-
-/// Whether a received file is needed as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needed {
-    /// It is.
-    AsItIs,
-    /// It is a file of signatures, and its upload is not received.
-    NotYet,
-}
-
-impl Needed {
-    /// Whether a file of signatures is, for its upload.
-    pub(crate) fn by(upload: Option<FileRow>) -> Self {
-        match upload.map(|upload| upload.stage) {
-            Some(FileStage::Received | FileStage::Taken | FileStage::Made) => Self::AsItIs,
-            Some(FileStage::Receiving | FileStage::Refused(_)) | None => Self::NotYet,
-        }
-    }
-}
-
-/// What a file does that begins to come to the one of its name.
-pub(crate) fn begun(stored: FileRow, again: FileRow, needed: Needed) -> Result<Begun> {
-    if stored.is_same(&again) {
-        return Ok(Begun::Known(stored));
-    }
-    let anew = |refusals| Ok(Begun::Anew(FileRow { refusals, ..again.clone() }));
-    let one_more = stored.refusals.saturating_add(1);
-    match &stored.stage {
-        FileStage::Receiving if stored.held == 0 => anew(stored.refusals),
-        FileStage::Receiving if stored.is_quiet(again.begun_at) => anew(one_more),
-        FileStage::Receiving => Ok(Begun::Busy),
-        FileStage::Refused(_) => anew(one_more),
-        FileStage::Received | FileStage::Taken if needed == Needed::NotYet => anew(one_more),
-        FileStage::Received | FileStage::Taken | FileStage::Made => {
-            Err(StorageError::conflict("file", &again.key.name))
-        }
-    }
-}
-
-impl FileRow {
-    /// Since when no byte of it has come.
-    pub fn idle_since(&self) -> jiff::Timestamp {
-        self.last_byte_at.unwrap_or(self.begun_at)
-    }
-
-    /// Whether what another announces is this file.
-    pub fn is_same(&self, other: &Self) -> bool {
-        (self.size, self.digest) == (other.size, other.digest)
-    }
-
-    // A clock that was put back must not keep a name for ever.
-    fn is_quiet(&self, now: jiff::Timestamp) -> bool {
-        now.duration_since(self.idle_since()).abs() >= QUIET
-    }
-}
-
-/// A file that is recorded again, or goes on, must be the same; gives the row that stays.
-pub(crate) fn same_file(stored: FileRow, again: &FileRow) -> Result<FileRow> {
-    if stored.is_same(again) { Ok(stored) } else { Err(StorageError::conflict("file", &again.key.name)) }
-}
-
-/// A file after bytes; none when they are not the next ones.
-pub(crate) fn appended(file: &FileRow, part: &FilePart) -> Option<FileRow> {
-    let held = file.held.checked_add(part.bytes.len() as u64)?;
-    let is_next = file.stage == FileStage::Receiving && part.offset == file.held;
-    let fits = is_next && held <= file.size && !part.bytes.is_empty();
-    fits.then(|| FileRow { held, last_byte_at: Some(part.at), ..file.clone() })
-}
-
-/// A file at a later stage.
-pub(crate) fn moved(file: FileRow, stage: FileStage, rows: u64) -> Result<FileRow> {
-    if file.stage == stage {
-        return Ok(file);
-    }
-    let fits = match (&file.stage, &stage) {
-        (FileStage::Receiving, FileStage::Received | FileStage::Refused(_))
-        | (FileStage::Refused(_), FileStage::Received) => file.held == file.size,
-        (FileStage::Received, FileStage::Taken) => file.taken == file.rows,
-        _ => false,
-    };
-    if !fits {
-        return Err(StorageError::conflict("file", &file.key.name));
-    }
-    let rows = if stage == FileStage::Received { rows } else { file.rows };
-    Ok(FileRow { stage, rows, ..file })
-}
-
-/// A file whose bytes are forgotten.
-pub(crate) fn restarted(file: FileRow) -> Result<FileRow> {
-    match file.stage {
-        FileStage::Receiving => {
-            let refusals = file.refusals.saturating_add(1);
-            Ok(FileRow { held: 0, refusals, last_byte_at: None, ..file })
-        }
-        FileStage::Received | FileStage::Taken | FileStage::Refused(_) | FileStage::Made => {
-            Err(StorageError::conflict("file", &file.key.name))
-        }
-    }
-}
-
-/// A file after a chunk of its rows.
-pub(crate) fn advanced(file: FileRow, before: u64, rows: u64) -> Result<FileRow> {
-    let taken = before.saturating_add(rows);
-    if file.stage != FileStage::Received || file.taken != before || taken > file.rows {
-        return Err(StorageError::conflict("file", &file.key.name));
-    }
-    Ok(FileRow { taken, ..file })
-}
-
-/// What a chunk adds up to while its rows are taken: the same for every store.
-#[derive(Debug, Default)]
-pub(crate) struct Taking {
-    /// The sequences that the rows are in, as they were read and as they become.
-    pub(crate) numberings: BTreeMap<Counted, Numbering>,
-    changed: BTreeSet<Counted>,
-    /// Rows to keep aside, unless they are kept already.
-    pub(crate) aside: Vec<(AsideRow, Option<Note>)>,
-    /// Rows that were taken, which may have been kept aside before.
-    pub(crate) healed: Vec<(AsideId, jiff::Timestamp)>,
-    /// Cards to examine.
-    pub(crate) doubts: Vec<DoubtRow>,
-    /// What became of each row.
-    pub(crate) outcomes: Vec<RowOutcome>,
-}
-
-/// How the recording of a purchase ended.
-#[derive(Debug)]
-pub(crate) enum Purchased {
-    /// It was recorded, or had been; the purse of the books now holds this much.
-    Recorded(Recorded, tsm_domain::Fen),
-    /// The ledger refused its transfer.
-    Refused(TransferRefusal),
-}
-
-impl Purchased {
-    /// What a refusal of the ledger means; every other failure ends the step.
-    pub(crate) fn of(recorded: Result<Recorded>) -> Result<std::result::Result<Recorded, TransferRefusal>> {
-        match recorded {
-            Ok(recorded) => Ok(Ok(recorded)),
-            Err(StorageError::Transfer(
-                refusal
-                @ (TransferRefusal::ExistsWithDifferences(_) | TransferRefusal::ExceedsBalance { .. }),
-            )) => Ok(Err(refusal)),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Taking {
-    /// The sequences that the rows of a step are in.
-    pub(crate) fn counted(step: &TakeStep) -> BTreeSet<Counted> {
-        let mut all = BTreeSet::new();
-        for row in &step.rows {
-            if let (Some(terminal), Some(_)) = (row.reported.terminal, row.number) {
-                all.insert(Counted::Terminal(terminal));
-            }
-            if let Judged::Purchase { transaction, .. } = &row.judged {
-                all.insert(Counted::Card(transaction.key.card));
-            }
-        }
-        all
-    }
-
-    /// The sequences that changed.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = (Counted, &Numbering)> {
-        self.changed.iter().filter_map(|counted| Some((*counted, self.numberings.get(counted)?)))
-    }
-
-    /// A row came, whatever it is worth.
-    pub(crate) fn came(&mut self, row: &RowStep) {
-        if let (Some(terminal), Some(number)) = (row.reported.terminal, row.number) {
-            self.count(Counted::Terminal(terminal), number, row.reported.at);
-        }
-    }
-
-    fn count(&mut self, counted: Counted, number: u64, at: jiff::Timestamp) -> Arrival {
-        self.changed.insert(counted);
-        self.numberings.entry(counted).or_default().take(number, at)
-    }
-
-    /// A purchase was recorded, or not.
-    pub(crate) fn purchased(&mut self, row: &RowStep, transaction: &CardTransaction, ended: Purchased) {
-        match ended {
-            Purchased::Recorded(Recorded::New, purse) => self.is_new(row, transaction, purse),
-            Purchased::Recorded(Recorded::Before, _) => self.taken(row, RowOutcome::Duplicate),
-            Purchased::Recorded(Recorded::Different(known), _) => {
-                self.doubt_contradiction(row, transaction, &known);
-                self.keep(row, AsideReason::Contradicts, Some(transaction));
-            }
-            Purchased::Refused(TransferRefusal::ExceedsBalance { .. }) => {
-                self.keep(row, AsideReason::NotYet, Some(transaction));
-            }
-            Purchased::Refused(_) => self.keep(row, AsideReason::Contradicts, Some(transaction)),
-        }
-    }
-
-    fn is_new(&mut self, row: &RowStep, transaction: &CardTransaction, purse: tsm_domain::Fen) {
-        let key = transaction.key;
-        let counted = Counted::Card(key.card);
-        // Plain and composite purchases share the counter, so a new one has a number of its own.
-        if self.count(counted, key.counter.into(), row.reported.at) == Arrival::Known && key.counter > 0 {
-            self.doubt(key.card, Doubt::SameCounter, row.reported.at);
-        }
-        let numbering = &self.numberings[&counted];
-        let is_last = numbering.highest() == u64::from(key.counter);
-        let closes_last_gap = !is_last && numbering.is_whole();
-        if closes_last_gap || (is_last && transaction.balance_after.is_some_and(|after| after != purse)) {
-            self.doubt(key.card, Doubt::Balance, row.reported.at);
-        }
-        self.taken(row, RowOutcome::Recorded);
-    }
-
-    // Two purchases with one counter, each with a TAC of its own: one card cannot have made both.
-    fn doubt_contradiction(&mut self, row: &RowStep, new: &CardTransaction, known: &CardTransaction) {
-        let highest = self.numberings.get(&Counted::Card(new.key.card)).map_or(0, Numbering::highest);
-        let doubt = if u64::from(new.key.counter) < highest && new.at > known.at {
-            Doubt::CounterWentBack
-        } else {
-            Doubt::SameCounter
-        };
-        self.doubt(new.key.card, doubt, row.reported.at);
-    }
-
-    fn doubt(&mut self, card: CardNumber, doubt: Doubt, since: jiff::Timestamp) {
-        self.doubts.push(DoubtRow { card, doubt, since });
-    }
-
-    /// A lock was recorded.
-    pub(crate) fn locked(&mut self, row: &RowStep) {
-        self.taken(row, RowOutcome::LockRecorded);
-    }
-
-    fn taken(&mut self, row: &RowStep, outcome: RowOutcome) {
-        self.healed.push((row.reported.id, row.reported.at));
-        self.outcomes.push(outcome);
-    }
-
-    /// A row is kept aside.
-    pub(crate) fn keep(&mut self, row: &RowStep, reason: AsideReason, transaction: Option<&CardTransaction>) {
-        let kept = AsideRow { reported: row.reported.clone(), reason, closed: None };
-        let note = transaction.map(|transaction| quarantined(&kept, transaction));
-        self.aside.push((kept, note));
-        self.outcomes.push(RowOutcome::Aside(reason));
-    }
-
-    /// The letters of the outcomes.
-    pub(crate) fn letters(&self) -> String {
-        self.outcomes.iter().map(|outcome| outcome.letter()).collect()
-    }
-}
-
-/// A doubt that a card is already under stays, unless the new one proves more.
-pub(crate) fn graver(known: Option<DoubtRow>, new: DoubtRow) -> DoubtRow {
-    match known {
-        Some(known) if known.doubt != Doubt::Balance || new.doubt == Doubt::Balance => known,
-        Some(_) | None => new,
-    }
-}
-
-/// The bytes from `from` to `to` out of parts that follow each other, each with its place.
-pub(crate) fn piece(parts: Vec<(i64, Vec<u8>)>, from: i64, to: i64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (start, content) in parts {
-        let within = |place: i64| usize::try_from(place - start).unwrap_or(0).min(content.len());
-        bytes.extend_from_slice(&content[within(from)..within(to)]);
-    }
-    bytes
-}
-
-/// What goes into the books with a purchase.
-pub(crate) fn books_of(transfer: Option<&Transfer>, note: &Note) -> Books {
-    Books {
-        transfers: transfer.cloned().into_iter().collect(),
-        notes: vec![note.clone()],
-        ..Books::default()
-    }
-}
-
-fn quarantined(kept: &AsideRow, transaction: &CardTransaction) -> Note {
-    let change = Change::Quarantined {
-        transaction: TransactionRecorded::of(transaction),
-        reason: kept.reason.words().to_owned(),
-    };
-    let said = json!({ "file": kept.reported.file });
-    Note {
-        chain: ChainKey::Card(transaction.key.card),
-        at: kept.reported.at,
-        actor: kept.reported.institution.to_string(),
-        event: change.word().to_owned(),
-        detail: json!({ "changes": [change], "said": said }).to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -776,15 +379,5 @@ mod tests {
         }
         assert!(!Counted::Card(card).to_string().contains(card.as_str()), "a card prints masked");
         assert!(Counted::from_key("card/1").is_err());
-    }
-
-    #[test]
-    fn a_proof_outweighs_a_balance() {
-        let card = CardNumber::compose("31049900", 1).unwrap();
-        let row = |doubt| DoubtRow { card, doubt, since: jiff::Timestamp::UNIX_EPOCH };
-        let (balance, copy) = (row(Doubt::Balance), row(Doubt::SameCounter));
-        assert_eq!(graver(None, balance), balance);
-        assert_eq!(graver(Some(balance), copy), copy);
-        assert_eq!(graver(Some(copy), balance), copy);
     }
 }
