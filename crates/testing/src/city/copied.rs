@@ -37,6 +37,9 @@ impl World {
         let recorded = now(self.servers.stores.clearing.transactions_of(card, usize::MAX))?;
         let bought = self.truth.bought(serial).into_iter();
         let mut bought: Vec<(Bought, bool)> = bought.map(|one| (one, false)).collect();
+        // The two may have paid the same at one terminal, at one place in their count. Then what it has no word of is
+        // not what the centre has taken.
+        bought.sort_by_key(|(one, _)| one.is_denied);
         let mut too_much = Vec::new();
         for taken in recorded.iter().filter(|taken| !taken.key.kind.is_online()) {
             let is_it = |one: &Bought| {
