@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tsm_domain::money::online_purchase::PurseOffer;
 use tsm_domain::money::{CentreWord, PayerToken, PaymentOrder, PurchaseBegun, PurseAttempt, PurseCard, Tac};
-use tsm_domain::{CardNumber, Fen, OrderId, PayerId, PaymentReference, TransferId};
+use tsm_domain::{CardNumber, DeliveryId, Fen, OrderId, PayerId, PaymentReference, TransferId};
 
 use crate::error::Result;
 use crate::shared::{Conversations, Delivery, Incident, Incidents, Outbox};
@@ -52,23 +52,32 @@ pub struct Refund {
     pub at: jiff::Timestamp,
 }
 
-/// A card's proof of a debit, and what is stored with it.
+/// What proves a debit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DebitProof {
+    /// The card did, here. Its TAC is for the centre, and the message brings it there.
+    Card(Tac, Delivery),
+    /// The centre has booked it.
+    Centre,
+}
+
+/// A proven debit, and what is stored with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenDebit {
     /// The order.
     pub order: OrderId,
     /// The attempt.
     pub number: u32,
-    /// The TAC, for the centre.
-    pub tac: Tac,
+    /// Who proved it.
+    pub proof: DebitProof,
+    /// The message that was to be due if nobody had settled it: it is not sent any more.
+    pub watch: DeliveryId,
     /// The platform's reference of the payment.
     pub payment: PaymentReference,
     /// When.
     pub at: jiff::Timestamp,
     /// Says to the merchant that the order is paid.
     pub notifications: Vec<Delivery>,
-    /// Brings the TAC to the centre.
-    pub notice: Delivery,
     /// Put when the order was closed meanwhile: the card was debited for nothing, and somebody has to see to
     /// it.
     pub for_nothing: Incident,
@@ -79,19 +88,22 @@ pub struct ProvenDebit {
 pub trait OnlinePurchases: Send + Sync {
     /// What is kept of a card; of one that was never here, that.
     async fn purse_card(&self, card: CardNumber) -> Result<PurseCard>;
-    /// Opens an attempt: durable before MAC1 exists. Run again it gives the same attempt.
+    /// Opens an attempt: durable before MAC1 exists, and with it the message that is due should nobody have settled it
+    /// by then. Run again it gives the same attempt.
     async fn intend_purchase(
         &self,
         order: OrderId,
         begun: PurchaseBegun,
         at: jiff::Timestamp,
+        watch: Delivery,
     ) -> Result<PurseAttempt>;
-    /// The attempt did not debit the card, and cannot any more. Run again it changes nothing.
-    async fn give_attempt_up(&self, order: OrderId, number: u32) -> Result<PaymentRow>;
-    /// The card proved the debit: the order is paid by it, the merchant and the centre hear of it. Run again it
-    /// changes nothing.
+    /// The attempt did not debit the card, and cannot any more. Its watch is over, unless the centre may have heard of it:
+    /// then it may still find that the card was debited. Run again it changes nothing.
+    async fn give_attempt_up(&self, order: OrderId, number: u32, watch: DeliveryId) -> Result<PaymentRow>;
+    /// The debit is proven: the order is paid by it, the merchant hears of it, and the centre does where it was the
+    /// card that proved it. Run again it changes nothing.
     async fn prove_debit(&self, proven: ProvenDebit) -> Result<PaymentRow>;
-    /// The centre answered about a debit's TAC. An incident, if there is one, is recorded with it.
+    /// The centre answered about a debit. An incident, if there is one, is recorded with it.
     async fn debit_was_told(
         &self,
         order: OrderId,

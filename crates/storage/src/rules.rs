@@ -3,13 +3,15 @@
 use tsm_domain::card::{CardOrder, CardRecord, ClosingProgress, ProvenPurse};
 use tsm_domain::money::{
     Attempt, CentreWord, Debit, Evidence, LoadProof, PaymentEvent, PaymentOrder, PaymentRefusal,
-    PaymentState, ProvenObservation, PurchaseBegun, PurseAttempt, PurseCard, Resolution, Tac, TopUp,
-    TopUpRefusal, TopUpStage,
+    PaymentState, ProvenObservation, PurchaseBegun, PurseAttempt, PurseCard, PurseStage, Resolution, Tac,
+    TopUp, TopUpRefusal, TopUpStage,
 };
-use tsm_domain::{CardNumber, Fen, OnlineCounter, OperationId, OrderId, PaymentReference, TerminalNumber};
+use tsm_domain::{
+    CardNumber, DeliveryId, Fen, OnlineCounter, OperationId, OrderId, PaymentReference, TerminalNumber,
+};
 
 use crate::error::{Result, StorageError};
-use crate::payment::{PaymentRow, ProvenDebit};
+use crate::payment::{DebitProof, PaymentRow, ProvenDebit};
 use crate::shared::{Delivery, Fence, Incident};
 use crate::sp_tsm::{PaymentConfirmed, TopUpOrder, TopUpOrderState};
 
@@ -253,27 +255,38 @@ pub(crate) fn card_of_attempt(row: &PaymentRow, number: u32) -> Result<CardNumbe
     Ok(attempt.ok_or(PaymentRefusal::AnotherAttempt)?.begun.card)
 }
 
+/// Whether what watches over an attempt goes on when that is given up: the centre may have heard of it, and may
+/// still find that the card was debited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    GoesOn,
+    Ends,
+}
+
 /// An attempt that did not debit its card.
 pub(crate) fn attempt_given_up(
     mut row: PaymentRow,
     mut card: PurseCard,
     number: u32,
-) -> Result<(PaymentRow, PurseCard)> {
+) -> Result<(PaymentRow, PurseCard, Watch)> {
     let order = row.order.order;
     let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
+    let attempt = purse.attempts().iter().find(|attempt| attempt.number == number);
+    let was_intended = attempt.is_some_and(|attempt| attempt.stage == PurseStage::Intended);
     purse.give_up(order, &mut card, number)?;
-    Ok((row, card))
+    Ok((row, card, if was_intended { Watch::Ends } else { Watch::GoesOn }))
 }
 
 /// What a proven debit leaves behind.
 pub(crate) struct DebitStep {
+    pub watch: DeliveryId,
     pub row: PaymentRow,
     pub card: PurseCard,
     pub deliveries: Vec<Delivery>,
     pub incident: Option<Incident>,
 }
 
-/// The card proved a debit; none when that was known.
+/// A debit is proven; none when that was known.
 pub(crate) fn debit_proven(
     mut row: PaymentRow,
     mut card: PurseCard,
@@ -281,19 +294,24 @@ pub(crate) fn debit_proven(
 ) -> Result<Option<DebitStep>> {
     let order = row.order.order;
     let purse = row.purse.as_mut().ok_or(PaymentRefusal::AnotherAttempt)?;
-    if purse.prove(order, &mut card, proven.number, proven.tac)? == Debit::Known {
+    let ProvenDebit { number, proof, watch, payment, at, mut notifications, for_nothing, .. } = proven;
+    let (debit, notice) = match proof {
+        DebitProof::Card(tac, notice) => (purse.prove(order, &mut card, number, tac)?, Some(notice)),
+        DebitProof::Centre => (purse.book(order, &mut card, number)?, None),
+    };
+    if debit == Debit::Known {
         return Ok(None);
     }
-    let ProvenDebit { payment, at, mut notifications, notice, for_nothing, .. } = proven;
     if row.order.state == PaymentState::Created {
         let amount = row.order.amount;
         let paid = moved_payment(row, PaymentEvent::Paid { payment, amount })?;
         let row = PaymentRow { paid_at: Some(at), ..paid };
-        notifications.push(notice);
-        return Ok(Some(DebitStep { row, card, deliveries: notifications, incident: None }));
+        notifications.extend(notice);
+        return Ok(Some(DebitStep { watch, row, card, deliveries: notifications, incident: None }));
     }
     // Closed, or paid otherwise: the money is spent all the same, and the centre books it.
-    Ok(Some(DebitStep { row, card, deliveries: vec![notice], incident: Some(for_nothing) }))
+    let deliveries = notice.into_iter().collect();
+    Ok(Some(DebitStep { watch, row, card, deliveries, incident: Some(for_nothing) }))
 }
 
 /// The centre answered about a debit.

@@ -159,7 +159,7 @@ pub fn notice_of(batch: &TerminalBatch) -> ConsumptionReport {
             transaction_type: row.transaction_type,
             date: row.date.clone(),
             time: row.time.clone(),
-            tac: row.tac.clone()?,
+            tac: Some(row.tac.clone()?),
         })
     });
     ConsumptionReport { terminal: batch.header.terminal.clone(), transactions: transactions.collect() }
@@ -178,7 +178,7 @@ pub fn consumption(record: &TerminalRecord) -> Option<Consumption> {
         transaction_type: record.transaction_type,
         date: record.at.date.to_bytes().to_vec().into(),
         time: record.at.time.to_bytes().to_vec().into(),
-        tac: tac.to_bytes().to_vec().into(),
+        tac: Some(tac.to_bytes().to_vec().into()),
     })
 }
 

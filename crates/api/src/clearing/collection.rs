@@ -363,7 +363,7 @@ impl RowVerdict {
 }
 
 impl From<RowVerdict> for ConsumptionVerdict {
-    /// What a notice is told: a purchase that says it has a TAC is never one of a lock or without proof.
+    /// What a notice is told, which is never one of a lock.
     fn from(verdict: RowVerdict) -> Self {
         match verdict {
             RowVerdict::Recorded | RowVerdict::LockRecorded => Self::Recorded,
@@ -372,7 +372,8 @@ impl From<RowVerdict> for ConsumptionVerdict {
             RowVerdict::UnknownCard => Self::UnknownCard,
             RowVerdict::Contradicts => Self::Contradicts,
             RowVerdict::NotYet => Self::NotYet,
-            RowVerdict::UnknownTerminal | RowVerdict::Unproven | RowVerdict::Malformed => Self::Malformed,
+            RowVerdict::Unproven => Self::Unproven,
+            RowVerdict::UnknownTerminal | RowVerdict::Malformed => Self::Malformed,
         }
     }
 }

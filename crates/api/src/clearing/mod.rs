@@ -234,8 +234,10 @@ pub struct Consumption {
     pub date: HexBytes,
     /// The time of the transaction, as on the card.
     pub time: HexBytes,
-    /// The TAC.
-    pub tac: HexBytes,
+    /// The TAC. Without it nothing is booked: the purchase is kept aside until its card proves it, or two people
+    /// decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tac: Option<HexBytes>,
 }
 
 /// What became of each transaction, in the order of the report.
@@ -255,6 +257,8 @@ pub enum ConsumptionVerdict {
     Duplicate,
     /// The TAC is wrong; kept aside, moves no money.
     TacWrong,
+    /// There is no TAC; kept aside until the card proves it, or two people decide.
+    Unproven,
     /// No account has this card.
     UnknownCard,
     /// Another transaction with this card and counter is recorded; kept aside, moves no money.

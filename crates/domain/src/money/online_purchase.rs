@@ -9,7 +9,8 @@
 //!
 //! A card's offline counter numbers its purchases, at whatever terminal. So an attempt is *debited* when MAC2
 //! or the proof of N+1 says so, and *not debited* when the card is still at N or somebody else's purchase is
-//! proven to be its N+1. Anything else stays unknown: no timeout, close or other payment decides it.
+//! proven to be its N+1. Anything else stays unknown: no timeout, close or other payment decides it. Where the
+//! card has lost the proof, the centre does, by two people's word.
 
 use std::fmt;
 use std::str::FromStr;
@@ -105,6 +106,8 @@ pub struct PurchaseBegun {
 pub enum PurseStage {
     /// MAC1 may be with the card; whether it was debited is not known.
     Intended,
+    /// It is still not known, and the centre may have heard so.
+    Unproven,
     /// The card was not debited by it, and cannot be any more.
     NotDebited,
     /// The card proved the debit. The centre does not know yet.
@@ -115,6 +118,9 @@ pub enum PurseStage {
     Disputed(Tac),
     /// Two people at the centre decided that the debit is not booked.
     Dismissed(Tac),
+    /// The centre has booked the debit, and its proof was never here: the card gave it to its issuer, or two
+    /// people decided.
+    Booked,
 }
 
 /// One attempt to debit a card for an order.
@@ -133,20 +139,29 @@ pub struct PurseAttempt {
 }
 
 impl PurseAttempt {
-    /// The TAC, once the card has proved the debit.
+    /// The TAC, once the card has proved the debit here.
     pub const fn tac(&self) -> Option<Tac> {
         match self.stage {
             PurseStage::Debited(tac)
             | PurseStage::Told(tac)
             | PurseStage::Disputed(tac)
             | PurseStage::Dismissed(tac) => Some(tac),
-            PurseStage::Intended | PurseStage::NotDebited => None,
+            PurseStage::Intended | PurseStage::Unproven | PurseStage::NotDebited | PurseStage::Booked => None,
         }
+    }
+
+    fn known_tac(&self) -> Result<Tac, PaymentRefusal> {
+        self.tac().ok_or(PaymentRefusal::NotPaid)
+    }
+
+    /// Whether the card was debited by it.
+    pub const fn is_debited(&self) -> bool {
+        self.tac().is_some() || matches!(self.stage, PurseStage::Booked)
     }
 
     /// Whether its outcome is unknown.
     pub const fn is_open(&self) -> bool {
-        matches!(self.stage, PurseStage::Intended)
+        matches!(self.stage, PurseStage::Intended | PurseStage::Unproven)
     }
 }
 
@@ -194,7 +209,7 @@ impl PurseOffer {
 
     /// The attempt that debited a card.
     pub fn debited(&self) -> Option<&PurseAttempt> {
-        self.attempts.iter().find(|attempt| attempt.tac().is_some())
+        self.attempts.iter().find(|attempt| attempt.is_debited())
     }
 
     /// Opens an attempt for `order`. It must be durable before MAC1 is computed. The same beginning again
@@ -235,20 +250,45 @@ impl PurseOffer {
         number: u32,
         tac: Tac,
     ) -> Result<Debit, PaymentRefusal> {
+        let debit = self.debit(order, card, number, PurseStage::Debited(tac))?;
+        if debit == Debit::New {
+            let after = self.of_card(card, number)?.begun.counter.next();
+            card.proven = card.proven.max(after);
+        }
+        Ok(debit)
+    }
+
+    /// The centre has booked the debit of an attempt whose proof was never here. What that rests on is the centre's
+    /// to know, so the card is held to nothing by it.
+    pub fn book(
+        &mut self,
+        order: OrderId,
+        card: &mut PurseCard,
+        number: u32,
+    ) -> Result<Debit, PaymentRefusal> {
+        self.debit(order, card, number, PurseStage::Booked)
+    }
+
+    fn debit(
+        &mut self,
+        order: OrderId,
+        card: &mut PurseCard,
+        number: u32,
+        stage: PurseStage,
+    ) -> Result<Debit, PaymentRefusal> {
         if self.debited().is_some_and(|debited| debited.number != number) {
             return Err(PaymentRefusal::AlreadyPaid);
         }
         let attempt = self.of_card(card, number)?;
-        if attempt.tac().is_some() {
+        if attempt.is_debited() {
             return Ok(Debit::Known);
         }
-        let after = attempt.begun.counter.next().ok_or(PaymentRefusal::CounterExhausted)?;
-        attempt.stage = PurseStage::Debited(tac);
+        attempt.begun.counter.next().ok_or(PaymentRefusal::CounterExhausted)?;
+        attempt.stage = stage;
         // What else was tried at this order is over: it is debited once.
         for other in self.attempts.iter_mut().filter(|other| other.number != number && other.is_open()) {
             other.stage = PurseStage::NotDebited;
         }
-        card.proven = card.proven.max(Some(after));
         card.release(order);
         Ok(Debit::New)
     }
@@ -262,7 +302,7 @@ impl PurseOffer {
     ) -> Result<(), PaymentRefusal> {
         let attempt = self.of_card(card, number)?;
         match attempt.stage {
-            PurseStage::Intended => {
+            PurseStage::Intended | PurseStage::Unproven => {
                 attempt.stage = PurseStage::NotDebited;
                 card.release(order);
                 Ok(())
@@ -271,11 +311,12 @@ impl PurseOffer {
             PurseStage::Debited(_)
             | PurseStage::Told(_)
             | PurseStage::Disputed(_)
-            | PurseStage::Dismissed(_) => Err(PaymentRefusal::AlreadyPaid),
+            | PurseStage::Dismissed(_)
+            | PurseStage::Booked => Err(PaymentRefusal::AlreadyPaid),
         }
     }
 
-    /// The centre answered about a TAC. A refusal is not the last word: the card is asked again. What was booked
+    /// The centre answered about a debit. A refusal is not the last word: the card is asked again. What was booked
     /// or dismissed stays so.
     pub fn told(
         &mut self,
@@ -285,16 +326,19 @@ impl PurseOffer {
         word: CentreWord,
     ) -> Result<(), PaymentRefusal> {
         let attempt = self.of_card(card, number)?;
-        let known = attempt.tac().ok_or(PaymentRefusal::NotPaid)?;
         match (attempt.stage, word) {
-            (PurseStage::Told(_), _) | (PurseStage::Dismissed(_), CentreWord::Refused) => return Ok(()),
-            (_, CentreWord::Taken) => attempt.stage = PurseStage::Told(known),
+            (PurseStage::Intended, CentreWord::KeptAside) => attempt.stage = PurseStage::Unproven,
+            (PurseStage::Told(_) | PurseStage::Booked, _)
+            | (PurseStage::Dismissed(_), CentreWord::Refused)
+            | (_, CentreWord::KeptAside) => {}
             (_, CentreWord::TakenWith(tac)) => attempt.stage = PurseStage::Told(tac),
-            (_, CentreWord::Refused) => attempt.stage = PurseStage::Disputed(known),
-            (_, CentreWord::Dismissed) => attempt.stage = PurseStage::Dismissed(known),
+            (_, CentreWord::Taken) => attempt.stage = PurseStage::Told(attempt.known_tac()?),
+            (_, CentreWord::Refused) => attempt.stage = PurseStage::Disputed(attempt.known_tac()?),
+            (_, CentreWord::Dismissed) => attempt.stage = PurseStage::Dismissed(attempt.known_tac()?),
         }
+        let is_disputed = matches!(attempt.stage, PurseStage::Disputed(_));
         card.disputed.retain(|disputed| *disputed != order);
-        if word == CentreWord::Refused {
+        if is_disputed {
             card.disputed.push(order);
         }
         Ok(())
@@ -306,7 +350,7 @@ impl PurseOffer {
     }
 }
 
-/// What the centre says about a TAC.
+/// What the centre says about a debit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CentreWord {
     /// It has it.
@@ -317,6 +361,8 @@ pub enum CentreWord {
     Refused,
     /// Two people there decided that it is not booked.
     Dismissed,
+    /// It has heard of it without a TAC, or will in a moment.
+    KeptAside,
 }
 
 impl PurseCard {
@@ -423,6 +469,45 @@ mod tests {
         }
     }
 
+    /// What the centre has heard of stays unknown, and can still end either way.
+    #[test]
+    fn what_the_centre_has_heard_of_is_open() {
+        for is_debited in [false, true] {
+            let (mut offer, mut card) = (PurseOffer::default(), PurseCard::new(number(1)));
+            offer.intend(order(1), &mut card, begun(7, 1), Timestamp::UNIX_EPOCH).unwrap();
+            for _ in 0..2 {
+                offer.told(order(1), &mut card, 1, CentreWord::KeptAside).unwrap();
+                assert_eq!(offer.open().map(|attempt| attempt.stage), Some(PurseStage::Unproven));
+            }
+            let stage = if is_debited {
+                assert_eq!(offer.prove(order(1), &mut card, 1, TAC), Ok(Debit::New));
+                PurseStage::Debited(TAC)
+            } else {
+                offer.give_up(order(1), &mut card, 1).unwrap();
+                PurseStage::NotDebited
+            };
+            offer.told(order(1), &mut card, 1, CentreWord::KeptAside).unwrap();
+            assert_eq!((offer.attempts()[0].stage, card.open), (stage, None));
+        }
+    }
+
+    /// What the centre books without a proof is paid, once, and binds the card to no counter.
+    ///
+    /// req: B-7.3.1.a
+    #[test]
+    fn what_the_centre_has_booked_is_paid() {
+        let (mut offer, mut card) = (PurseOffer::default(), PurseCard::new(number(1)));
+        offer.intend(order(1), &mut card, begun(7, 1), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(offer.book(order(1), &mut card, 1), Ok(Debit::New));
+        assert_eq!(offer.book(order(1), &mut card, 1), Ok(Debit::Known));
+        assert_eq!(offer.prove(order(1), &mut card, 1, TAC), Ok(Debit::Known), "the centre has it");
+        assert_eq!((card.open, card.proven), (None, None));
+        assert_eq!(offer.debited().map(|attempt| attempt.stage), Some(PurseStage::Booked));
+        assert_eq!(offer.give_up(order(1), &mut card, 1), Err(PaymentRefusal::AlreadyPaid));
+        offer.told(order(1), &mut card, 1, CentreWord::Refused).unwrap();
+        assert_eq!((offer.attempts()[0].stage, card.disputed.len()), (PurseStage::Booked, 0));
+    }
+
     /// Somebody said that the card stood at N, and then its proof came after all.
     #[test]
     fn a_proof_counts_even_for_an_attempt_that_was_given_up() {
@@ -465,7 +550,7 @@ mod tests {
     proptest! {
         /// Whatever is done in whatever order: one debit at most, one open attempt at most, sequences rise.
         #[test]
-        fn at_most_one_debit(steps in prop::collection::vec((0..3u8, 0..4u32), 0..40)) {
+        fn at_most_one_debit(steps in prop::collection::vec((0..4u8, 0..4u32), 0..40)) {
             let (mut offer, mut card) = (PurseOffer::default(), PurseCard::new(number(1)));
             for (index, (step, which)) in steps.into_iter().enumerate() {
                 let _ = match step {
@@ -474,9 +559,10 @@ mod tests {
                         offer.intend(order(1), &mut card, begun, Timestamp::UNIX_EPOCH).map(drop)
                     }
                     1 => offer.give_up(order(1), &mut card, which),
+                    2 => offer.book(order(1), &mut card, which).map(drop),
                     _ => offer.prove(order(1), &mut card, which, TAC).map(drop),
                 };
-                prop_assert!(offer.attempts().iter().filter(|one| one.tac().is_some()).count() <= 1);
+                prop_assert!(offer.attempts().iter().filter(|one| one.is_debited()).count() <= 1);
                 prop_assert!(offer.attempts().iter().filter(|one| one.is_open()).count() <= 1);
                 prop_assert!(offer.attempts().is_sorted_by_key(|one| one.sequence));
                 prop_assert_eq!(card.open.is_some(), offer.open().is_some());

@@ -25,6 +25,8 @@ type Failure = Box<dyn std::error::Error>;
 
 /// How long a payment can be made at most.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(30);
+/// How long an attempt to pay from a card stays open before the clearing centre hears of it.
+const UNPROVEN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// The platform as the card issuer sees it.
 pub fn platform(
@@ -108,6 +110,7 @@ fn cards(plan: &CityPlan, environment: &Environment) -> Result<Option<CardAccept
         issuers: vec![(roles::CARD_NUMBER_PREFIX.to_owned(), roles::purse_keys())],
         centre: ClearingPeer::new(roles::partner(plan, Role::Payment, Role::Clearing, environment)?),
         limits: Limits::default(),
+        unproven_after: UNPROVEN_AFTER,
     }))
 }
 

@@ -17,7 +17,7 @@ use tsm_domain::money::{Numbering, TransactionKey, TransactionType};
 use tsm_domain::{AsideId, DifferenceId, Fen, IncidentId};
 use tsm_storage::StorageError;
 use tsm_storage::clearing::Books;
-use tsm_storage::clearing::collection::{AsideReason, AsideRow, Counted};
+use tsm_storage::clearing::collection::{AsideClosed, AsideReason, AsideRow, Counted};
 use tsm_storage::clearing::settlement::DifferenceQuery;
 use tsm_storage::shared::{Incident, IncidentFilter};
 
@@ -60,18 +60,31 @@ impl Clearing {
             for row in of_files {
                 self.follow_its_file(row).await?;
             }
-            let all = own.into_iter().map(|row| self.difference_of_row(day, row)).collect();
+            let mut all = Vec::new();
+            for row in own {
+                if !self.end_unproven(row).await? {
+                    all.push(self.difference_of_row(day, row));
+                }
+            }
             found += self.keep_new(all).await?;
         }
     }
 
+    /// A row without TAC is over when a purchase with its counter is known: it was that one, or none at all. Says
+    /// whether it is.
+    async fn end_unproven(&self, row: &AsideRow) -> Result<bool, StorageError> {
+        let Some(key) = key_of(row).filter(|_| row.reason == AsideReason::Unproven) else { return Ok(false) };
+        if self.store.transaction(key).await?.is_none() {
+            return Ok(false);
+        }
+        let closed = AsideClosed { at: self.now(), how: "a purchase with its counter is known".into() };
+        self.store.close_aside(row.reported.id, closed, Books::default()).await?;
+        Ok(true)
+    }
+
     fn difference_of_row(&self, day: BusinessDay, row: &AsideRow) -> Difference {
         let reported = &row.reported;
-        let told: Option<BatchRow> = serde_json::from_str(&reported.text).ok();
-        let key = |told: &BatchRow| {
-            let kind = TransactionType::from_byte(told.transaction_type)?;
-            Some(TransactionKey { card: reported.card?, counter: told.offline_counter, kind })
-        };
+        let told = told(row);
         let cause = cause_of(row.reason);
         let state = match cause {
             // Its report may still be on its way.
@@ -89,7 +102,7 @@ impl Clearing {
             cause,
             reference: None,
             card: reported.card,
-            transaction: told.as_ref().and_then(key),
+            transaction: key_of(row),
             ours: None,
             theirs: told.as_ref().map(|told| Fen::new(told.amount_fen.into())),
             text: format!("{}: {terminal} of {}, in {way}", row.reason.words(), reported.institution),
@@ -290,6 +303,17 @@ impl Clearing {
         let awaited = closings.iter().find(|closing| waiting_incident(card, closing.operation) == incident);
         Ok(awaited.is_some_and(|closing| closing.stage.parking().is_some()))
     }
+}
+
+fn told(row: &AsideRow) -> Option<BatchRow> {
+    serde_json::from_str(&row.reported.text).ok()
+}
+
+/// Which transaction a row tells of, where it can be read.
+fn key_of(row: &AsideRow) -> Option<TransactionKey> {
+    let told = told(row)?;
+    let kind = TransactionType::from_byte(told.transaction_type)?;
+    Some(TransactionKey { card: row.reported.card?, counter: told.offline_counter, kind })
 }
 
 /// The incident that is opened for a row that was kept aside.

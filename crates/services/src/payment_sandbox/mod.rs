@@ -146,6 +146,7 @@ impl PaymentSandbox {
             store: store.clone(),
             centre: cards.centre.clone(),
             environment: environment.clone(),
+            faults: faults.clone(),
         });
         let carrier = Messages { notifications, notices };
         let cards = cards.map(|cards| Cards::new(cards, keys, &environment));
@@ -221,23 +222,28 @@ impl PaymentSandbox {
                 (PaymentState::PartlyRefunded, self.refunded_at(row).await?, *refunded)
             }
         };
-        Ok(PaymentRecord {
-            payment: PaymentId(row.order.order.as_uuid()),
-            order: WireOrder(row.order.order.as_uuid()),
-            merchant: row.merchant.clone(),
-            amount_fen: to_wire(row.order.amount),
-            refunded_fen: to_wire(refunded),
-            subject: row.subject.clone(),
-            state,
-            changed_at,
-            card: card_offer(row, state),
-        })
+        Ok(record_of(row, state, changed_at, refunded))
     }
 
     async fn refunded_at(&self, row: &PaymentRow) -> Result<Timestamp, Problem> {
         let refunds =
             self.store.refunds_of(row.order.order).await.map_err(|error| stored::problem(&error))?;
         Ok(refunds.last().map_or(row.created_at, |refund| refund.at))
+    }
+}
+
+/// A payment in this state.
+fn record_of(row: &PaymentRow, state: PaymentState, changed_at: Timestamp, refunded: Fen) -> PaymentRecord {
+    PaymentRecord {
+        payment: PaymentId(row.order.order.as_uuid()),
+        order: WireOrder(row.order.order.as_uuid()),
+        merchant: row.merchant.clone(),
+        amount_fen: to_wire(row.order.amount),
+        refunded_fen: to_wire(refunded),
+        subject: row.subject.clone(),
+        state,
+        changed_at,
+        card: card_offer(row, state),
     }
 }
 
@@ -266,7 +272,7 @@ struct Messages {
 #[async_trait]
 impl Carrier for Messages {
     async fn carry(&self, delivery: &Delivery) -> Carried {
-        match (&self.notices, delivery.kind == cards::NOTICE) {
+        match (&self.notices, cards::MESSAGES.contains(&delivery.kind.as_str())) {
             (Some(notices), true) => notices.carry(delivery).await,
             (None, true) => Carried::Later("no way to the clearing centre is set".into()),
             (_, false) => self.notifications.carry(delivery).await,

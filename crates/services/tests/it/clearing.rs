@@ -514,13 +514,13 @@ async fn notices_are_judged_one_by_one() {
 
     let hex = |text: &str| HexBytes(hex::decode(text).unwrap());
     let forged = [
-        (Consumption { tac: hex("00000000"), ..first.clone() }, Verdict::TacWrong),
+        (Consumption { tac: Some(hex("00000000")), ..first.clone() }, Verdict::TacWrong),
         (Consumption { amount_fen: 1, ..first.clone() }, Verdict::TacWrong),
         (Consumption { terminal_counter: 9, ..first.clone() }, Verdict::TacWrong),
         (Consumption { transaction_type: 6, ..first.clone() }, Verdict::TacWrong),
         (Consumption { time: hex("080000"), ..first.clone() }, Verdict::TacWrong),
         (Consumption { transaction_type: 2, ..first.clone() }, Verdict::Malformed),
-        (Consumption { tac: hex("0000"), ..first.clone() }, Verdict::Malformed),
+        (Consumption { tac: Some(hex("0000")), ..first.clone() }, Verdict::Malformed),
         (Consumption { date: hex("20260230"), ..first.clone() }, Verdict::Malformed),
         (Consumption { card: stranger.wire(), ..first.clone() }, Verdict::UnknownCard),
         (Consumption { card: hex("0102"), ..first.clone() }, Verdict::UnknownCard),

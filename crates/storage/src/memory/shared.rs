@@ -86,6 +86,13 @@ impl Shared {
         }
     }
 
+    /// A message is not to be sent any more, if it was to be.
+    pub(super) fn end_delivery(&mut self, id: DeliveryId) {
+        if let Some(known) = self.outbox.get(&id) {
+            self.due.remove(&(known.due_at, id));
+        }
+    }
+
     /// Appends notes. A list that a chain already ends with was stored by an earlier run of the same step.
     pub(super) fn append_notes(&mut self, notes: Vec<Note>) {
         self.steps += 1;

@@ -70,6 +70,11 @@ pub(super) async fn put_with(
     Ok(())
 }
 
+/// A message is not to be sent any more, if it was to be.
+pub(super) async fn end_delivery(db: &Db<'_>, id: DeliveryId) -> Result<()> {
+    run(db, "UPDATE outbox SET delivered = TRUE WHERE id = $1", params![id.to_string()]).await.map(drop)
+}
+
 async fn put_delivery(db: &Db<'_>, delivery: &Delivery) -> Result<()> {
     // One that was delivered stays known, so that storing its step again does not send it again.
     run(

@@ -76,6 +76,11 @@ fn put_delivery(db: &Connection, delivery: &Delivery) -> Result<()> {
     Ok(())
 }
 
+/// A message is not to be sent any more, if it was to be.
+pub(super) fn end_delivery(db: &Connection, id: DeliveryId) -> Result<()> {
+    run(db, "UPDATE outbox SET delivered = 1 WHERE id = ?1", [id.to_string()]).map(drop)
+}
+
 fn put_incident(db: &Connection, incident: &Incident) -> Result<()> {
     run(
         db,

@@ -6,8 +6,8 @@ use tsm_domain::money::{
     CentreWord, PayerToken, PaymentOrder, PaymentRefusal, PaymentState, PurchaseBegun, PurseStage, Tac,
 };
 use tsm_domain::{CardNumber, Fen, IncidentId, OfflineCounter};
-use tsm_storage::payment::{PaymentRow, ProvenDebit};
-use tsm_storage::shared::{Incident, IncidentFilter};
+use tsm_storage::payment::{DebitProof, PaymentRow, ProvenDebit};
+use tsm_storage::shared::{Delivery, Incident, IncidentFilter};
 use tsm_storage::{PaymentStore, StorageError};
 
 use crate::on_payment;
@@ -45,11 +45,11 @@ fn proven(order: u128, number: u32) -> ProvenDebit {
     ProvenDebit {
         order: order_id(order),
         number,
-        tac: TAC,
+        proof: DebitProof::Card(TAC, delivery(2, 0)),
+        watch: watch().id,
         payment: "P1".parse().unwrap(),
         at: at(9),
         notifications: vec![delivery(1, 0)],
-        notice: delivery(2, 0),
         for_nothing: Incident {
             id: IncidentId::from_uuid(uuid(1)),
             se: None,
@@ -60,6 +60,11 @@ fn proven(order: u128, number: u32) -> ProvenDebit {
             closed: None,
         },
     }
+}
+
+/// What is due should nobody settle an attempt.
+fn watch() -> Delivery {
+    delivery(9, 50)
 }
 
 fn refused<T>(refusal: PaymentRefusal) -> Result<T, StorageError> {
@@ -78,23 +83,23 @@ async fn an_order_is_debited_once_and_nothing_decides_meanwhile() {
         store.create_order(row(2)).await.unwrap();
         let plain = PaymentRow { purse: None, addressed_to: None, ..row(3) };
         store.create_order(plain).await.unwrap();
-        let not_offered = store.intend_purchase(order_id(3), begun(7, 1), at(2)).await;
+        let not_offered = store.intend_purchase(order_id(3), begun(7, 1), at(2), watch()).await;
         assert_eq!(not_offered, refused(PaymentRefusal::PurseNotOffered));
-        let late = store.intend_purchase(order_id(1), begun(7, 1), at(100)).await;
+        let late = store.intend_purchase(order_id(1), begun(7, 1), at(100), watch()).await;
         assert_eq!(late, refused(PaymentRefusal::Closed), "its time is over");
 
-        let first = store.intend_purchase(order_id(1), begun(7, 1), at(2)).await.unwrap();
-        assert_eq!(store.intend_purchase(order_id(1), begun(7, 1), at(3)).await, Ok(first));
+        let first = store.intend_purchase(order_id(1), begun(7, 1), at(2), watch()).await.unwrap();
+        assert_eq!(store.intend_purchase(order_id(1), begun(7, 1), at(3), watch()).await, Ok(first));
         assert_eq!(
-            store.intend_purchase(order_id(2), begun(7, 2), at(3)).await,
+            store.intend_purchase(order_id(2), begun(7, 2), at(3), watch()).await,
             refused(PaymentRefusal::CardHasOpenAttempt)
         );
         assert_eq!(store.close_order(order_id(1), at(4)).await, refused(PaymentRefusal::AttemptOpen));
         assert_eq!(pay(store, 1).await, refused(PaymentRefusal::AttemptOpen));
         assert_eq!(store.expired_orders(at(200), 9).await.unwrap(), [order_id(2), order_id(3)]);
-        store.give_attempt_up(order_id(1), 1).await.unwrap();
+        store.give_attempt_up(order_id(1), 1, watch().id).await.unwrap();
         assert_eq!(store.expired_orders(at(200), 9).await.unwrap().len(), 3, "its time counts again");
-        let second = store.intend_purchase(order_id(1), begun(7, 3), at(5)).await.unwrap();
+        let second = store.intend_purchase(order_id(1), begun(7, 3), at(5), watch()).await.unwrap();
         assert_eq!((second.number, second.sequence), (2, 2));
 
         for _ in 0..2 {
@@ -109,10 +114,10 @@ async fn an_order_is_debited_once_and_nothing_decides_meanwhile() {
         assert_eq!(store.incidents(IncidentFilter::All, 9).await.unwrap(), []);
         let card = store.purse_card(begun(0, 0).card).await.unwrap();
         assert_eq!((card.open, card.proven, card.sequence), (None, Some(OfflineCounter(8)), 2));
-        let again = store.intend_purchase(order_id(2), begun(7, 4), at(6)).await;
+        let again = store.intend_purchase(order_id(2), begun(7, 4), at(6), watch()).await;
         assert!(matches!(again, Err(StorageError::Payment(PaymentRefusal::CounterWentBack { .. }))));
         assert_eq!(
-            store.intend_purchase(order_id(1), begun(8, 4), at(6)).await,
+            store.intend_purchase(order_id(1), begun(8, 4), at(6), watch()).await,
             refused(PaymentRefusal::AlreadyPaid)
         );
         let refund = tsm_storage::payment::Refund {
@@ -132,12 +137,64 @@ async fn an_order_is_debited_once_and_nothing_decides_meanwhile() {
     .await;
 }
 
+/// What is due should nobody settle an attempt is stored with it, once, and is over with it, however it ends.
+#[tokio::test]
+async fn an_attempt_is_watched_until_it_is_settled() {
+    on_payment(async |store| {
+        let due = async |when| store.due_deliveries(at(when), 9).await.unwrap();
+        store.create_order(row(1)).await.unwrap();
+        for _ in 0..2 {
+            store.intend_purchase(order_id(1), begun(7, 1), at(2), watch()).await.unwrap();
+            assert_eq!((due(49).await, due(50).await), (vec![], vec![watch()]));
+        }
+        for _ in 0..2 {
+            store.give_attempt_up(order_id(1), 1, watch().id).await.unwrap();
+            assert_eq!(due(50).await, []);
+        }
+        let other = delivery(8, 50);
+        store.intend_purchase(order_id(1), begun(7, 2), at(3), other.clone()).await.unwrap();
+        assert_eq!(due(50).await, std::slice::from_ref(&other));
+        let proven = ProvenDebit { watch: other.id, ..proven(1, 2) };
+        store.prove_debit(proven).await.unwrap();
+        assert_eq!(due(50).await, [delivery(1, 0), delivery(2, 0)], "only what the debit says");
+    })
+    .await;
+}
+
+/// What the centre has booked without a proof is paid: the merchant hears of it, once, and the card is free.
+///
+/// req: B-7.3.1.a
+#[tokio::test]
+async fn what_the_centre_has_booked_is_paid_and_nobody_tells_it_again() {
+    on_payment(async |store| {
+        store.create_order(row(1)).await.unwrap();
+        store.create_order(row(2)).await.unwrap();
+        store.intend_purchase(order_id(1), begun(7, 1), at(2), watch()).await.unwrap();
+        let booked = ProvenDebit { proof: DebitProof::Centre, ..proven(1, 1) };
+        for _ in 0..2 {
+            let paid = store.prove_debit(booked.clone()).await.unwrap();
+            assert_eq!(paid.order.state, PaymentState::Paid("P1".parse().unwrap()));
+            assert_eq!(paid.debited().unwrap().stage, PurseStage::Booked);
+        }
+        let sent = store.due_deliveries(at(9), 9).await.unwrap();
+        assert_eq!(sent, [delivery(1, 0)], "the merchant is told, the centre knows");
+        let card = store.purse_card(begun(0, 0).card).await.unwrap();
+        assert_eq!((card.open, card.proven), (None, None), "nothing was proven here");
+        store.intend_purchase(order_id(2), begun(8, 2), at(3), watch()).await.unwrap();
+        assert_eq!(
+            store.give_attempt_up(order_id(1), 1, watch().id).await,
+            refused(PaymentRefusal::AlreadyPaid)
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_debit_that_is_proven_after_the_close_reaches_the_centre_and_somebody_looks() {
     on_payment(async |store| {
         store.create_order(row(1)).await.unwrap();
-        store.intend_purchase(order_id(1), begun(7, 1), at(2)).await.unwrap();
-        store.give_attempt_up(order_id(1), 1).await.unwrap();
+        store.intend_purchase(order_id(1), begun(7, 1), at(2), watch()).await.unwrap();
+        store.give_attempt_up(order_id(1), 1, watch().id).await.unwrap();
         store.close_order(order_id(1), at(3)).await.unwrap();
         for _ in 0..2 {
             let late = store.prove_debit(proven(1, 1)).await.unwrap();
@@ -165,7 +222,7 @@ async fn a_payer_sees_what_is_addressed_to_it_and_waits() {
         };
         assert_eq!(numbers().await, [order_id(1), order_id(2), order_id(3)]);
         store.close_order(order_id(1), at(2)).await.unwrap();
-        store.intend_purchase(order_id(2), begun(7, 1), at(2)).await.unwrap();
+        store.intend_purchase(order_id(2), begun(7, 1), at(2), watch()).await.unwrap();
         assert_eq!(numbers().await, [order_id(2), order_id(3)], "what is unknown is listed");
         store.prove_debit(proven(2, 1)).await.unwrap();
         assert_eq!(numbers().await, [order_id(3)]);

@@ -55,7 +55,7 @@ impl World {
         // The card keeps the proof of its last purchase only.
         let is_gone = has_left || self.truth.has_paid_after(serial, counter);
         Some(match stage {
-            Some(PurseStage::Intended) => is_gone,
+            Some(PurseStage::Intended | PurseStage::Unproven) => is_gone,
             Some(PurseStage::Disputed(_)) => is_gone && self.has_liars(serial),
             _ => false,
         })
@@ -74,7 +74,9 @@ impl World {
             let is_missing = missing.iter().any(|gap| (gap.from..=gap.to).contains(&u64::from(counter)));
             let is_of = |one: &Difference| match one.cause {
                 Cause::CounterGap => is_missing,
-                Cause::WrongTac => one.transaction.is_some_and(|known| known.counter == counter),
+                Cause::WrongTac | Cause::Unproven => {
+                    one.transaction.is_some_and(|known| known.counter == counter)
+                }
                 _ => false,
             };
             if !self.listed(card).iter().any(is_of) {

@@ -406,7 +406,8 @@ const fn of_notice(verdict: ConsumptionVerdict) -> RowVerdict {
         ConsumptionVerdict::TacWrong => RowVerdict::TacWrong,
         ConsumptionVerdict::UnknownCard => RowVerdict::UnknownCard,
         ConsumptionVerdict::Contradicts => RowVerdict::Contradicts,
-        _ => RowVerdict::Malformed,
+        ConsumptionVerdict::Unproven => RowVerdict::Unproven,
+        ConsumptionVerdict::Malformed => RowVerdict::Malformed,
     }
 }
 

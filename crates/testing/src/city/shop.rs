@@ -25,6 +25,9 @@ use super::world::World;
 pub(super) const ONLINE: [u8; 6] = [0x09, 0x99, 0, 0, 0x91, 0x01];
 /// How long an order of the shop can be paid.
 const LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_mins(25);
+/// How long an attempt stays open before the centre hears of it. Shorter than in the field, so that it is over within a
+/// city's days.
+const UNPROVEN_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_hours(8);
 
 fn online() -> TerminalNumber {
     TerminalNumber::from_bcd(ONLINE).expect("the number is decimal")
@@ -39,6 +42,7 @@ impl Servers {
             issuers: vec![(keys::NUMBER_PREFIX.into(), keys::purse_keys())],
             centre: ClearingPeer::new(self.link(platform, Role::Payment, Role::Clearing)),
             limits: Limits::default(),
+            unproven_after: UNPROVEN_AFTER,
         }
     }
 

@@ -59,7 +59,7 @@ impl Row {
             terminal_counter: told.terminal_counter,
             date: told.date.clone(),
             time: told.time.clone(),
-            tac: Some(told.tac.clone()),
+            tac: told.tac.clone(),
         };
         Self { number: None, ..Self::of_terminal(terminal, row) }
     }

@@ -76,11 +76,12 @@ impl PaymentSandbox {
         }
     }
 
-    fn notices(&self) -> Result<Notices, Stop> {
+    pub(super) fn notices(&self) -> Result<Notices, Stop> {
         Ok(Notices {
             store: self.store.clone(),
             centre: self.cards()?.centre.clone(),
             environment: self.environment.clone(),
+            faults: self.faults.clone(),
         })
     }
 }

@@ -10,21 +10,25 @@
 //!         -> outcome                                                 notices.rs
 //! ```
 //!
-//! After any break the next contact asks the card first (`settling.rs`). The platform has the purchase root and
-//! no TAC root: it believes MAC2, and the centre's word about the TAC comes later. The terminal's number is one
-//! and the same, as a shop's is; what no card ever sees twice is the terminal's sequence, which goes into the
-//! session key and under the TAC. Nothing here takes a timeout for an answer.
+//! After any break the next contact asks the card first (`settling.rs`); what it cannot prove any more goes to the
+//! centre (`unproven.rs`). The platform has the purchase root and no TAC root: it believes MAC2, and the centre's word
+//! about the TAC comes later. The terminal's number is one and the same, as a shop's is; what no card ever sees twice
+//! is the terminal's sequence, which goes into the session key and under the TAC. Nothing here takes a timeout for an
+//! answer.
 
+mod debited;
 mod disputes;
 mod notices;
 mod paying;
 mod processes;
 mod settling;
 mod stop;
+mod unproven;
 
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use jiff::SignedDuration;
 use tsm_api::HexBytes;
 use tsm_api::client::ClearingPeer;
 use tsm_api::conversation::{ConversationReply, TurnRequest};
@@ -48,8 +52,10 @@ use crate::server::Call;
 use crate::siblings::Elsewhere;
 use crate::stored;
 
-pub(super) use notices::{KIND as NOTICE, Notices};
+pub(super) use notices::Notices;
 
+/// The kinds of messages to the centre.
+pub(super) const MESSAGES: [&str; 2] = [notices::KIND, unproven::KIND];
 /// Orders listed at once.
 const MOST: usize = 100;
 
@@ -65,6 +71,9 @@ pub struct CardAcceptance {
     pub centre: ClearingPeer,
     /// How long conversations are kept.
     pub limits: Limits,
+    /// How long an attempt stays open before the centre hears of it: its rider may come back, and other terminals may
+    /// report the purchase that settles it.
+    pub unproven_after: SignedDuration,
 }
 
 /// The part of the platform that takes cards.
@@ -74,6 +83,7 @@ pub(super) struct Cards {
     centre: ClearingPeer,
     engine: Engine,
     keys: Arc<dyn KeyService>,
+    unproven_after: SignedDuration,
 }
 
 impl Cards {
@@ -82,9 +92,9 @@ impl Cards {
         keys: Arc<dyn KeyService>,
         environment: &Environment,
     ) -> Self {
-        let CardAcceptance { terminal, issuers, centre, limits } = acceptance;
+        let CardAcceptance { terminal, issuers, centre, limits, unproven_after } = acceptance;
         let engine = Engine::new(environment.clone(), Arc::new(MemoryLeases::default()), limits);
-        Self { terminal, issuers, centre, engine, keys }
+        Self { terminal, issuers, centre, engine, keys, unproven_after }
     }
 
     /// The card that says this about itself, and its purchase key.

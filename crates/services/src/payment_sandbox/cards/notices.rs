@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 use tsm_api::HexBytes;
-use tsm_api::clearing::purchases::{PurchaseQuery, ReportedBy};
+use tsm_api::clearing::purchases::ReportedBy;
 use tsm_api::clearing::{Consumption, ConsumptionReport, ConsumptionVerdict};
 use tsm_api::client::ClearingPeer;
 use tsm_api::problem::ProblemCode;
@@ -18,15 +18,17 @@ use tsm_storage::shared::{Delivery, Incident, IncidentClosed};
 use tsm_storage::{PaymentStore, StorageError};
 
 use super::stop::Stop;
+use super::unproven;
 use crate::names;
 use crate::outbox::{Carried, delivery};
+use crate::payment_sandbox::faults::CurrentFaults;
 use crate::purse::{card_time, card_to_wire, to_wire};
 use crate::runtime::Environment;
 
 /// The kind of message.
-pub(in crate::payment_sandbox) const KIND: &str = "purchase-notice";
+pub(super) const KIND: &str = "purchase-notice";
 /// Its receiver.
-const CENTRE: &str = "centre";
+pub(super) const CENTRE: &str = "centre";
 
 /// A notice as it waits in the outbox.
 #[derive(Serialize, Deserialize)]
@@ -43,6 +45,17 @@ pub(super) fn notice(
     tac: Tac,
     now: Timestamp,
 ) -> Result<Delivery, Stop> {
+    let (order, number) = (row.order.order, attempt.number);
+    let notice = Notice { order, number, report: report_of(row, attempt, Some(tac))? };
+    Ok(delivery(CENTRE, KIND, &format!("{order}/{number}"), &notice, now))
+}
+
+/// What the centre is told of a debit.
+pub(super) fn report_of(
+    row: &PaymentRow,
+    attempt: &PurseAttempt,
+    tac: Option<Tac>,
+) -> Result<ConsumptionReport, Stop> {
     let begun = &attempt.begun;
     let after = begun.counter.next().ok_or(ProblemCode::Internal)?;
     let at = card_time(attempt.at);
@@ -55,12 +68,10 @@ pub(super) fn notice(
         transaction_type: TransactionType::Purchase.to_byte(),
         date: HexBytes(at.date.to_bytes().to_vec()),
         time: HexBytes(at.time.to_bytes().to_vec()),
-        tac: HexBytes(tac.0.to_vec()),
+        tac: tac.map(|tac| HexBytes(tac.0.to_vec())),
     };
     let terminal = HexBytes(begun.terminal.to_bcd().to_vec());
-    let report = ConsumptionReport { terminal, transactions: vec![told] };
-    let (order, number) = (row.order.order, attempt.number);
-    Ok(delivery(CENTRE, KIND, &format!("{order}/{number}"), &Notice { order, number, report }, now))
+    Ok(ConsumptionReport { terminal, transactions: vec![told] })
 }
 
 /// Carries notices to the centre.
@@ -68,20 +79,28 @@ pub(in crate::payment_sandbox) struct Notices {
     pub store: Arc<dyn PaymentStore>,
     pub centre: ClearingPeer,
     pub environment: Environment,
+    pub faults: Arc<CurrentFaults>,
 }
 
 impl Notices {
     /// Carries one, and stores what the centre said.
     pub(in crate::payment_sandbox) async fn carry(&self, delivery: &Delivery) -> Carried {
-        let Ok(notice) = serde_json::from_str::<Notice>(&delivery.body) else {
-            return Carried::Refused(ProblemCode::Internal.into());
+        let carried = match delivery.kind.as_str() {
+            unproven::KIND => self.follow(delivery).await,
+            _ => self.notify(delivery).await,
         };
-        match self.dispute(notice.order, notice.number).await {
-            Ok(Dispute::None) => self.tell(&notice).await,
-            Ok(Dispute::Ended) => Carried::Delivered,
-            Ok(Dispute::Open) => Carried::Later("the centre refused it; the card is asked".into()),
-            Err(stop) => Carried::Later(format!("{:?}", stop.into_outcome().problem)),
-        }
+        carried.unwrap_or_else(|stop| Carried::Later(format!("{:?}", stop.into_outcome().problem)))
+    }
+
+    async fn notify(&self, delivery: &Delivery) -> Result<Carried, Stop> {
+        let Ok(notice) = serde_json::from_str::<Notice>(&delivery.body) else {
+            return Ok(Carried::Refused(ProblemCode::Internal.into()));
+        };
+        Ok(match self.dispute(notice.order, notice.number).await? {
+            Dispute::None => self.tell(&notice).await,
+            Dispute::Ended => Carried::Delivered,
+            Dispute::Open => Carried::Later("the centre refused it; the card is asked".into()),
+        })
     }
 
     async fn tell(&self, notice: &Notice) -> Carried {
@@ -97,6 +116,7 @@ impl Notices {
             }
             Some(
                 ConsumptionVerdict::TacWrong
+                | ConsumptionVerdict::Unproven
                 | ConsumptionVerdict::Contradicts
                 | ConsumptionVerdict::Malformed,
             ) => CentreWord::Refused,
@@ -118,15 +138,12 @@ impl Notices {
         let attempt = attempt.ok_or(ProblemCode::UnknownId)?;
         match attempt.stage {
             PurseStage::Disputed(_) => {}
-            PurseStage::Told(_) | PurseStage::Dismissed(_) => return Ok(Dispute::Ended),
-            PurseStage::Intended | PurseStage::NotDebited | PurseStage::Debited(_) => {
+            PurseStage::Told(_) | PurseStage::Dismissed(_) | PurseStage::Booked => return Ok(Dispute::Ended),
+            PurseStage::Intended | PurseStage::Unproven | PurseStage::NotDebited | PurseStage::Debited(_) => {
                 return Ok(Dispute::None);
             }
         }
-        let after = attempt.begun.counter.next().ok_or(ProblemCode::Internal)?;
-        let query = PurchaseQuery { card: card_to_wire(attempt.begun.card), counter: after.0 };
-        let known = self.centre.purchase(&query).await.map_err(|error| error.to_problem())?;
-        match known.reported {
+        match self.reported(attempt).await? {
             ReportedBy::You => self.end_dispute(order, number, CentreWord::Taken).await?,
             ReportedBy::Dismissed => self.end_dispute(order, number, CentreWord::Dismissed).await?,
             ReportedBy::Nobody | ReportedBy::Another => return Ok(Dispute::Open),

@@ -17,6 +17,7 @@ use tsm_storage::payment::PaymentRow;
 
 use super::settling::Settled;
 use super::stop::Stop;
+use super::unproven::watch;
 use super::{CardRequest, Cards};
 use crate::conversation::Session;
 use crate::payment_sandbox::PaymentSandbox;
@@ -100,11 +101,15 @@ impl PaymentSandbox {
             balance: Fen::new(begun.answer.balance.fen().into()),
         };
         session.progress.say(Stage::Paying, 50);
-        let intended = self.store.intend_purchase(request.order, said, self.now()).await;
+        let now = self.now();
+        let due = now.saturating_add(cards.unproven_after).unwrap_or(now);
+        let watch = watch(request.order, said, now, due);
+        let intended = self.store.intend_purchase(request.order, said, now, watch).await;
         let intended = match intended {
             Ok(intended) => intended,
             Err(error) => return Err(self.refused_beginning(card, error).await),
         };
+        self.outbox.kick();
         let attempt = cards.attempt(row.order.amount, &intended)?;
         let outcome = debit(&mut session.card, &*cards.keys, &key, &attempt).await;
         session.progress.say(Stage::Closing, 90);

@@ -4,7 +4,7 @@
 //! ```text
 //! proof of N+1 under MAC2      debited: the order is paid
 //! counter N                    not debited, and cannot be any more: the new random voids the old MAC1
-//! counter beyond, no proof     unknown, until another's purchase is known to be N+1
+//! counter beyond, no proof     unknown, until somebody's purchase is known to be N+1 (`unproven.rs`)
 //! counter below, said twice    not debited: what began the attempt was a lie, or this is; an incident says so
 //! counter below what it proved suspicious
 //! ```
@@ -13,27 +13,23 @@
 //! from paying for ever. A proof counts however late it comes.
 
 use tracing::warn;
-use tsm_api::clearing::purchases::{PurchaseQuery, ReportedBy};
-use tsm_api::payment::purse::CardOffer;
-use tsm_api::payment::{PaymentNotification, PaymentRecord, PaymentState};
-use tsm_api::problem::{Problem, ProblemCode};
+use tsm_api::problem::{Problem, ProblemCode, both};
 use tsm_card::purse::{BegunPurchase, PurchaseObservation, observe_purchase};
 use tsm_domain::money::{PaymentRefusal, PaymentState as State, PurseAttempt, Tac};
-use tsm_domain::{CardNumber, IncidentId, OrderId, PaymentReference};
+use tsm_domain::{CardNumber, OrderId};
 use tsm_epurse::OfflineCounter;
 use tsm_epurse::file::ApplicationSerial;
 use tsm_iso7816::Aid;
 use tsm_storage::StorageError;
-use tsm_storage::payment::{PaymentRow, ProvenDebit};
-use tsm_storage::shared::Incident;
+use tsm_storage::payment::{DebitProof, PaymentRow};
 
+use super::debited::{debited, incident};
 use super::notices;
 use super::paying::open_attempt;
 use super::stop::Stop;
+use super::unproven::watch_of;
 use crate::conversation::Session;
-use crate::names;
-use crate::payment_sandbox::{PaymentSandbox, notifications};
-use crate::purse::card_to_wire;
+use crate::payment_sandbox::PaymentSandbox;
 
 /// What an attempt came to.
 pub(super) enum Settled {
@@ -62,7 +58,7 @@ impl PaymentSandbox {
             }
             PurchaseObservation::SaidNotToBeDebited { fresh } => {
                 self.check_said(card, fresh.answer.counter.value()).await?;
-                self.store.give_attempt_up(row.order.order, open.number).await?;
+                self.give_up(row, open).await?;
                 Ok(Settled::NotPaid(Some(fresh)))
             }
             PurchaseObservation::Unknown { counter } => {
@@ -72,11 +68,7 @@ impl PaymentSandbox {
                         return self.settle_below(session, purse, row, open, said).await;
                     }
                 }
-                if !self.has_gone_on(open).await? {
-                    return Err(still_unknown());
-                }
-                self.store.give_attempt_up(row.order.order, open.number).await?;
-                Ok(Settled::NotPaid(None))
+                self.settle_elsewhere(row, open).await
             }
         }
     }
@@ -119,14 +111,39 @@ impl PaymentSandbox {
                 let reason =
                     format!("the offline counter is said to be {said}, and it was said to be {began}");
                 warn!(%card, reason, "a card was said to be further than it is");
-                self.store.record_incident(self.incident(card, "suspicious-card", reason)).await?;
-                self.store.give_attempt_up(row.order.order, open.number).await?;
+                self.store.record_incident(incident(card, "suspicious-card", reason, self.now())).await?;
+                self.give_up(row, open).await?;
                 Ok(Settled::NotPaid(None))
             }
             PurchaseObservation::Unknown { .. }
             | PurchaseObservation::SaidNotToBeDebited { .. }
             | PurchaseObservation::AnotherCard => Err(still_unknown()),
         }
+    }
+
+    /// The card cannot say what came of an attempt. What became of its next purchase may be known by now.
+    async fn settle_elsewhere(&self, row: &PaymentRow, open: &PurseAttempt) -> Result<Settled, Stop> {
+        match self.notices()?.settle_without_card(row, open).await {
+            Ok(Some(settled)) => {
+                self.outbox.kick();
+                Ok(match settled.debited() {
+                    Some(_) => Settled::Paid(settled),
+                    None => Settled::NotPaid(None),
+                })
+            }
+            Ok(None) => Err(still_unknown()),
+            Err(Stop::Refused(problem)) => {
+                warn!(%problem, "the centre cannot say whose a card's purchase was");
+                Err(still_unknown())
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    async fn give_up(&self, row: &PaymentRow, attempt: &PurseAttempt) -> Result<(), Stop> {
+        let order = row.order.order;
+        self.store.give_attempt_up(order, attempt.number, watch_of(order, attempt)).await?;
+        Ok(())
     }
 
     /// Settles what the card left open at another order.
@@ -150,29 +167,9 @@ impl PaymentSandbox {
         attempt: &PurseAttempt,
         tac: Tac,
     ) -> Result<PaymentRow, Stop> {
-        let now = self.now();
-        let order = row.order.order;
-        let payment: PaymentReference =
-            order.to_string().parse().map_err(|_| Problem::new(ProblemCode::Internal))?;
-        let said = PaymentRecord {
-            state: PaymentState::Paid,
-            changed_at: now,
-            card: Some(CardOffer::Paid),
-            ..self.record(row).await?
-        };
-        let word = PaymentNotification { payment: said };
-        let faults = self.faults.get();
-        let text = format!("card {} paid for order {order}, which was closed meanwhile", attempt.begun.card);
-        let proven = ProvenDebit {
-            order,
-            number: attempt.number,
-            tac,
-            payment,
-            at: now,
-            notifications: notifications::messages(&row.notify_url, &word, now, &faults),
-            notice: notices::notice(row, attempt, tac, now)?,
-            for_nothing: self.incident(attempt.begun.card, "debited-for-nothing", text),
-        };
+        let (order, now) = (row.order.order, self.now());
+        let proof = DebitProof::Card(tac, notices::notice(row, attempt, tac, now)?);
+        let proven = debited(row, attempt, proof, now, &self.faults.get())?;
         let stored = self.store.prove_debit(proven).await?;
         if matches!(stored.order.state, State::Closed) {
             warn!(%order, "a card paid for an order that was closed");
@@ -190,23 +187,6 @@ impl PaymentSandbox {
         }
     }
 
-    /// Whether another purchase is known to be the card's next after `open` began.
-    async fn has_gone_on(&self, open: &PurseAttempt) -> Result<bool, Stop> {
-        let card = open.begun.card;
-        if self.store.purse_card(card).await?.has_gone_on_from(open.begun.counter) {
-            return Ok(true);
-        }
-        let Some(after) = open.begun.counter.next() else { return Ok(false) };
-        let query = PurchaseQuery { card: card_to_wire(card), counter: after.0 };
-        match self.cards()?.centre.purchase(&query).await {
-            Ok(answer) => Ok(answer.reported == ReportedBy::Another),
-            Err(error) => {
-                warn!(%error, "the centre cannot say whose a card's purchase was");
-                Ok(false)
-            }
-        }
-    }
-
     /// Why an attempt was not opened.
     pub(super) async fn refused_beginning(&self, card: CardNumber, error: StorageError) -> Stop {
         match &error {
@@ -220,21 +200,19 @@ impl PaymentSandbox {
     /// Leaves an incident about a card that contradicts itself, and refuses it.
     async fn suspicious(&self, card: CardNumber, reason: &str) -> Stop {
         warn!(%card, reason, "a card contradicts what it proved");
-        let incident = self.incident(card, "suspicious-card", reason.to_owned());
+        let incident = incident(card, "suspicious-card", reason.to_owned(), self.now());
         if let Err(error) = self.store.record_incident(incident).await {
             return error.into();
         }
         Problem::because(ProblemCode::CardUnproven, format_args!("In detail: {reason}.")).into()
     }
-
-    /// An incident; the same one again is the same.
-    pub(super) fn incident(&self, card: CardNumber, kind: &str, text: String) -> Incident {
-        let id = IncidentId::from_uuid(names::derived(&[kind, card.as_str(), &text]));
-        Incident { id, se: None, card: Some(card), kind: kind.into(), text, at: self.now(), closed: None }
-    }
 }
 
 fn still_unknown() -> Stop {
-    let why = "The card was used elsewhere since; it is settled when that terminal has reported.";
+    let why = both(
+        "The card was used elsewhere since; it is settled when that terminal has reported, or the clearing centre \
+         has decided.",
+        "该卡此后在别处使用过；待该终端上报或清算中心裁定后即有结果。",
+    );
     Stop::Unknown(Problem::because(ProblemCode::OutcomeUnknown, why))
 }

@@ -221,7 +221,7 @@ pub fn row(number: u64, told: &Consumption) -> BatchRow {
         terminal_counter: told.terminal_counter,
         date: told.date.clone(),
         time: told.time.clone(),
-        tac: Some(told.tac.clone()),
+        tac: told.tac.clone(),
     }
 }
 

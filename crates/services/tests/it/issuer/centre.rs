@@ -61,7 +61,7 @@ pub async fn purchase(city: &City, phone: &Phone, fen: u32, terminal_counter: u3
         transaction_type: kind.transaction_type().into(),
         date: HexBytes(at.date.to_bytes().to_vec()),
         time: HexBytes(at.time.to_bytes().to_vec()),
-        tac: HexBytes(tac.to_bytes().to_vec()),
+        tac: Some(HexBytes(tac.to_bytes().to_vec())),
     }
 }
 
@@ -86,7 +86,7 @@ async fn consumption_is_verified_recorded_once_and_kept_aside_when_wrong() {
     };
     let unknown = city.card_number("3104999000000000001");
     let batch = vec![
-        change(&|wrong| wrong.tac.0[0] ^= 1),
+        change(&|wrong| wrong.tac.as_mut().unwrap().0[0] ^= 1),
         change(&|wrong| wrong.amount_fen = 3),
         change(&|wrong| wrong.terminal_counter = 9),
         change(&|wrong| wrong.card = unknown.clone()),

@@ -417,6 +417,7 @@ impl City {
                     Client::new(self.payment_to_centre.clone()).signing(self.payment.signing()),
                 ),
                 limits: Limits::default(),
+                unproven_after: SignedDuration::from_hours(24),
             }),
         };
         PaymentSandbox::among(parts, siblings).unwrap()
@@ -448,7 +449,12 @@ impl City {
     }
 
     pub fn centre_routes(&self) -> Routes<clearing::Clearing> {
-        clearing::routes(clearing::Clearing::new(clearing::Parts {
+        clearing::routes(self.centre())
+    }
+
+    /// A centre over the city's books.
+    pub fn centre(&self) -> Arc<clearing::Clearing> {
+        clearing::Clearing::new(clearing::Parts {
             sealing_key: name(SEALING),
             store: self.centre_store.clone(),
             keys: Arc::new(self.clearing_keys.clone()),
@@ -461,7 +467,7 @@ impl City {
                 [TerminalNumber::from_bcd(GATE).unwrap()],
             )
             .and(clearing::Terminals::of(self.payment.name, [TerminalNumber::from_bcd(ONLINE).unwrap()])),
-        }))
+        })
     }
 
     fn serve_sp_tsm(&mut self, listener: TcpListener) {

@@ -32,3 +32,4 @@ mod siblings;
 mod top_up;
 mod unauthorised;
 mod unloading;
+mod unproven;

@@ -425,7 +425,7 @@ async fn a_notice_books_once() {
         transaction_type: 6,
         date: HexBytes(at.date.to_bytes().to_vec()),
         time: HexBytes(at.time.to_bytes().to_vec()),
-        tac: HexBytes(attempt.tac().unwrap().0.to_vec()),
+        tac: Some(HexBytes(attempt.tac().unwrap().0.to_vec())),
     };
     let terminal = HexBytes(crate::issuer::city::ONLINE.to_vec());
     let dearer = Consumption { amount_fen: PRICE + 1, ..told.clone() };
@@ -492,7 +492,7 @@ pub async fn bought_elsewhere(city: &City, phone: &Phone, fen: u32) -> Consumpti
         transaction_type: 6,
         date: HexBytes(at.date.to_bytes().to_vec()),
         time: HexBytes(at.time.to_bytes().to_vec()),
-        tac: HexBytes(tac.to_bytes().to_vec()),
+        tac: Some(HexBytes(tac.to_bytes().to_vec())),
     }
 }
 

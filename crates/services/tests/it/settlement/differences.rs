@@ -332,7 +332,7 @@ async fn what_was_kept_aside_is_in_the_view() {
     let mut card = world.card(1).await;
     world.top_up(&mut card, 1, 500).await;
     let tap = card.pay(PurchaseKind::Simple, 100);
-    let forged = Consumption { tac: HexBytes(vec![0; 4]), ..tap.clone() };
+    let forged = Consumption { tac: Some(HexBytes(vec![0; 4])), ..tap.clone() };
     let other = Consumption { offline_counter: 77, ..tap.clone() };
     let terminal = HexBytes(crate::purse_card::TERMINAL.to_vec());
     let taps = ConsumptionReport { terminal, transactions: vec![tap, forged, other] };

@@ -58,7 +58,7 @@ async fn each_report_that_was_not_taken_is_in_the_view_with_its_cause() {
     let first = card.pay(PurchaseKind::Simple, 100);
     let skipped = card.pay(PurchaseKind::Simple, 200);
     let third = card.pay(PurchaseKind::Simple, 300);
-    let forged = Consumption { tac: HexBytes(vec![0; 4]), ..skipped.clone() };
+    let forged = Consumption { tac: Some(HexBytes(vec![0; 4])), ..skipped.clone() };
     let mut copy = PurseCard::new(1);
     copy.load(1, 5_000);
     let copied = copy.pay(PurchaseKind::Simple, 150);
@@ -200,7 +200,7 @@ async fn two_people_book_what_a_card_cannot_prove_any_more() {
     let mut card = world.card(1).await;
     world.top_up(&mut card, 1, 5_000).await;
     let taps: Vec<_> = [100, 200, 300].map(|fen| card.pay(PurchaseKind::Simple, fen)).into();
-    let forged = taps.iter().map(|tap| Consumption { tac: HexBytes(vec![0; 4]), ..tap.clone() });
+    let forged = taps.iter().map(|tap| Consumption { tac: Some(HexBytes(vec![0; 4])), ..tap.clone() });
     report(&world, forged.collect()).await;
     world.centre.work().await;
     let open = list(&world, "open").await;
@@ -213,7 +213,7 @@ async fn two_people_book_what_a_card_cannot_prove_any_more() {
     resolve(&world, of(100), ActionKind::Book).await;
     resolve(&world, of(200), ActionKind::Ignore).await;
     let purchase = WantedProof { counter: 3, transaction_type: 6 };
-    let proof = CardProof { card: card.wire(), purchase, tac: taps[2].tac.clone() };
+    let proof = CardProof { card: card.wire(), purchase, tac: taps[2].tac.clone().unwrap() };
     for verdict in [ProofVerdict::Recorded, ProofVerdict::ProvesNothing] {
         // The second time nothing waits for it any more.
         assert_eq!(world.peer(&world.city).card_proof(&proof).await.unwrap().verdict, verdict);
@@ -392,7 +392,7 @@ async fn the_view_is_read_to_its_end() {
         let mut card = world.card(number).await;
         world.top_up(&mut card, number.into(), 5_000).await;
         let forged = (0..FORGED / CARDS)
-            .map(|_| Consumption { tac: HexBytes(vec![0; 4]), ..card.pay(PurchaseKind::Simple, 1) })
+            .map(|_| Consumption { tac: Some(HexBytes(vec![0; 4])), ..card.pay(PurchaseKind::Simple, 1) })
             .collect();
         report(&world, forged).await;
     }

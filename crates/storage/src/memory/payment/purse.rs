@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use tsm_domain::money::{CentreWord, PayerToken, PurchaseBegun, PurseAttempt, PurseCard};
-use tsm_domain::{CardNumber, OrderId};
+use tsm_domain::{CardNumber, DeliveryId, OrderId};
 
 use super::PaymentState;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::payment::{OnlinePurchases, PaymentRow, ProvenDebit};
-use crate::rules::{self, DebitStep};
-use crate::shared::Incident;
+use crate::rules::{self, DebitStep, Watch};
+use crate::shared::{Delivery, Incident};
 
 impl PaymentState {
     fn card(&self, card: CardNumber) -> PurseCard {
@@ -34,21 +34,25 @@ impl OnlinePurchases for Memory<PaymentState> {
         order: OrderId,
         begun: PurchaseBegun,
         at: jiff::Timestamp,
+        watch: Delivery,
     ) -> Result<PurseAttempt> {
         self.write(|state| {
             let (row, card) = (state.order(order)?, state.card(begun.card));
             let (row, card, attempt) = rules::intend_purchase(row, card, begun, at)?;
             state.cards.insert(card.card, card);
-            state.save(row, Vec::new());
+            state.save(row, vec![watch]);
             Ok(attempt)
         })
     }
 
-    async fn give_attempt_up(&self, order: OrderId, number: u32) -> Result<PaymentRow> {
+    async fn give_attempt_up(&self, order: OrderId, number: u32, watch: DeliveryId) -> Result<PaymentRow> {
         self.write(|state| {
             let (row, card) = state.attempted(order, number)?;
-            let (row, card) = rules::attempt_given_up(row, card, number)?;
+            let (row, card, fate) = rules::attempt_given_up(row, card, number)?;
             state.cards.insert(card.card, card);
+            if fate == Watch::Ends {
+                state.shared.end_delivery(watch);
+            }
             Ok(state.save(row, Vec::new()))
         })
     }
@@ -57,8 +61,9 @@ impl OnlinePurchases for Memory<PaymentState> {
         self.write(|state| {
             let (row, card) = state.attempted(proven.order, proven.number)?;
             let Some(step) = rules::debit_proven(row.clone(), card, proven)? else { return Ok(row) };
-            let DebitStep { row, card, deliveries, incident } = step;
+            let DebitStep { watch, row, card, deliveries, incident } = step;
             state.cards.insert(card.card, card);
+            state.shared.end_delivery(watch);
             state.shared.put_with(Vec::new(), Vec::new(), incident.into_iter().collect());
             Ok(state.save(row, deliveries))
         })

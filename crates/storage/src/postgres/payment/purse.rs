@@ -2,17 +2,17 @@
 
 use async_trait::async_trait;
 use tsm_domain::money::{CentreWord, PayerToken, PurchaseBegun, PurseAttempt, PurseCard};
-use tsm_domain::{CardNumber, OrderId};
+use tsm_domain::{CardNumber, DeliveryId, OrderId};
 
 use super::{known_order, save};
 use crate::error::Result;
 use crate::payment::{OnlinePurchases, PaymentRow, ProvenDebit};
 use crate::postgres::database::{Db, single, step};
 use crate::postgres::rows::{body, limit, many, one, params, run};
-use crate::postgres::shared::put_with;
+use crate::postgres::shared::{end_delivery, put_with};
 use crate::postgres::{PaymentTables, Postgres};
-use crate::rules::{self, DebitStep};
-use crate::shared::Incident;
+use crate::rules::{self, DebitStep, Watch};
+use crate::shared::{Delivery, Incident};
 
 /// What was added to the tables.
 pub(in crate::postgres) const PURSE_3: &str = r#"
@@ -56,21 +56,25 @@ impl OnlinePurchases for Postgres<PaymentTables> {
         order: OrderId,
         begun: PurchaseBegun,
         at: jiff::Timestamp,
+        watch: Delivery,
     ) -> Result<PurseAttempt> {
         step!(self, db, {
             let (row, card) = (known_order(db, order).await?, card(db, begun.card).await?);
             let (row, card, attempt) = rules::intend_purchase(row, card, begun, at)?;
             put_card(db, &card).await?;
-            save(db, row, &[]).await?;
+            save(db, row, std::slice::from_ref(&watch)).await?;
             Ok(attempt)
         })
     }
 
-    async fn give_attempt_up(&self, order: OrderId, number: u32) -> Result<PaymentRow> {
+    async fn give_attempt_up(&self, order: OrderId, number: u32, watch: DeliveryId) -> Result<PaymentRow> {
         step!(self, db, {
             let (row, card) = attempted(db, order, number).await?;
-            let (row, card) = rules::attempt_given_up(row, card, number)?;
+            let (row, card, fate) = rules::attempt_given_up(row, card, number)?;
             put_card(db, &card).await?;
+            if fate == Watch::Ends {
+                end_delivery(db, watch).await?;
+            }
             save(db, row, &[]).await
         })
     }
@@ -79,8 +83,9 @@ impl OnlinePurchases for Postgres<PaymentTables> {
         step!(self, db, {
             let (row, card) = attempted(db, proven.order, proven.number).await?;
             let Some(step) = rules::debit_proven(row.clone(), card, proven.clone())? else { return Ok(row) };
-            let DebitStep { row, card, deliveries, incident } = step;
+            let DebitStep { watch, row, card, deliveries, incident } = step;
             put_card(db, &card).await?;
+            end_delivery(db, watch).await?;
             put_with(db, &[], &[], incident.as_slice()).await?;
             save(db, row, &deliveries).await
         })

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use tsm_domain::money::{CentreWord, PayerToken, PurchaseBegun, PurseAttempt, PurseCard};
-use tsm_domain::{CardNumber, OrderId};
+use tsm_domain::{CardNumber, DeliveryId, OrderId};
 
 use super::{known_order, save};
 use crate::error::Result;
 use crate::payment::{OnlinePurchases, PaymentRow, ProvenDebit};
-use crate::rules::{self, DebitStep};
-use crate::shared::Incident;
+use crate::rules::{self, DebitStep, Watch};
+use crate::shared::{Delivery, Incident};
 use crate::sqlite::rows::{body, limit, many, one, run};
-use crate::sqlite::shared::put_with;
+use crate::sqlite::shared::{end_delivery, put_with};
 use crate::sqlite::{PaymentSchema, Sqlite};
 
 /// What was added to the tables.
@@ -50,22 +50,26 @@ impl OnlinePurchases for Sqlite<PaymentSchema> {
         order: OrderId,
         begun: PurchaseBegun,
         at: jiff::Timestamp,
+        watch: Delivery,
     ) -> Result<PurseAttempt> {
         self.write(move |db| {
             let (row, card) = (known_order(db, order)?, card(db, begun.card)?);
             let (row, card, attempt) = rules::intend_purchase(row, card, begun, at)?;
             put_card(db, &card)?;
-            save(db, row, &[])?;
+            save(db, row, &[watch])?;
             Ok(attempt)
         })
         .await
     }
 
-    async fn give_attempt_up(&self, order: OrderId, number: u32) -> Result<PaymentRow> {
+    async fn give_attempt_up(&self, order: OrderId, number: u32, watch: DeliveryId) -> Result<PaymentRow> {
         self.write(move |db| {
             let (row, card) = attempted(db, order, number)?;
-            let (row, card) = rules::attempt_given_up(row, card, number)?;
+            let (row, card, fate) = rules::attempt_given_up(row, card, number)?;
             put_card(db, &card)?;
+            if fate == Watch::Ends {
+                end_delivery(db, watch)?;
+            }
             save(db, row, &[])
         })
         .await
@@ -75,8 +79,9 @@ impl OnlinePurchases for Sqlite<PaymentSchema> {
         self.write(move |db| {
             let (row, card) = attempted(db, proven.order, proven.number)?;
             let Some(step) = rules::debit_proven(row.clone(), card, proven)? else { return Ok(row) };
-            let DebitStep { row, card, deliveries, incident } = step;
+            let DebitStep { watch, row, card, deliveries, incident } = step;
             put_card(db, &card)?;
+            end_delivery(db, watch)?;
             put_with(db, &[], Vec::new(), incident.as_slice())?;
             save(db, row, &deliveries)
         })

@@ -114,9 +114,9 @@ impl Stage {
             let row = now(self.world.servers.stores.payment.order(*order)).flatten();
             let attempts = row.as_ref().and_then(|row| row.purse.as_ref()).map(|offer| offer.attempts());
             let attempts = attempts.unwrap_or_default();
-            let open = attempts
-                .iter()
-                .find(|attempt| !matches!(attempt.stage, PurseStage::NotDebited | PurseStage::Told(_)));
+            let open = attempts.iter().find(|attempt| {
+                !matches!(attempt.stage, PurseStage::NotDebited | PurseStage::Told(_) | PurseStage::Booked)
+            });
             findings.check(open.is_none(), || format!("what came of a debit is not settled: {open:?}"));
             let paid = row.is_some_and(|row| matches!(row.order.state, PaymentState::Paid(_)));
             let spent = self.world.truth.spent(0);
