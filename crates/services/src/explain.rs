@@ -385,6 +385,7 @@ fn sum(facts: &CardFacts, language: Language) -> Sentence {
         (money.refund_payable_fen, language.choose("owed", "待退")),
         (money.spent_fen, language.choose("spent", "已消费")),
         (money.refunded_fen, language.choose("paid back", "已退款")),
+        (money.written_off_fen, language.choose("written off", "已核销")),
     ];
     let found: u64 = terms.iter().map(|(fen, _)| fen).sum();
     let paid = yuan(money.paid_in_fen);

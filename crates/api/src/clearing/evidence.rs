@@ -304,6 +304,9 @@ pub struct CardMoney {
     pub spent_fen: u64,
     /// Paid back.
     pub refunded_fen: u64,
+    /// Spent at terminals that never reported it, and written off by two people.
+    #[serde(default)]
+    pub written_off_fen: u64,
 }
 
 /// Numbers that are missing.

@@ -127,6 +127,7 @@ fn of_transfer(made: &TransferMade, transactions: &[&TransactionRecorded]) -> Op
         | TransferCode::DepositTaken
         | TransferCode::DepositReturned
         | TransferCode::WrittenOff
+        | TransferCode::WrittenBack
         | TransferCode::PaymentClaimed
         | TransferCode::PaymentReversed
         | TransferCode::PaymentLost

@@ -29,6 +29,7 @@ use tsm_storage::shared::{ChainKey, Entry, IncidentFilter};
 
 use super::Clearing;
 use super::access::Institution;
+use super::write_offs::written_off;
 use crate::names;
 use crate::purse::{card_from_wire, card_to_wire};
 use crate::server::Call;
@@ -267,6 +268,7 @@ impl Clearing {
             refund_payable_fen: holds(AccountKind::RefundPayable).await?,
             spent_fen: sum(&[TransferCode::Spent]),
             refunded_fen: sum(&[TransferCode::RefundPaid]),
+            written_off_fen: written_off(transfers).get(),
         })
     }
 

@@ -48,6 +48,7 @@ mod stray_payments;
 mod suspicions;
 mod terminals;
 mod watch;
+mod write_offs;
 
 use std::sync::Arc;
 

@@ -206,7 +206,7 @@ impl Clearing {
         }))
     }
 
-    async fn card_books(&self, card: CardNumber) -> Result<CardBooks, Problem> {
+    pub(super) async fn card_books(&self, card: CardNumber) -> Result<CardBooks, Problem> {
         let books = self.store.card_books(card).await.map_err(|error| stored::problem(&error))?;
         books.ok_or_else(no_account)
     }

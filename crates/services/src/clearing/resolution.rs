@@ -54,6 +54,9 @@ impl Clearing {
         if let Some(card) = difference.card_for(&action).map_err(|error| refused(error.into()))? {
             self.check_issuer_or_desk(&by, card)?;
         }
+        if let Some(card) = Self::writes_off(&difference, &action) {
+            self.write_off(&difference, card).await?;
+        }
         if let DifferenceState::Proposed(known) = &difference.state
             && (&known.by, &known.action, &known.note) == (&by, &action, &note)
         {
@@ -142,6 +145,9 @@ impl Clearing {
         action: &Action,
         card: Option<CardNumber>,
     ) -> Result<Vec<tsm_domain::money::Transfer>, Problem> {
+        if let Some(card) = Self::writes_off(difference, action) {
+            return Ok(self.write_off(difference, card).await?.into_iter().collect());
+        }
         let money = match (difference.reference, card) {
             (Some(order), Some(card)) => {
                 let booked = self.transfers_of_order(order, card).await?;

@@ -358,6 +358,7 @@ pub(crate) fn entry_of(transfer: &Transfer) -> Option<DayEntry> {
         | T::RefundOrdered
         | T::DepositReturned
         | T::WrittenOff
+        | T::WrittenBack
         | T::PaymentLost
         | T::RefundReversed
         | T::RefundLost

@@ -86,8 +86,10 @@ pub enum TransferCode {
     DepositTaken,
     /// A deposit is given back.
     DepositReturned,
-    /// Two people wrote a difference off.
+    /// Two people wrote off what a card that is closed for good spent at terminals that never reported it.
     WrittenOff,
+    /// Some of it was reported after all.
+    WrittenBack,
     /// A card took in a top-up whose payment only the issuer's word supports: in doubt until the payment's
     /// own report or the payment statement confirms it.
     PaymentClaimed,
@@ -261,6 +263,7 @@ const CODES: &[(TransferCode, AccountKind, AccountKind)] = {
         (T::DepositTaken, A::InFlight, A::Deposits),
         (T::DepositReturned, A::Deposits, A::RefundPayable),
         (T::WrittenOff, A::Purse, A::WriteOffs),
+        (T::WrittenBack, A::WriteOffs, A::Purse),
         (T::PaymentClaimed, A::PaidIn, A::InFlight),
         (T::PaymentReversed, A::InFlight, A::PaidIn),
         (T::PaymentLost, A::WriteOffs, A::PaidIn),
@@ -358,6 +361,7 @@ impl TransferCode {
             Self::DepositTaken => "deposit_taken",
             Self::DepositReturned => "deposit_returned",
             Self::WrittenOff => "written_off",
+            Self::WrittenBack => "written_back",
             Self::PaymentClaimed => "payment_claimed",
             Self::PaymentReversed => "payment_reversed",
             Self::PaymentLost => "payment_lost",

@@ -360,6 +360,12 @@ impl Difference {
             {
                 return Ok(Vec::new());
             }
+            // How much it is, the card's books say: all that is left on it.
+            (Cause::CounterGap, Action::WriteOff)
+                if matches!(self.evidence, Some(Evidence::Missing { of: Numbered::Card(_), .. })) =>
+            {
+                return Ok(Vec::new());
+            }
             (_, Action::Book { .. } | Action::Refund { .. } | Action::WriteOff) => return Err(does_not_fit),
         };
         let of_a_card = |code: TransferCode| {

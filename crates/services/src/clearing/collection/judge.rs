@@ -194,7 +194,11 @@ impl<'a> Judge<'a> {
         }
         let Purchase { facts, transaction, .. } = purchase;
         let transaction = CardTransaction { proof: LoadProof::TacUnavailable, ..transaction };
-        Ok(RowStep { reported, number: row.number, judged: self.purchase(transaction, &facts, by) })
+        let judged = self.purchase(transaction, &facts, by);
+        if let Judged::Purchase { transaction, transfer, .. } = &judged {
+            self.centre.write_back(transaction, transfer.as_ref()).await?;
+        }
+        Ok(RowStep { reported, number: row.number, judged })
     }
 
     async fn judged(&mut self, row: &Row, reported: &ReportedRow) -> Result<(Option<u64>, Judged), Problem> {
@@ -220,11 +224,13 @@ impl<'a> Judge<'a> {
         let key = purchase.transaction.key;
         let judged = self.proven(&known.tac_key, purchase)?;
         if known.carried == Carried::No
-            && let Judged::Purchase { transaction, .. } = &judged
-            && self.centre.check_late_purchase(key).await?.is_some()
+            && let Judged::Purchase { transaction, transfer, .. } = &judged
         {
-            let (reason, transaction) = (AsideReason::Contradicts, Some(transaction.clone()));
-            return Ok((row.number, Judged::Aside { reason, transaction }));
+            if self.centre.check_late_purchase(key).await?.is_some() {
+                let (reason, transaction) = (AsideReason::Contradicts, Some(transaction.clone()));
+                return Ok((row.number, Judged::Aside { reason, transaction }));
+            }
+            self.centre.write_back(transaction, transfer.as_ref()).await?;
         }
         Ok((row.number, judged))
     }

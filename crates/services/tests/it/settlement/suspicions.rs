@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 
 use tsm_api::HexBytes;
-use tsm_api::clearing::closing::ClosingPurpose;
+use tsm_api::clearing::closing::{ClosingPurpose, RefundRequest};
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::clearing::{Consumption, ConsumptionReport};
 use tsm_api::endpoint::Nothing;
+use tsm_api::ids::OperationId;
 use tsm_epurse::commands::PurchaseKind;
 use tsm_storage::ClearingStore as _;
 use tsm_storage::clearing::Collection as _;
@@ -141,6 +142,58 @@ async fn what_a_parked_card_spent_and_nobody_reported_is_in_the_view() {
     let totals = world.store.totals().await.unwrap();
     let spent = totals.spent + totals.operator_payable;
     assert_eq!((totals.check(), totals.purses, spent), (Ok(()), 0, 600));
+    world.store.compare().await;
+}
+
+/// A terminal is lost with what it had not delivered. Once the card is closed for good, two people write off what the
+/// books still show on it; a card that may come back keeps it. A terminal that is found after all is paid, once, and
+/// what a stranger says of the card takes nothing.
+///
+/// req: B-7.5.1.b
+#[tokio::test]
+async fn what_nobody_will_report_is_written_off_and_comes_back() {
+    let world = World::on(MemoryClearing::new()).await;
+    let mut card = world.card(1).await;
+    world.top_up(&mut card, 1, 5_000).await;
+    let first = card.pay(PurchaseKind::Simple, 100);
+    report(&world, vec![first.clone()]).await;
+    let lost = [200, 300].map(|fen| card.pay(PurchaseKind::Simple, fen));
+    let parking = parked(&card, 7, ClosingPurpose::Return);
+    let issuer = world.peer(&world.city);
+    issuer.park(&parking).await.unwrap();
+    world.centre.work().await;
+    let gap = list(&world, "waiting").await.remove(0);
+    let id = gap.difference.to_string();
+    let write_off =
+        api::NewProposal { action: ActionKind::WriteOff, card: None, note: "the gate has burnt".into() };
+    let (ann, bob) = (world.person(&world.desk, "ann").await, world.person(&world.desk, "bob").await);
+    let early = ann.call(&api::PROPOSE, &[&id], &write_off).await.unwrap_err();
+    assert_eq!(early.code(), Some(tsm_api::problem::ProblemCode::StateForbids), "it is not closed for good");
+
+    let refund = RefundRequest { card: card.wire(), operation: OperationId(uuid::Uuid::from_u128(70)) };
+    issuer.order_refund(&refund).await.unwrap();
+    ann.call(&api::PROPOSE, &[&id], &write_off).await.unwrap();
+    assert_eq!(world.store.totals().await.unwrap().purses, 500, "one person writes nothing off");
+    for _ in 0..2 {
+        bob.call(&api::APPROVE, &[&id], &Nothing {}).await.unwrap();
+        let totals = world.store.totals().await.unwrap();
+        assert_eq!((totals.check(), totals.purses, totals.write_offs), (Ok(()), 0, 500));
+    }
+    world.centre.work().await;
+    assert_eq!(causes(&list(&world, "open").await), Vec::<&str>::new());
+
+    // The TAC of another purchase in a missing place, and a wrong one, bring nothing back.
+    let again = Consumption { offline_counter: lost[0].offline_counter, ..first };
+    let forged = Consumption { tac: Some(HexBytes(vec![0; 4])), ..lost[0].clone() };
+    report(&world, vec![again, forged]).await;
+    assert_eq!(world.store.totals().await.unwrap().write_offs, 500);
+    for _ in 0..2 {
+        report(&world, lost.to_vec()).await;
+        let totals = world.store.totals().await.unwrap();
+        let spent = totals.spent + totals.operator_payable;
+        assert_eq!((totals.check(), totals.purses, totals.write_offs, spent), (Ok(()), 0, 0, 600));
+    }
+    world.centre.work().await;
     world.store.compare().await;
 }
 
