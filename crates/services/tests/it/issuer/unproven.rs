@@ -17,17 +17,19 @@ use tsm_domain::environment::Clock as _;
 use tsm_domain::money::PurseStage;
 use tsm_storage::PaymentStore as _;
 use tsm_storage::clerks::ClerkRole;
-use tsm_storage::shared::{Delivery, Outbox as _};
+use tsm_storage::shared::{Delivery, IncidentFilter, Incidents as _, Outbox as _};
 
 use crate::centre_clerks::session_of;
 use crate::issuer::city::{City, GATE};
 use crate::issuer::online::{
     PRICE, booked, bought_elsewhere, chosen, loaded, order_of, ordered, paid, pays, request, to_the_debit,
 };
-use crate::issuer::phone::{Lost, Phone};
+use crate::issuer::phone::{Lost, Phone, command_of};
 use crate::support::SystemClock;
 
 const FULL: u32 = 5_000;
+const INITIALIZE: u8 = 0x50;
+const GET_TRANSACTION_PROOF: u8 = 0x5A;
 
 async fn stage(city: &City, payment: PaymentId) -> PurseStage {
     let row = city.payment_store.order(order_of(payment)).await.unwrap().unwrap();
@@ -252,4 +254,47 @@ async fn what_the_card_settles_is_watched_no_more() {
     city.restart_payment().await;
     booked(&city, (FULL - PRICE).into(), PRICE.into()).await;
     assert!(listed(&city, "open").await.is_empty() && listed(&city, "explained").await.is_empty());
+}
+
+/// A day later the phone hides the proof and says that the card stands where it stood. Nothing proves that, so that the
+/// platform gives the attempt up, lets the rider close the order, and still hears what the card's issuer finds: the
+/// money is spent, and somebody has to see to it.
+///
+/// req: B-7.3.1.a
+#[tokio::test]
+async fn what_a_phone_said_does_not_end_the_watch() {
+    let mut city = City::new().await;
+    let mut phone = loaded(&city, FULL).await;
+    let payment = ordered(&city, PRICE).await;
+    debited_and_forgotten(&mut city, &mut phone, payment).await;
+    the_unproven(&mut city).await;
+    let platform = city.payer();
+    let mut reply = platform.pay_from_card(payment, &request(CardChoice::GiveUp)).await.unwrap();
+    let outcome = loop {
+        let (conversation, turn, steps) = match reply {
+            ConversationReply::Outcome { outcome, .. } => break outcome,
+            ConversationReply::Steps { conversation, turn, steps, .. } => (conversation, turn, steps),
+            other => panic!("{other:?}"),
+        };
+        let mut lied = phone.carry(turn, &steps, None);
+        for (step, response) in steps.iter().zip(&mut lied.responses) {
+            match command_of(step).0.ins {
+                GET_TRANSACTION_PROOF => *response = HexBytes(vec![0x94, 0x06]),
+                INITIALIZE => response.0[4..6].fill(0),
+                _ => {}
+            }
+        }
+        reply = platform.turn(conversation, &lied).await.unwrap();
+    };
+    assert_eq!(outcome.result, OutcomeResult::Done, "{outcome:?}");
+    assert_eq!(stage(&city, payment).await, PurseStage::NotDebited);
+    assert_eq!(watched(&city).await.len(), 1, "the centre may still find it");
+    phone.reset();
+    assert_eq!(phone.operate(Operation::Synchronise, None).await.result, OutcomeResult::Done);
+    booked(&city, (FULL - PRICE).into(), PRICE.into()).await;
+    follows(&mut city).await;
+    assert_eq!(stage(&city, payment).await, PurseStage::Booked);
+    assert_eq!(city.payer().show(payment).await.unwrap().state, PaymentState::Closed);
+    let open = city.payment_store.incidents(IncidentFilter::Open, 9).await.unwrap();
+    assert_eq!(open.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["debited-for-nothing"]);
 }
