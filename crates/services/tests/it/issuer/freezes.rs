@@ -64,7 +64,8 @@ async fn is_frozen(city: &City, card: CardNumber) -> bool {
     city.store.card(card).await.unwrap().unwrap().frozen.is_some()
 }
 
-async fn person(city: &City, name: &str) -> Client {
+/// A person at the centre, for the issuer, who proposes and approves.
+pub async fn person(city: &City, name: &str) -> Client {
     let [.., centre] = city.places();
     let roles = [ClerkRole::Proposer, ClerkRole::Approver];
     let of = &city.sp_tsm;

@@ -5,7 +5,6 @@
 use tsm_api::HexBytes;
 use tsm_api::clearing::settlement::{self as api, ActionKind, DifferenceRecord};
 use tsm_api::clearing::{Consumption, ConsumptionReport, ConsumptionVerdict};
-use tsm_api::client::Client;
 use tsm_api::conversation::{ConversationReply, OutcomeResult};
 use tsm_api::endpoint::Nothing;
 use tsm_api::ids::PaymentId;
@@ -13,19 +12,16 @@ use tsm_api::payment::PaymentState;
 use tsm_api::payment::purse::{CardChoice, CardOffer};
 use tsm_api::problem::ProblemCode;
 use tsm_api::sp_tsm::wallet::Operation;
-use tsm_domain::environment::Clock as _;
 use tsm_domain::money::PurseStage;
 use tsm_storage::PaymentStore as _;
-use tsm_storage::clerks::ClerkRole;
 use tsm_storage::shared::{Delivery, IncidentFilter, Incidents as _, Outbox as _};
 
-use crate::centre_clerks::session_of;
 use crate::issuer::city::{City, GATE};
+use crate::issuer::freezes::person;
 use crate::issuer::online::{
     PRICE, booked, bought_elsewhere, chosen, loaded, order_of, ordered, paid, pays, request, to_the_debit,
 };
 use crate::issuer::phone::{Lost, Phone, command_of};
-use crate::support::SystemClock;
 
 const FULL: u32 = 5_000;
 const INITIALIZE: u8 = 0x50;
@@ -66,14 +62,6 @@ async fn till_reports(city: &City, tap: Consumption) {
     let report = ConsumptionReport { terminal: HexBytes(GATE.to_vec()), transactions: vec![tap] };
     let receipt = city.centre_peer(&city.gate_operator).consumption(&report).await.unwrap();
     assert_eq!(receipt.verdicts, [ConsumptionVerdict::Recorded]);
-}
-
-async fn person(city: &City, name: &str) -> Client {
-    let [.., centre] = city.places();
-    let roles = [ClerkRole::Proposer, ClerkRole::Approver];
-    let of = &city.sp_tsm;
-    let session = session_of(&*city.centre_store, of.name, name, &roles, SystemClock.now()).await;
-    city.client(centre, of).with_bearer(session)
 }
 
 async fn listed(city: &City, state: &str) -> Vec<DifferenceRecord> {
